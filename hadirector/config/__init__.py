@@ -1,0 +1,1 @@
+"""YAML to frozen, typed settings; every mistake with its file, line and column."""

@@ -1,0 +1,286 @@
+"""What the processes of one node tell each other.
+
+Nearly all messages are levels: the newest replaces what was told before under the same kind, so
+one may be lost, repeated or re-sent whole after `Hello` without harm. The few that are not
+(Order, Event) are numbered and only ever cause something once. Every field is plain data that
+shell/channel.py can write and read strictly; an unknown or ill-typed message is a counted error.
+
+Who tells whom:
+
+    director -> checker      Targets
+    checker  -> director     Verdicts
+    director -> election     ElectionSettings, Tracks, Ready, Peers, Order
+    election -> director     Routers, Events
+    child    -> supervisor   Heartbeat, Request
+    supervisor -> child      Order, Processes
+    everybody                Hello
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from hadirector.core.address import Address, Family
+from hadirector.core.settings.checks import Target
+from hadirector.core.settings.cluster import VipLease
+from hadirector.core.settings.instances import Instance, SyncGroup
+
+
+class Process(Enum):
+    """The processes of a node."""
+
+    SUPERVISOR = "supervisor"
+    ELECTION = "election"
+    DIRECTOR = "director"
+    CHECKER = "checker"
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """First message after a (re)start: the receiver re-sends all it has to tell."""
+
+    process: Process
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """Sent each second: the loop turned. Lags are how late timers fired over the last minute."""
+
+    lag_ms_p99: float
+    lag_ms_max: float
+    ready: bool = True
+    status: str = ""
+
+
+class Health(Enum):
+    """A target's verdict. RISING and FALLING are doubt: down or up until it is settled."""
+
+    UNKNOWN = "unknown"
+    RISING = "rising"
+    UP = "up"
+    FALLING = "falling"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """The last finished probe of a target.
+
+    `answered`: a failed one got some answer (refused, reset, wrong reply) rather than silence.
+    `at` is the instant it ended, CLOCK_BOOTTIME seconds; `ms` how long it took.
+    """
+
+    ok: bool
+    answered: bool
+    detail: str
+    ms: float
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the checker holds of a target. `since` is when the health last changed."""
+
+    target: str
+    health: Health
+    since: float
+    last: Probe | None
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """All that is to be probed; what is not listed is no longer probed."""
+
+    targets: tuple[Target, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """Verdicts by target: those that changed, or all of them (`whole`, after Hello or Targets)."""
+
+    verdicts: tuple[Verdict, ...]
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ElectionSettings:
+    """What the election runs: the whole of it each time; what did not change is not disturbed."""
+
+    node: str
+    instances: tuple[Instance, ...]
+    sync_groups: tuple[SyncGroup, ...]
+    vip_lease: VipLease
+    state_file: str  # where addresses that are ours are noted, for the next start
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One tracked thing that fails: a fault of the instance, or a delta on its priority."""
+
+    instance: str
+    what: str
+    fault: bool
+    delta: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tracks:
+    """All that fails now (what the election tracks itself, interfaces, is not listed)."""
+
+    tracks: tuple[Track, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Whether this node may take over from a healthy master; expired means not ready."""
+
+    ready: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Another director, seen on the peer channel; `master_down` is its largest, seconds."""
+
+    node: str
+    alive: bool
+    master_down: float
+
+
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """Every other configured node; expired means: keep the last."""
+
+    peers: tuple[Peer, ...]
+
+
+class OrderKind(Enum):
+    """What one process may ask of another, once."""
+
+    STOP = "stop"  # leave in order, then exit
+    RELOAD = "reload"  # read the configuration again
+    YIELD = "yield"  # give mastership of `subject` away (handover)
+    TAKE_OVER = "take-over"  # become master of `subject` now
+    RELEASE = "release"  # forget a hold
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order; `token` names it, the same token twice is obeyed once."""
+
+    kind: OrderKind
+    token: str
+    subject: str = ""
+
+
+class RouterStateName(Enum):
+    """RFC 9568 6.4 (Active is master here, as in IPVS and keepalived), and fault."""
+
+    INIT = "init"
+    BACKUP = "backup"
+    MASTER = "master"
+    FAULT = "fault"
+
+
+@dataclass(frozen=True, slots=True)
+class Router:
+    """One virtual router of this node: the contract's status, plus what readers need to explain it.
+
+    `priority` is configured, `effective_priority` what is advertised or would be. `since` is
+    CLOCK_BOOTTIME. `master_down` is the interval after which its peers give it up, seconds.
+    """
+
+    instance: str
+    family: Family
+    state: RouterStateName
+    priority: int
+    effective_priority: int
+    master: Address | None
+    since: float
+    reason: str
+    inputs: dict[str, str]
+    addresses: tuple[str, ...]
+    counters: dict[str, int]
+    master_down: float
+    leased: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Routers:
+    """Every virtual router of this node."""
+
+    routers: tuple[Router, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened: one line of `hadirector events`. `at` is CLOCK_BOOTTIME."""
+
+    number: int
+    at: float
+    kind: str
+    subject: str
+    reason: str
+    inputs: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """What happened since the last such message, oldest first."""
+
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessState:
+    """A process as the supervisor sees it; `since` is CLOCK_BOOTTIME."""
+
+    process: Process
+    pid: int
+    since: float
+    restarts: int
+    lag_ms_p99: float
+    lag_ms_max: float
+    alive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """All processes of this node."""
+
+    processes: tuple[ProcessState, ...]
+
+
+class RequestKind(Enum):
+    """What a child asks of the supervisor."""
+
+    RESTART = "restart"  # `subject` is the process
+    RELOADING = "reloading"  # for sd_notify
+    RELOADED = "reloaded"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A child's request; numbered by `token` like an order."""
+
+    kind: RequestKind
+    token: str
+    subject: str = ""
+
+
+Message = (
+    Hello
+    | Heartbeat
+    | Targets
+    | Verdicts
+    | ElectionSettings
+    | Tracks
+    | Ready
+    | Peers
+    | Order
+    | Routers
+    | Events
+    | Processes
+    | Request
+)
