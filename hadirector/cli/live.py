@@ -1,0 +1,153 @@
+"""Verbs that talk to the running daemon over its control socket: status, events, explain, reload,
+restart-director."""
+
+import argparse
+import http.client
+import json
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import quote
+
+from hadirector.cli import tables
+
+SOCKET = "/run/hadirector/control.sock"  # EXAMPLE.yaml: control.sock in the default runtime_dir
+DEADLINE = 130.0  # seconds: a reload reads a configuration of any size
+
+_NOT_RUNNING = "no daemon answers on {path} ({why}); is it running, and is --socket right?"
+
+
+class Unreachable(Exception):
+    """The daemon did not answer."""
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: str, timeout: float | None) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add these verbs."""
+    _add(verbs, "status", status, "what this node does now", json_too=True)
+    events_parser = _add(verbs, "events", events, "what happened, and why", json_too=True)
+    events_parser.add_argument("-f", "--follow", action="store_true", help="wait for more")
+    explain_parser = _add(verbs, "explain", explain, "why something is as it is", json_too=True)
+    explain_parser.add_argument("what", nargs="?", default="", metavar="WHAT")
+    _add(verbs, "reload", reload, "read the configuration again; exit 1 when it is refused")
+    _add(verbs, "restart-director", restart_director, "a new director without a failover")
+
+
+def _add(
+    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    description: str,
+    *,
+    json_too: bool = False,
+) -> argparse.ArgumentParser:
+    parser = verbs.add_parser(name, help=description, description=description)
+    parser.add_argument("--socket", metavar="PATH", default=SOCKET, help=f"default: {SOCKET}")
+    if json_too:
+        parser.add_argument("--json", action="store_true", help="for programs")
+    parser.set_defaults(run=_guarded(run))
+    return parser
+
+
+def _guarded(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    def guarded(options: argparse.Namespace) -> int:
+        try:
+            return run(options)
+        except Unreachable as error:
+            print(f"hadirector: {error}", file=sys.stderr)
+            return 1
+
+    return guarded
+
+
+def status(options: argparse.Namespace) -> int:
+    """Print the status; 1 when the daemon does not answer."""
+    _, told = ask(options.socket, "GET", "/v1/status")
+    print(json.dumps(told, indent=2) if options.json else tables.status(told))
+    return 0
+
+
+def events(options: argparse.Namespace) -> int:
+    """Print journal entries, with -f until interrupted."""
+    if options.follow:
+        for event in _stream(options.socket):
+            print(json.dumps(event) if options.json else tables.event(event), flush=True)
+        return 0
+    _, told = ask(options.socket, "GET", "/v1/events")
+    for event in told:
+        print(json.dumps(event) if options.json else tables.event(event))
+    return 0
+
+
+def explain(options: argparse.Namespace) -> int:
+    """Print why; 1 when nothing has that name."""
+    _, told = ask(options.socket, "GET", f"/v1/explain?what={quote(options.what)}")
+    if options.json:
+        print(json.dumps(told, indent=2))
+    elif "error" not in told:
+        print(tables.explanation(told))
+    if "error" in told:
+        print(f"hadirector: {told['error']}; known: {', '.join(told['known'])}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def reload(options: argparse.Namespace) -> int:
+    """Have the daemon read its file again."""
+    return _order(options.socket, "/v1/reload", "reloaded")
+
+
+def restart_director(options: argparse.Namespace) -> int:
+    """Replace the director process; the election and the kernel go on meanwhile."""
+    return _order(options.socket, "/v1/restart-director", "the director is being replaced")
+
+
+def _order(path: str, target: str, done: str) -> int:
+    code, told = ask(path, "POST", target)
+    if code == 200:
+        print(done)
+        return 0
+    print(told.get("error", f"refused ({code})"), file=sys.stderr)
+    return 1
+
+
+def ask(path: str, method: str, target: str) -> tuple[int, Any]:
+    """One question to the daemon at this socket: the HTTP status and the JSON told."""
+    connection = _UnixConnection(path, DEADLINE)
+    try:
+        connection.request(method, target)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    except PermissionError:
+        text = f"{path}: permission denied; be root or in the daemon's group"
+        raise Unreachable(text) from None
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise Unreachable(_NOT_RUNNING.format(path=path, why=error)) from None
+    finally:
+        connection.close()
+
+
+def _stream(path: str) -> Iterator[Any]:
+    connection = _UnixConnection(path, None)
+    try:
+        connection.request("GET", "/v1/events", headers={"Accept": "text/event-stream"})
+        for line in connection.getresponse():
+            if line.startswith(b"data: "):
+                yield json.loads(line[6:])
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise Unreachable(_NOT_RUNNING.format(path=path, why=error)) from None
+    finally:
+        connection.close()

@@ -1,0 +1,134 @@
+"""The daemon's JSON as text for people: plain columns, no colour, nothing cut off."""
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+
+def status(told: dict[str, Any]) -> str:
+    """The whole of status on one screen: trouble first."""
+    ready = "ready" if told["ready"] else "not ready"
+    head = f"node {told['node']} of {told['cluster']}: {ready} ({told['ready_reason']})"
+    parts = [head, *(f"TROUBLE: {text}" for text in told["trouble"]), _drift(told)]
+    parts += [_instances(told), _services(told["services"]), _peers(told["peers"])]
+    parts.append(_processes(told["processes"]))
+    return "\n".join(part for part in parts if part)
+
+
+def event(told: dict[str, Any]) -> str:
+    """One line: when, what, whom, why."""
+    instant = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(told["at"]))
+    millis = int(told["at"] * 1000) % 1000
+    inputs = " ".join(f"{name}={value}" for name, value in told["inputs"].items())
+    tail = f"  [{inputs}]" if inputs else ""
+    return f"{instant}.{millis:03d}  {told['kind']:<16} {told['subject']}: {told['reason']}{tail}"
+
+
+def explanation(told: dict[str, Any]) -> str:
+    """What holds, then how it came."""
+    lines = list(told["now"])
+    if told["history"]:
+        lines += ["", *(event(one) for one in told["history"])]
+    return "\n".join(lines)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Left-aligned columns as wide as their widest cell."""
+    cells = [list(head), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    )
+
+
+def _drift(told: dict[str, Any]) -> str:
+    peer = told["config"]["peer_digest"]
+    if peer is None or peer == told["config"]["digest"]:
+        return ""
+    return "TROUBLE: the peer runs another configuration"
+
+
+def _instances(told: dict[str, Any]) -> str:
+    rows = [
+        (
+            f"{name}/{family}",
+            router["state"],
+            f"{router['effective_priority']}/{router['priority']}",
+            router["master"] or "-",
+            _since(router["since"]),
+            ", ".join(router["addresses"]) or "-",
+            router["reason"],
+        )
+        for name, instance in told["instances"].items()
+        for family, router in instance["routers"].items()
+    ]
+    if not rows:
+        return ""
+    head = ("INSTANCE", "STATE", "PRIORITY", "MASTER", "SINCE", "ADDRESSES", "REASON")
+    return "\n" + table(head, rows)
+
+
+def _services(services: dict[str, Any]) -> str:
+    parts = []
+    for name, service in services.items():
+        title = f"{name}  {service['protocol']} {service['address']}  {service['scheduler']}"
+        parts.append(f"\n{title} {service['forward']}  {service['state']}: {service['reason']}")
+        parts.append(_servers(service["servers"]))
+        spare = service["fallback"]
+        if spare is not None:
+            use = "serves" if spare["effective_weight"] else "waits"
+            parts.append(f"  fallback {spare['address']} {use}")
+    return "\n".join(parts)
+
+
+def _servers(servers: dict[str, Any]) -> str:
+    head = ("  SERVER", "WEIGHT", "HEALTH", "ADMIN", "ACTIVE", "INACTIVE", "REASON")
+    rows = [
+        (
+            f"  {address}",
+            f"{server['effective_weight']}/{server['weight']}",
+            server["health"],
+            server["admin"],
+            server["active"],
+            server["inactive"],
+            server["reason"],
+        )
+        for address, server in servers.items()
+    ]
+    return table(head, rows)
+
+
+def _peers(peers: dict[str, Any]) -> str:
+    if not peers:
+        return ""
+    rows = [
+        (
+            name,
+            "alive" if peer["alive"] else "silent",
+            _since(peer["seen"]),
+            " ".join(f"{r}={s}" for r, s in (peer["state"] or {}).items()) or "-",
+            "yes" if peer["ready"] else "no",
+            peer["reason"] or "-",
+        )
+        for name, peer in peers.items()
+    ]
+    return "\n" + table(("PEER", "PRESENCE", "HEARD", "STATE", "READY", "REASON"), rows)
+
+
+def _processes(processes: dict[str, Any]) -> str:
+    rows = [
+        (name, p["pid"], _since(p["since"]), p["restarts"], p["lag_ms_p99"], p["lag_ms_max"])
+        for name, p in processes.items()
+    ]
+    return "\n" + table(("PROCESS", "PID", "UP", "RESTARTS", "LAG P99 MS", "LAG MAX MS"), rows)
+
+
+def _since(instant: float | None) -> str:
+    if instant is None:
+        return "never"
+    seconds = max(0.0, time.time() - instant)
+    for unit, size in (("d", 86400.0), ("h", 3600.0), ("m", 60.0)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds:.1f}s"

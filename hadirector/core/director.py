@@ -1,0 +1,341 @@
+"""The director's core: configuration, services, peers and readiness of one node.
+
+`handle(event, now)` gives ordered actions; `deadline()` says when to call it with `Woken`. The
+core keeps its own picture of IPVS (`_actual`): what was read last, with what was applied since.
+A verdict is planned against that picture at once, without waiting for a read; the read that
+follows at its own pace shows whether anybody else changed the table, and that is drift.
+
+Order is what makes the picture right: the shell carries out actions one after the other, so a
+table read after an Apply shows its effect. A read that was under way when something was applied
+is thrown away and asked for anew.
+"""
+
+from collections.abc import Iterable
+from typing import assert_never
+
+from hadirector.core import director_events as ev
+from hadirector.core import ipvs, messages, peers, plan
+from hadirector.core.journal import Journal
+from hadirector.core.messages import Process
+from hadirector.core.services import Change, Services
+from hadirector.core.settings.cluster import Config
+
+READ_EVERY = 0.5  # seconds between reads of IPVS while they are cheap: it sends no change events
+READ_SHARE = 0.01  # of a core, at most: a table of 10,000 takes 0.15 s to read
+READ_AT_LEAST = 60.0  # seconds: however large
+UNREADABLE_RETRY = 5.0  # seconds: the module may be loaded meanwhile
+LEVELS_EVERY = 1.5  # seconds between re-sent levels of the election
+LEVELS_HOLD = 5.0  # seconds they are good for: three may be lost
+CHECKER_SILENCE = 5.0  # seconds without a heartbeat: weights freeze, and that is told
+
+
+class Director:
+    """One node's director; everything in it is derived from the events handled so far."""
+
+    def __init__(self, version: str, owned: frozenset[ipvs.ServiceKey], now: float) -> None:
+        self.version = version
+        self.journal = Journal()
+        self.services = Services()
+        self.config: Config | None = None
+        self.configured_at = now
+        self.peers: peers.Peers | None = None
+        self.routers: tuple[messages.Router, ...] = ()
+        self.processes: tuple[messages.ProcessState, ...] = ()
+        self.usage = ipvs.Usage()
+        self.kernel_trouble = ""
+        self.failures: tuple[str, ...] = ()
+        self.checker_silent = False
+        self._owned = owned
+        self._actual: dict[ipvs.ServiceKey, ipvs.Entry] | None = None
+        self._applying = False
+        self._pending: set[ipvs.ServiceKey] | None = set()  # None: all
+        self._read_at: float | None = now
+        self._levels_at = now
+        self._presence_at = now
+        self._checker_heard_at = now
+        self._told: tuple[messages.Ready, dict[str, str]] | None = None
+
+    def handle(self, event: ev.Event, now: float) -> tuple[ev.Action, ...]:
+        """What to do about an event, in order."""
+        actions = [*self._react(event, now), *self._due(now)]
+        return tuple(actions)
+
+    def deadline(self) -> float:
+        """When `Woken` is due at the latest."""
+        due = [self._levels_at, self._presence_at]
+        if self._read_at is not None:
+            due.append(self._read_at)
+        if not self.checker_silent:
+            due.append(self._checker_heard_at + CHECKER_SILENCE)
+        silent = self.peers.deadline() if self.peers else None
+        return min(due if silent is None else [*due, silent])
+
+    def readiness(self) -> messages.Ready:
+        """Whether this node may take over from a healthy master, and why (not)."""
+        if self.config is None:
+            return messages.Ready(False, "no configuration yet")
+        if self.kernel_trouble:
+            return messages.Ready(False, self.kernel_trouble)
+        if self._actual is None:
+            return messages.Ready(False, "IPVS was not read yet")
+        if self.failures:
+            return messages.Ready(False, f"services not programmed: {self.failures[0]}")
+        waiting = self.services.unsettled()
+        if waiting:
+            return messages.Ready(False, f"{len(waiting)} servers wait for a verdict: {waiting[0]}")
+        return messages.Ready(True, "services programmed and checks settled")
+
+    def leaving(self) -> tuple[plan.Operation, ...]:
+        """What takes every service of ours out of the kernel."""
+        return plan.plan({}, self._actual or {}, self._owned)
+
+    def _react(self, event: ev.Event, now: float) -> list[ev.Action]:
+        match event:
+            case ev.Configured(config):
+                return self._configured(config, now)
+            case ev.Refused(reason):
+                return self._tell([Change("config_refused", self._name(), reason)], now)
+            case ev.KernelRead():
+                return self._kernel_read(event, now)
+            case ev.KernelUnreadable(reason):
+                return self._kernel_unreadable(reason, now)
+            case ev.Applied(failures):
+                return self._applied(failures, now)
+            case ev.From(sender, message):
+                return self._from(sender, message, now)
+            case ev.Heard(presence):
+                return self._heard(presence, now)
+            case ev.Noticed(kind, subject, reason):
+                return self._tell([Change(kind, subject, reason)], now)
+            case ev.Woken():
+                return []
+        assert_never(event)
+
+    # Configuration
+
+    def _configured(self, config: Config, now: float) -> list[ev.Action]:
+        again = self.config is not None
+        self.config, self.configured_at = config, now
+        if self.peers is None:
+            self.peers = peers.Peers(config)
+        else:
+            self.peers.follow(config)
+        changes = self.services.configure(config, self._actual or {})
+        kind = "config_reloaded" if again else "config_loaded"
+        size = f"{len(config.services)} services, {len(config.instances)} instances"
+        self._pending = None
+        return [
+            *self._tell([Change(kind, config.node, f"{size}, digest {config.digest[:12]}")], now),
+            *self._tell(changes, now),
+            ev.Settle(config),
+            *self._levels(),
+            ev.Send(Process.CHECKER, self.services.targets(), float("inf")),
+            *self._reconcile(),
+            *self._presence(now),
+        ]
+
+    # IPVS
+
+    def _kernel_read(self, event: ev.KernelRead, now: float) -> list[ev.Action]:
+        pause = min(READ_AT_LEAST, max(READ_EVERY, event.took / READ_SHARE))
+        self._read_at = now + pause
+        self.usage = event.usage
+        told = []
+        if self.kernel_trouble:
+            self.kernel_trouble = ""
+            told = self._tell([Change("ipvs_back", self._name(), "IPVS answers again")], now)
+        if self._applying:  # read before that was done: it shows the past
+            return told
+        first, self._actual = self._actual is None, dict(event.table)
+        if first:
+            told += self._tell(self.services.adopt(event.table), now)
+        elif self._pending == set() and not self.failures:
+            drift = plan.plan(self.services.entries, self._actual, self._owned)
+            told += self._tell(_drift_changes(drift), now)
+        self._pending = None
+        return [*told, *self._reconcile()]
+
+    def _kernel_unreadable(self, reason: str, now: float) -> list[ev.Action]:
+        self._read_at = now + UNREADABLE_RETRY
+        if reason == self.kernel_trouble:
+            return []
+        self.kernel_trouble = reason
+        return self._tell([Change("ipvs_lost", self._name(), reason)], now)
+
+    def _applied(self, failures: tuple[str, ...], now: float) -> list[ev.Action]:
+        self._applying = False
+        told: list[ev.Action] = []
+        if failures and failures != self.failures:
+            told = self._tell([Change("ipvs_refused", self._name(), f) for f in failures], now)
+        # What failed shows in the next read; until then it is not asked for again.
+        self.failures = failures
+        if failures:
+            self._read_at = min(self._read_at or now + READ_EVERY, now + READ_EVERY)
+            return told
+        return [*told, *self._reconcile()]
+
+    def _reconcile(self) -> list[ev.Action]:
+        """Plan what is pending against the picture, and carry it out."""
+        if self._actual is None or self._applying or self._pending == set():
+            return []
+        desired = self.services.entries
+        if self._pending is None:
+            steps = plan.plan(desired, self._actual, self._owned)
+        else:
+            keys = self._pending
+            part = {key: entry for key, entry in desired.items() if key in keys}
+            there = {key: self._actual[key] for key in keys if key in self._actual}
+            steps = plan.plan(part, there, frozenset())
+        self._pending = set()
+        save = self._own(steps)
+        if not steps:
+            return save
+        touched = {plan.service_of(step) for step in steps}
+        before = {key: self._actual.pop(key) for key in touched if key in self._actual}
+        self._actual.update(plan.apply_to(before, steps))
+        self._applying = True
+        return [*save, ev.Apply(steps)]
+
+    def _own(self, steps: Iterable[plan.Operation]) -> list[ev.Action]:
+        """Note what is ours before it is made; forget what is gone after it was deleted."""
+        gone = {step.key for step in steps if isinstance(step, plan.DeleteService)}
+        missing = self._owned - set(self.services.entries) - set(self._actual or {})
+        owned = (self._owned | set(self.services.entries)) - gone - missing
+        if owned == self._owned:
+            return []
+        self._owned = frozenset(owned)
+        # A deletion that fails, or a crash before it, must not make the service a stranger's.
+        return [ev.SaveOwned(frozenset(owned | gone))]
+
+    # Messages
+
+    def _from(self, sender: Process, message: messages.Message, now: float) -> list[ev.Action]:
+        told: list[ev.Action] = []
+        if sender is Process.CHECKER:
+            told = self._checker_spoke(now)
+        match message:
+            case messages.Hello():
+                return [*told, *self._greet(sender)]
+            case messages.Verdicts():
+                keys, changes = self.services.hear(message)
+                if self._pending is not None:
+                    self._pending |= keys
+                return [*self._reconcile(), *told, *self._tell(changes, now)]
+            case messages.Routers(routers):
+                self.routers = routers
+            case messages.Events(events):
+                told += [ev.Write(self.journal.take(event)) for event in events]
+            case messages.Processes(processes):
+                self.processes = processes
+            case _:
+                pass  # heartbeats and orders are the shell's; the rest is not for us
+        return told
+
+    def _checker_spoke(self, now: float) -> list[ev.Action]:
+        self._checker_heard_at = now
+        if not self.checker_silent:
+            return []
+        self.checker_silent = False
+        return self._tell([Change("checker_back", self._name(), "the checker speaks again")], now)
+
+    def _greet(self, sender: Process) -> list[ev.Action]:
+        if self.config is None:
+            return []
+        if sender is Process.CHECKER:
+            return [ev.Send(Process.CHECKER, self.services.targets(), float("inf"))]
+        return self._levels() if sender is Process.ELECTION else []
+
+    def _heard(self, presence: peers.Presence, now: float) -> list[ev.Action]:
+        if self.peers is None or self.config is None:
+            return []
+        news = self.peers.hear(presence, self.config.digest, now)
+        return self._peer_news(news, now)
+
+    def _peer_news(self, news: list[tuple[str, str, str]], now: float) -> list[ev.Action]:
+        if not news or self.peers is None:
+            return []
+        told = self._tell([Change(*one) for one in news], now)
+        return [*told, ev.Send(Process.ELECTION, self.peers.level(), LEVELS_HOLD)]
+
+    # What is due by time, and what is told by itself
+
+    def _due(self, now: float) -> list[ev.Action]:
+        actions: list[ev.Action] = []
+        if self._read_at is not None and now >= self._read_at:
+            self._read_at = None  # one read under way at a time
+            actions.append(ev.ReadKernel())
+        if not self.checker_silent and now > self._checker_heard_at + CHECKER_SILENCE:
+            self.checker_silent = True
+            reason = f"silent for {CHECKER_SILENCE:g} s: weights stay as they are"
+            actions += self._tell([Change("checker_silent", self._name(), reason)], now)
+        if self.peers is not None:
+            actions += self._peer_news(self.peers.age(now), now)
+        states = dict(peers.router_states(self.routers))
+        changed = self._told != (self.readiness(), states)
+        if self.config is not None and (changed or now >= self._levels_at):
+            self._told = (self.readiness(), states)
+            self._levels_at = now + LEVELS_EVERY
+            actions += self._levels()[1:]
+        if self.config is not None and (changed or now >= self._presence_at):
+            actions += self._presence(now)
+        return actions
+
+    def _levels(self) -> list[ev.Action]:
+        """All the election is to know; its settings first."""
+        config = self.config
+        assert config is not None
+        assert self.peers is not None
+        settings = messages.ElectionSettings(
+            config.node,
+            config.instances,
+            config.sync_groups,
+            config.vip_lease,
+            f"{config.state_dir}/addresses",
+        )
+        return [
+            ev.Send(Process.ELECTION, settings, float("inf")),
+            ev.Send(Process.ELECTION, self.readiness(), LEVELS_HOLD),
+            ev.Send(Process.ELECTION, self.peers.level(), LEVELS_HOLD),
+        ]
+
+    def _presence(self, now: float) -> list[ev.Action]:
+        config = self.config
+        assert config is not None
+        self._presence_at = now + peers.INTERVAL
+        ready = self.readiness()
+        return [
+            ev.SendPresence(
+                peers.Presence(
+                    cluster=config.cluster,
+                    node=config.node,
+                    incarnation=0,
+                    sequence=0,
+                    digest=config.digest,
+                    version=self.version,
+                    ready=ready.ready,
+                    reason=ready.reason,
+                    routers=dict(peers.router_states(self.routers)),
+                    services={n: w.quorum_met for n, w in self.services.weights.items()},
+                    master_down=max((r.master_down for r in self.routers), default=0.0),
+                )
+            )
+        ]
+
+    def _tell(self, changes: Iterable[Change], now: float) -> list[ev.Action]:
+        return [
+            ev.Write(self.journal.add(now, c.kind, c.subject, c.reason, c.inputs)) for c in changes
+        ]
+
+    def _name(self) -> str:
+        return self.config.node if self.config else "node"
+
+
+def _drift_changes(drift: tuple[plan.Operation, ...]) -> list[Change]:
+    """What somebody else did to the table, service by service, at most a few lines."""
+    lines = [
+        Change("drift", str(plan.service_of(s)), f"repaired: {plan.describe(s)}") for s in drift
+    ]
+    if len(lines) <= 5:
+        return lines
+    more = Change("drift", "ipvs", f"and {len(lines) - 5} more differences repaired")
+    return [*lines[:5], more]

@@ -1,0 +1,46 @@
+"""`hadirector explain WHAT`: what holds of a subject, in one sentence, and how it came."""
+
+from hadirector.core.director import Director
+from hadirector.core.status import Json, event_json
+
+HISTORY = 20  # entries told
+
+
+def build(director: Director, what: str, unix_offset: float) -> Json:
+    """`{"subject", "now": [sentences], "history": [events]}`; empty `what` tells of everything
+    that is not as configured; an unknown one lists what can be asked for."""
+    now = dict(_sentences(director))
+    if not what:
+        return {"subject": "", "now": _lines(now), "history": []}
+    chosen = {name: text for name, text in now.items() if _belongs(name, what)}
+    history = list(director.journal.about(what))[-HISTORY:]
+    if not chosen and not history:
+        return {"subject": what, "error": f"nothing is named {what!r}", "known": list(now)}
+    return {
+        "subject": what,
+        "now": _lines(chosen),
+        "history": [event_json(event, unix_offset) for event in history],
+    }
+
+
+def _sentences(director: Director) -> list[tuple[str, str]]:
+    told = [
+        (f"{r.instance}/ipv{r.family}", f"{r.state.value}: {r.reason}") for r in director.routers
+    ]
+    for name, weights in director.services.weights.items():
+        told.append((name, f"{weights.state.value}: {weights.reason}"))
+        told += [
+            (f"{name}/{s.server.endpoint}", f"weight {s.effective or 0}: {s.reason}")
+            for s in weights.servers
+        ]
+    ready = director.readiness()
+    told.append(("ready", f"{'yes' if ready.ready else 'no'}: {ready.reason}"))
+    return told
+
+
+def _lines(sentences: dict[str, str]) -> list[Json]:
+    return [f"{name}: {text}" for name, text in sentences.items()]
+
+
+def _belongs(name: str, what: str) -> bool:
+    return name == what or name.startswith(what + "/") or name.partition("/")[2] == what

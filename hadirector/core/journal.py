@@ -1,0 +1,52 @@
+"""The journal: what happened and why, newest last, bounded.
+
+Every transition of the director's core lands here with one sentence and its inputs; `events`
+prints it and `explain` picks the entries of one subject.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+
+from hadirector.core.messages import Event
+
+KEPT = 4096  # entries; a flapping farm of 1,000 servers fills it in minutes, a quiet one in months
+
+
+class Journal:
+    """A bounded list of events, numbered from `first` on."""
+
+    def __init__(self, first: int = 1) -> None:
+        self._events: deque[Event] = deque(maxlen=KEPT)
+        self._next = first
+
+    def add(
+        self,
+        at: float,
+        kind: str,
+        subject: str,
+        reason: str,
+        inputs: Mapping[str, str] | None = None,
+    ) -> Event:
+        """Write an entry; `at` is CLOCK_BOOTTIME."""
+        event = Event(self._next, at, kind, subject, reason, dict(inputs or {}))
+        self._next += 1
+        self._events.append(event)
+        return event
+
+    def take(self, foreign: Event) -> Event:
+        """Write another process's event under our own number."""
+        return self.add(foreign.at, foreign.kind, foreign.subject, foreign.reason, foreign.inputs)
+
+    def since(self, number: int) -> tuple[Event, ...]:
+        """Entries with a number above `number`."""
+        return tuple(event for event in self._events if event.number > number)
+
+    def about(self, subject: str) -> Iterable[Event]:
+        """Entries of a subject or of what belongs to it (`web` finds `web/10.0.1.11:80`)."""
+        return (
+            event
+            for event in self._events
+            if event.subject == subject
+            or event.subject.startswith(subject + "/")
+            or event.subject.endswith("/" + subject)
+        )

@@ -1,0 +1,117 @@
+"""What directors tell each other on the peer channel, and whether a peer is alive.
+
+Each node sends its `Presence` to every other node several times a second and at each change; the
+newest counts. Without a key it may say only what does no harm if forged (EXAMPLE.yaml, `peer`).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from hadirector.core import messages
+from hadirector.core.settings.cluster import Config, Node
+
+INTERVAL = 0.5  # seconds between presences of an unchanged node
+SILENCE = 2.0  # seconds after which a peer is not alive: three lost in a row, and some
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """One node's word. `incarnation` grows with each start of its director, `sequence` within it.
+
+    `routers` gives states by `instance/ipv4`; `services` whether quorum is met by service name;
+    `master_down` the largest master-down interval of its routers, seconds.
+    """
+
+    cluster: str
+    node: str
+    incarnation: int
+    sequence: int
+    digest: str
+    version: str
+    ready: bool
+    reason: str
+    routers: dict[str, str] = field(default_factory=dict)
+    services: dict[str, bool] = field(default_factory=dict)
+    master_down: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A peer as this node knows it; `heard_at` is CLOCK_BOOTTIME, None before the first word."""
+
+    node: Node
+    presence: Presence | None = None
+    heard_at: float | None = None
+    alive: bool = False
+
+
+class Peers:
+    """The other nodes. `hear` and `age` give what became different, as (kind, node, reason)."""
+
+    def __init__(self, config: Config) -> None:
+        self._cluster = config.cluster
+        self.known: dict[str, Known] = {node.name: Known(node) for node in config.peers}
+        self.refused = 0
+
+    def follow(self, config: Config) -> None:
+        """Take a new configuration; peers that stay keep what is known of them."""
+        old, self._cluster = self.known, config.cluster
+        self.known = {}
+        for node in config.peers:
+            was = old.get(node.name, Known(node))
+            self.known[node.name] = Known(node, was.presence, was.heard_at, was.alive)
+
+    def hear(self, presence: Presence, own_digest: str, now: float) -> list[tuple[str, str, str]]:
+        """A presence came. Strangers and what is older than the newest word are counted."""
+        known = self.known.get(presence.node)
+        if presence.cluster != self._cluster or known is None or _older(presence, known.presence):
+            self.refused += 1
+            return []
+        self.known[presence.node] = Known(known.node, presence, now, alive=True)
+        told = []
+        if not known.alive:
+            told.append(("peer_up", presence.node, "heard on the peer channel"))
+        before = known.presence.digest if known.presence else own_digest
+        if presence.digest != before:
+            same = presence.digest == own_digest
+            reason = "same configuration again" if same else "runs another configuration than we do"
+            told.append(("config_same" if same else "config_drift", presence.node, reason))
+        return told
+
+    def age(self, now: float) -> list[tuple[str, str, str]]:
+        """Peers that fell silent."""
+        told = []
+        for name, known in self.known.items():
+            if known.alive and known.heard_at is not None and now - known.heard_at > SILENCE:
+                self.known[name] = Known(known.node, known.presence, known.heard_at, alive=False)
+                told.append(("peer_down", name, f"silent for {SILENCE:g} s on the peer channel"))
+        return told
+
+    def level(self) -> messages.Peers:
+        """What the election is told."""
+        return messages.Peers(
+            tuple(
+                messages.Peer(
+                    name, known.alive, known.presence.master_down if known.presence else 0.0
+                )
+                for name, known in self.known.items()
+            )
+        )
+
+    def deadline(self) -> float | None:
+        """When the next peer falls silent unless it speaks."""
+        return min(
+            (k.heard_at + SILENCE for k in self.known.values() if k.alive and k.heard_at),
+            default=None,
+        )
+
+
+def router_states(routers: Iterable[messages.Router]) -> Mapping[str, str]:
+    """`{"front/ipv4": "master"}` as presences carry it."""
+    return {f"{router.instance}/ipv{router.family}": router.state.value for router in routers}
+
+
+def _older(new: Presence, known: Presence | None) -> bool:
+    if known is None:
+        return False
+    return (new.incarnation, new.sequence) <= (known.incarnation, known.sequence)

@@ -1,0 +1,194 @@
+"""The virtual services of a node: verdicts in, weights and the desired IPVS table out.
+
+What changed is told as `Change`s, each with the sentence that explains it, and only the services
+that a verdict concerns are decided anew: one server's death costs the same in a farm of ten and
+of ten thousand.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from hadirector.core import ipvs, weight
+from hadirector.core.address import Endpoint
+from hadirector.core.messages import Health, Targets, Verdict, Verdicts
+from hadirector.core.settings.checks import Target, target_id
+from hadirector.core.settings.cluster import Config
+from hadirector.core.settings.services import VirtualService
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something to tell: `kind` as in hooks and events, `subject` `web` or `web/10.0.1.11:80`."""
+
+    kind: str
+    subject: str
+    reason: str
+    inputs: dict[str, str] = field(default_factory=dict)
+
+
+class Services:
+    """Every virtual service by name, with the weights decided for it."""
+
+    def __init__(self) -> None:
+        self.settings: dict[str, VirtualService] = {}
+        self.weights: dict[str, weight.ServiceWeights] = {}
+        self.verdicts: dict[str, Verdict] = {}
+        self.entries: dict[ipvs.ServiceKey, ipvs.Entry] = {}
+        self._adopted: dict[str, dict[Endpoint, int]] = {}
+        self._targets: tuple[Target, ...] = ()
+        self._users: dict[str, set[str]] = {}
+
+    def configure(self, config: Config, actual: ipvs.Table) -> list[Change]:
+        """Take a configuration; servers without a verdict keep the weight they have in `actual`."""
+        before = set(self.settings)
+        self.settings = {service.name: service for service in config.services}
+        self._targets, self._users = _targets(config)
+        known = {target.id for target in self._targets}
+        self.verdicts = {name: v for name, v in self.verdicts.items() if name in known}
+        self.weights = {name: w for name, w in self.weights.items() if name in self.settings}
+        self.entries = {}
+        changes = [
+            Change("service_removed", name, "no longer configured")
+            for name in sorted(before - set(self.settings))
+        ]
+        return changes + self.adopt(actual)
+
+    def adopt(self, actual: ipvs.Table) -> list[Change]:
+        """Take the weights found in the kernel for servers that have no verdict yet."""
+        self._adopted = {
+            name: _weights_found(service, actual) for name, service in self.settings.items()
+        }
+        return self._decide(self.settings)
+
+    def hear(self, news: Verdicts) -> tuple[set[ipvs.ServiceKey], list[Change]]:
+        """Verdicts came; the IPVS services that are to change, and what to tell.
+
+        A verdict of UNKNOWN (the checker started anew) never replaces a settled one: a blind
+        checker is not a dead server, and its first probe will tell.
+        """
+        concerned: set[str] = set()
+        for verdict in news.verdicts:
+            before = self.verdicts.get(verdict.target)
+            if verdict.target not in self._users:
+                continue
+            if verdict.health is Health.UNKNOWN and before is not None:
+                continue
+            self.verdicts[verdict.target] = verdict
+            if before is None or _differs(before, verdict):
+                concerned |= self._users[verdict.target]
+        entries = dict(self.entries)
+        changes = self._decide(name for name in self.settings if name in concerned)
+        keys = {key for name in concerned for key in self.settings[name].keys}
+        return {key for key in keys if entries.get(key) != self.entries.get(key)}, changes
+
+    def targets(self) -> Targets:
+        """All that is to be probed."""
+        return Targets(self._targets)
+
+    def unsettled(self) -> list[str]:
+        """Servers that still wait for a first verdict, as `web/10.0.1.11:80`."""
+        return [
+            f"{name}/{server.server.endpoint}"
+            for name, weights in self.weights.items()
+            for server in weights.servers
+            if server.health.health is Health.UNKNOWN
+        ]
+
+    def _decide(self, names: Iterable[str]) -> list[Change]:
+        changes: list[Change] = []
+        for name in names:
+            service = self.settings[name]
+            decided = weight.decide(service, self.verdicts, self._adopted.get(name, {}))
+            changes += _changes(name, self.weights.get(name), decided)
+            self.weights[name] = decided
+            self.entries.update(_entries(service, decided))
+        return changes
+
+
+def _targets(config: Config) -> tuple[tuple[Target, ...], dict[str, set[str]]]:
+    """Each endpoint once per check, and which services want to know of it."""
+    checks = {check.name: check for check in config.checks}
+    targets: dict[str, Target] = {}
+    users: dict[str, set[str]] = defaultdict(set)
+    for service in config.services:
+        for server in service.real_servers:
+            for name in service.check.checks:
+                identity = target_id(name, server.endpoint)
+                targets.setdefault(identity, Target(identity, checks[name], server.endpoint))
+                users[identity].add(service.name)
+    return tuple(targets.values()), dict(users)
+
+
+def _weights_found(service: VirtualService, actual: ipvs.Table) -> dict[Endpoint, int]:
+    found: dict[Endpoint, int] = {}
+    for key in service.keys:
+        if key in actual:
+            for endpoint, destination in actual[key].destinations.items():
+                found.setdefault(endpoint, destination.weight)
+    return found
+
+
+def _entries(
+    service: VirtualService, decided: weight.ServiceWeights
+) -> Mapping[ipvs.ServiceKey, ipvs.Entry]:
+    destinations = {
+        server.server.endpoint: server.server.destination(server.effective)
+        for server in decided.servers
+        if server.effective is not None
+    }
+    spare = service.fallback
+    if spare is not None and decided.fallback is not None:
+        destinations[spare.endpoint] = spare.destination(decided.fallback)
+    return {one.key: ipvs.Entry(one, destinations) for one in service.services}
+
+
+def _differs(before: Verdict, after: Verdict) -> bool:
+    """Whether a weight or its reason could change; a mere refresh of timings does not count."""
+    if before.health is not after.health:
+        return True
+    return (before.last and before.last.detail) != (after.last and after.last.detail)
+
+
+def _changes(
+    name: str, before: weight.ServiceWeights | None, after: weight.ServiceWeights
+) -> list[Change]:
+    changes = []
+    old = {server.server.endpoint: server for server in before.servers} if before else {}
+    for server in after.servers:
+        was = old.get(server.server.endpoint)
+        if was is None or _side(was) != _side(server):
+            changes += _server_change(name, was, server)
+    if before is None or before.quorum_met != after.quorum_met:
+        settled = all(s.health.health is not Health.UNKNOWN for s in after.servers)
+        if settled and (before is not None or not after.quorum_met):
+            kind = "quorum_gained" if after.quorum_met else "quorum_lost"
+            changes.append(Change(kind, name, after.reason))
+    if before is not None and before.state is not after.state:
+        reason = f"{before.state.value} -> {after.state.value}: {after.reason}"
+        changes.append(Change("service_state", name, reason))
+    return changes
+
+
+def _side(server: weight.ServerWeight) -> str:
+    """up, down or unknown: what hooks and events tell; rising and falling are not told."""
+    if server.health.health in weight.IN_SERVICE:
+        return "up"
+    return "down" if server.health.health in weight.OUT_OF_SERVICE else "unknown"
+
+
+def _server_change(
+    name: str, was: weight.ServerWeight | None, server: weight.ServerWeight
+) -> list[Change]:
+    side = _side(server)
+    if side == "unknown":
+        return []
+    decided_by = server.health.decided_by
+    inputs = {"weight": "absent" if server.effective is None else str(server.effective)}
+    if was is not None:
+        inputs["weight_before"] = "absent" if was.effective is None else str(was.effective)
+    if decided_by is not None and decided_by.last is not None:
+        inputs["check"] = decided_by.target.partition("@")[0]
+        inputs["probe_ms"] = f"{decided_by.last.ms:.1f}"
+    subject = f"{name}/{server.server.endpoint}"
+    return [Change(f"server_{side}", subject, server.reason, inputs)]

@@ -1,0 +1,208 @@
+"""The contract's status JSON, from the director's core.
+
+Instants become Unix seconds here (`unix_offset` is Unix time minus CLOCK_BOOTTIME); what is not
+known is null, never a guess.
+"""
+
+from hadirector.core import ipvs, messages
+from hadirector.core.director import Director
+from hadirector.core.peers import Known
+from hadirector.core.weight import ServerWeight, ServiceWeights
+
+Json = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
+
+
+def build(
+    director: Director, sync_threads: tuple[ipvs.SyncThread, ...], unix_offset: float
+) -> Json:
+    """The whole of `GET /v1/status`; needs a configured director."""
+    config = director.config
+    assert config is not None
+    return {
+        "node": config.node,
+        "cluster": config.cluster,
+        "version": director.version,
+        "config": {
+            "digest": config.digest,
+            "loaded_at": director.configured_at + unix_offset,
+            "peer_digest": _peer_digest(director),
+            "path": config.path,
+        },
+        "ready": director.readiness().ready,
+        "ready_reason": director.readiness().reason,
+        "trouble": _trouble(director),
+        "instances": _instances(director, unix_offset),
+        "services": {
+            name: _service(director, name, weights, unix_offset)
+            for name, weights in director.services.weights.items()
+        },
+        "sync": _sync(director, sync_threads),
+        "peers": _peers(director, unix_offset),
+        "processes": {
+            state.process.value: {
+                "pid": state.pid,
+                "since": state.since + unix_offset,
+                "restarts": state.restarts,
+                "lag_ms_p99": state.lag_ms_p99,
+                "lag_ms_max": state.lag_ms_max,
+                "alive": state.alive,
+            }
+            for state in director.processes
+        },
+    }
+
+
+def event_json(event: messages.Event, unix_offset: float) -> Json:
+    """One line of `GET /v1/events`."""
+    return {
+        "number": event.number,
+        "at": event.at + unix_offset,
+        "kind": event.kind,
+        "subject": event.subject,
+        "reason": event.reason,
+        "inputs": dict(event.inputs),
+    }
+
+
+def _trouble(director: Director) -> Json:
+    told: list[Json] = []
+    if director.kernel_trouble:
+        told.append(director.kernel_trouble)
+    if director.checker_silent:
+        told.append("the checker is silent: weights stay as they are")
+    return told + list(director.failures)
+
+
+def _instances(director: Director, offset: float) -> Json:
+    config = director.config
+    assert config is not None
+    found: dict[str, Json] = {}
+    for instance in config.instances:
+        routers: dict[str, Json] = {
+            f"ipv{router.family}": _router(router, offset)
+            for router in director.routers
+            if router.instance == instance.name
+        }
+        found[instance.name] = {
+            "routers": routers,
+            "virtual_router_id": instance.virtual_router_id,
+            "interface": instance.interface,
+        }
+    return found
+
+
+def _router(router: messages.Router, offset: float) -> Json:
+    return {
+        "state": router.state.value,
+        "priority": router.priority,
+        "effective_priority": router.effective_priority,
+        "master": router.master,
+        "since": router.since + offset,
+        "reason": router.reason,
+        "inputs": dict(router.inputs),
+        "addresses": list(router.addresses),
+        "leased": router.leased,
+        "counters": dict(router.counters),
+    }
+
+
+def _service(director: Director, name: str, weights: ServiceWeights, offset: float) -> Json:
+    service = director.services.settings[name]
+    first = service.services[0]
+    return {
+        "address": service.address,
+        "protocol": service.protocol,
+        "scheduler": first.scheduler,
+        "forward": service.forward.name.lower(),
+        "state": weights.state.value,
+        "quorum": service.quorum,
+        "up": weights.up,
+        "reason": weights.reason,
+        "fallback": (
+            None
+            if service.fallback is None
+            else {
+                "address": str(service.fallback.endpoint),
+                "effective_weight": weights.fallback or 0,
+            }
+        ),
+        "servers": {
+            str(server.server.endpoint): _server(director, name, server, offset)
+            for server in weights.servers
+        },
+    }
+
+
+def _server(director: Director, name: str, server: ServerWeight, offset: float) -> Json:
+    keys = director.services.settings[name].keys
+    endpoint = server.server.endpoint
+    uses = [director.usage.destinations.get((key, endpoint)) for key in keys]
+    verdict = server.health.decided_by
+    last = director.services.verdicts[verdict.target].last if verdict else None
+    return {
+        "weight": server.server.weight,
+        "effective_weight": server.effective or 0,
+        "present": server.effective is not None,
+        "health": server.health.health.value,
+        "admin": "enabled",
+        "active": sum(use.active for use in uses if use),
+        "inactive": sum(use.inactive for use in uses if use),
+        "last_check": (
+            None
+            if last is None
+            else {"ok": last.ok, "detail": last.detail, "ms": last.ms, "at": last.at + offset}
+        ),
+        "reason": server.reason,
+    }
+
+
+def _sync(director: Director, threads: tuple[ipvs.SyncThread, ...]) -> Json:
+    """Kernel sync gives no account of itself: what is not measured is null."""
+    config = director.config
+    assert config is not None
+    sync = config.connection_sync
+    return {
+        "role": _sync_role(director) if sync else None,
+        "transport": sync.transport.value if sync else None,
+        "ready": None,
+        "completeness": None,
+        "measure": "estimated",
+        "missing": None,
+        "lag_s": None,
+        "lost": None,
+        "last_resync": None,
+        "threads": [thread.role.name.lower() for thread in threads],
+    }
+
+
+def _sync_role(director: Director) -> Json:
+    states = {router.state for router in director.routers}
+    if not states:
+        return "master"
+    if states == {messages.RouterStateName.MASTER}:
+        return "master"
+    return "mixed" if messages.RouterStateName.MASTER in states else "backup"
+
+
+def _peer_digest(director: Director) -> Json:
+    known = director.peers.known.values() if director.peers else ()
+    return next((k.presence.digest for k in known if k.presence is not None), None)
+
+
+def _peers(director: Director, offset: float) -> Json:
+    known = director.peers.known if director.peers else {}
+    return {name: _peer(one, offset) for name, one in known.items()}
+
+
+def _peer(known: Known, offset: float) -> Json:
+    presence = known.presence
+    return {
+        "address": known.node.address,
+        "seen": None if known.heard_at is None else known.heard_at + offset,
+        "alive": known.alive,
+        "state": None if presence is None else dict(presence.routers),
+        "config_digest": None if presence is None else presence.digest,
+        "ready": None if presence is None else presence.ready,
+        "reason": None if presence is None else presence.reason,
+        "version": None if presence is None else presence.version,
+    }

@@ -1,0 +1,333 @@
+"""The director process: composition of core/director with IPVS, channels, peers and the API.
+
+One task takes an event from the inbox (or wakes at the core's deadline) and calls `handle`; what
+the core wants told is told at once, what it wants done to the kernel goes to one executor task
+that does it in order and answers with events.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from hadirector import __version__
+from hadirector.config import handover
+from hadirector.core import director as core
+from hadirector.core import director_events as ev
+from hadirector.core import explain, messages, peers, status
+from hadirector.core.messages import OrderKind, Process
+from hadirector.core.settings.cluster import Config
+from hadirector.shell import channel, child, control, ipvs, owned, peer_channel, settle
+from hadirector.shell.netlink import KernelError
+
+log = logging.getLogger(__name__)
+
+INBOX = 8192  # events; more than the channels can hold between two turns of the loop
+PARSE_DEADLINE = 120.0  # seconds for a configuration of any size
+LEAVE_PATIENCE = 125.0  # seconds: the election keeps VIPs at most its peers' master-down interval
+LEVELS_RETRY = 10.0  # seconds between looks at what has no events: sync threads, sockets
+FIXED = ("node", "state_dir", "runtime_dir")  # what only a restart can change
+
+
+class DirectorProcess:
+    """One running director."""
+
+    def __init__(self, process: child.Child, config: Config, blob_path: str) -> None:
+        self._child = process
+        self._config = config
+        self._blob_path = blob_path
+        self._core = core.Director(__version__, owned.load(config.state_dir), child.now())
+        self._inbox: asyncio.Queue[ev.Event] = asyncio.Queue(INBOX)
+        self._work: asyncio.Queue[ev.Action] = asyncio.Queue(INBOX)
+        self._ipvs = ipvs.Ipvs()
+        self._settle = settle.Settle(self._ipvs, config, self._notice)
+        self._peers = peer_channel.PeerChannel(time.time_ns(), self._heard)
+        self._control = control.Control(
+            control.Answers(self._status, self._events, self._explain, self._reload, self._restart)
+        )
+        self._http: tuple[str, int] | None = None
+        self._reloading = asyncio.Lock()
+        self._stop_subject: str | None = None
+        self._seen = ""
+        self._decided = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until told to stop."""
+        self._child.start(self._received)
+        self._put(ev.Configured(self._config))
+        await self._control.open_socket(self._config.api.socket)
+        async with asyncio.TaskGroup() as tasks:
+            running = [
+                tasks.create_task(self._decide(), name="decide"),
+                tasks.create_task(self._execute(), name="execute"),
+                tasks.create_task(self._look_again(), name="look again"),
+            ]
+            await self._child.stopping.wait()
+            await self._wait_for_election()
+            for task in running:
+                task.cancel()
+        await self._leave()
+
+    # Events in
+
+    def _put(self, event: ev.Event) -> None:
+        try:
+            self._inbox.put_nowait(event)
+        except asyncio.QueueFull:
+            # Levels are sent again, verdicts refreshed: what is lost here comes back.
+            log.error("inbox full: dropped %s", type(event).__name__)
+
+    def _notice(self, kind: str, subject: str, reason: str) -> None:
+        self._put(ev.Noticed(kind, subject, reason))
+
+    def _heard(self, presence: peers.Presence) -> None:
+        self._put(ev.Heard(presence))
+
+    def _received(self, sender: Process, received: channel.Received) -> None:
+        message = received.message
+        if isinstance(message, messages.Order) and message.token != self._seen:
+            self._seen = message.token
+            if message.kind is OrderKind.STOP:
+                self._stop_subject = message.subject
+                self._child.stopping.set()
+            elif message.kind is OrderKind.RELOAD:
+                task = asyncio.create_task(self._reload(), name="reload")
+                task.add_done_callback(_told)
+            return
+        self._put(ev.From(sender, message, received.valid_until))
+
+    # The core's turn, and what is told at once
+
+    async def _decide(self) -> None:
+        while True:
+            wait = max(0.0, self._core.deadline() - child.now())
+            try:
+                async with asyncio.timeout(wait):
+                    event: ev.Event = await self._inbox.get()
+            except TimeoutError:
+                event = ev.Woken()
+            for action in self._core.handle(event, child.now()):
+                self._act(action)
+            self._decided.set()
+
+    def _act(self, action: ev.Action) -> None:
+        match action:
+            case ev.Send(to, message, valid_for):
+                self._child.send(to, message, child.now() + valid_for)
+            case ev.SendPresence(presence):
+                self._peers.send(presence)
+            case ev.Write(event):
+                self._write(event)
+            case ev.ReadKernel() | ev.Apply() | ev.SaveOwned() | ev.Settle():
+                self._work.put_nowait(action)  # at most one read, one apply and few others wait
+
+    def _write(self, event: messages.Event) -> None:
+        inputs = "".join(f" {name}={value}" for name, value in event.inputs.items())
+        log.info("%s subject=%s reason=%r%s", event.kind, event.subject, event.reason, inputs)
+        self._control.publish(status.event_json(event, _unix_offset()))
+
+    # The kernel's turn
+
+    async def _execute(self) -> None:
+        while True:
+            action = await self._work.get()
+            match action:
+                case ev.ReadKernel():
+                    await self._read()
+                case ev.Apply():
+                    await self._apply(action)
+                case ev.SaveOwned(keys):
+                    await self._save(owned.save, self._config.state_dir, keys)
+                case ev.Settle(config):
+                    await self._settle_all(config)
+                case _:
+                    raise AssertionError(action)
+
+    async def _read(self) -> None:
+        started = child.now()
+        try:
+            table, usage = await self._ipvs.read()
+        except KernelError as error:
+            self._put(ev.KernelUnreadable(str(error)))
+        else:
+            self._put(ev.KernelRead(table, usage, child.now() - started))
+        self._become_ready()
+
+    async def _apply(self, action: ev.Apply) -> None:
+        try:
+            failures = tuple(str(failure) for failure in await self._ipvs.apply(action.operations))
+        except KernelError as error:
+            failures = (str(error),)
+        self._put(ev.Applied(failures))
+
+    async def _settle_all(self, config: Config) -> None:
+        await self._settle.settle(config)
+        trouble = self._peers.follow(config)
+        if trouble is not None:
+            self._settle.once("peer_channel", config.node, trouble)
+        await self._follow_http(config)
+
+    async def _follow_http(self, config: Config) -> None:
+        http = config.api.http
+        wanted = (http.address, http.port) if http else None
+        if wanted == self._http:
+            return
+        await self._control.close_http()
+        self._http = None
+        if wanted is None:
+            return
+        try:
+            await self._control.open_http(*wanted)
+            self._http = wanted
+        except OSError as error:
+            reason = f"api.http: cannot listen on {http}: {os.strerror(error.errno or 0)}"
+            self._settle.once("api_http", config.node, reason)
+
+    async def _look_again(self) -> None:
+        """What the kernel tells no events of is looked at again and again."""
+        while True:
+            await asyncio.sleep(LEVELS_RETRY)
+            if self._core.config is not None and self._work.empty():
+                self._work.put_nowait(ev.Settle(self._core.config))
+
+    async def _save(self, write: Callable[..., None], *arguments: object) -> None:
+        try:
+            await asyncio.to_thread(write, *arguments)
+        except OSError as error:
+            self._notice("state_not_saved", self._config.state_dir, str(error))
+
+    def _become_ready(self) -> None:
+        if not self._child.ready:
+            self._child.ready = True
+            self._child.status = f"node {self._config.node} of {self._config.cluster}"
+            self._child.tell()
+
+    # The API's questions and orders
+
+    def _status(self) -> status.Json:
+        return status.build(self._core, self._settle.threads, _unix_offset())
+
+    def _events(self, since: int) -> list[status.Json]:
+        return [status.event_json(e, _unix_offset()) for e in self._core.journal.since(since)]
+
+    def _explain(self, what: str) -> status.Json:
+        return explain.build(self._core, what, _unix_offset())
+
+    def _restart(self) -> str | None:
+        token = f"restart-{child.now():.6f}"
+        request = messages.Request(messages.RequestKind.RESTART, token, Process.DIRECTOR.value)
+        self._child.send(Process.SUPERVISOR, request)
+        return None
+
+    async def _reload(self) -> str | None:
+        async with self._reloading:
+            self._ask_supervisor(messages.RequestKind.RELOADING, "")
+            failure = await self._read_again()
+            if failure is not None:
+                self._put(ev.Refused(failure))
+            told = "configuration refused; the last good one runs" if failure else "reloaded"
+            self._ask_supervisor(messages.RequestKind.RELOADED, told)
+            return failure
+
+    async def _read_again(self) -> str | None:
+        try:
+            blob = await _parse(self._config.path, self._config.node)
+            loaded = handover.decode(blob)
+        except (OSError, TimeoutError, ValueError) as error:
+            return f"{self._config.path}: not read: {str(error) or 'took too long'}"
+        for problem in loaded.problems:
+            log.log(logging.WARNING if loaded.config else logging.ERROR, "%s", problem)
+        new = loaded.config
+        if new is None:
+            return "\n".join(str(problem) for problem in loaded.problems)
+        fixed = [name for name in FIXED if getattr(new, name) != getattr(self._config, name)]
+        if fixed or new.api.socket != self._config.api.socket:
+            names = ", ".join(fixed or ["api.socket"])
+            return f"{self._config.path}: {names} cannot change by reload: restart the daemon"
+        self._config = new
+        await self._save(owned.replace_file, self._blob_path, blob)
+        self._put(ev.Configured(new))
+        return None
+
+    def _ask_supervisor(self, kind: messages.RequestKind, subject: str) -> None:
+        token = f"{kind.value}-{child.now():.6f}"
+        self._child.send(Process.SUPERVISOR, messages.Request(kind, token, subject))
+
+    # Leaving
+
+    async def _wait_for_election(self) -> None:
+        """Told to stop by a signal, not in turn: forward until the VIPs are gone."""
+        if self._stop_subject is not None:
+            return
+        master = messages.RouterStateName.MASTER
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_PATIENCE):
+                while any(router.state is master for router in self._core.routers):
+                    self._decided.clear()
+                    await self._decided.wait()
+
+    async def _leave(self) -> None:
+        """In order: services that are ours go, sync threads end, sysctls are as they were.
+
+        A restart leaves everything for the successor to adopt.
+        """
+        if self._stop_subject != "restart":
+            await _patiently("services", self._remove_services)
+            await _patiently("settings", self._settle.restore)
+        await _patiently("api", self._control.close)
+        self._peers.close()
+        self._ipvs.close()
+
+    async def _remove_services(self) -> None:
+        failures = await self._ipvs.apply(self._core.leaving())
+        for failure in failures:
+            log.warning("leaving: %s", failure)
+
+
+async def _parse(path: str, node: str) -> bytes:
+    """The configuration of a file, read by a process of its own: YAML would block the loop."""
+    reader = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "hadirector.config", path, "--node", node),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(PARSE_DEADLINE):
+            return (await reader.communicate())[0]
+    finally:
+        if reader.returncode is None:
+            reader.kill()
+
+
+async def _patiently(what: str, leave: Callable[[], Awaitable[None]]) -> None:
+    """One step of leaving; the next ones come whatever it does."""
+    try:
+        async with asyncio.timeout(5.0):
+            await leave()
+    except (OSError, TimeoutError, KernelError) as error:
+        log.warning("leaving: %s: %s", what, str(error) or "took too long")
+
+
+def _told(task: asyncio.Task[str | None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        log.error("reload failed: %r", task.exception())
+
+
+def _unix_offset() -> float:
+    return time.time() - child.now()
+
+
+async def body(process: child.Child) -> None:
+    """Run with the last good configuration the supervisor points to."""
+    path = os.environ["HADIRECTOR_CONFIG"]
+    loaded = handover.decode(await asyncio.to_thread(Path(path).read_bytes))
+    assert loaded.config is not None
+    await DirectorProcess(process, loaded.config, path).run()
+
+
+if __name__ == "__main__":
+    sys.exit(child.main(Process.DIRECTOR, body))

@@ -1,0 +1,153 @@
+"""What every process of a node does alike: channels by file descriptor, heartbeat, lag, leaving.
+
+A child is started by the supervisor as `python -m hadirector.NAME --fd supervisor=3 --fd ...`.
+It says Hello on every channel, beats once a second, and ends when its body returns, when the
+supervisor orders it to stop, or when the supervisor is gone (parent-death signal).
+"""
+
+import argparse
+import asyncio
+import ctypes
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from hadirector.core import messages
+from hadirector.shell import channel
+
+HEARTBEAT = 1.0  # seconds
+LAG_WINDOW = 60  # heartbeats over which lag is told
+LAG_SAMPLES = 4  # per heartbeat: a stall of a quarter second cannot hide
+PR_SET_PDEATHSIG = 1
+
+
+def now() -> float:
+    """Seconds of CLOCK_BOOTTIME: it counts suspend, and all processes of a host read the same."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+@dataclass(slots=True)
+class Lag:
+    """How late the loop's timers fired, in ms, over the last minute."""
+
+    samples: deque[float] = field(default_factory=lambda: deque(maxlen=LAG_WINDOW * LAG_SAMPLES))
+
+    def p99(self) -> float:
+        """The 99th percentile, ms."""
+        ordered = sorted(self.samples)
+        return ordered[int(len(ordered) * 0.99)] if ordered else 0.0
+
+    def worst(self) -> float:
+        """The largest, ms."""
+        return max(self.samples, default=0.0)
+
+
+@dataclass(slots=True)
+class Child:
+    """A running child: its channels, and what it tells the supervisor of itself."""
+
+    process: messages.Process
+    channels: dict[messages.Process, channel.Channel]
+    descriptors: dict[str, int]
+    lag: Lag = field(default_factory=Lag)
+    ready: bool = False
+    status: str = ""
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def start(self, receive: Callable[[messages.Process, channel.Received], None]) -> None:
+        """Listen on every channel and say Hello; `receive(sender, received)` runs on the loop."""
+        for sender, link in self.channels.items():
+            link.start(lambda received, sender=sender: receive(sender, received))  # type: ignore[misc]  # a bound default
+            link.send(messages.Hello(self.process, os.getpid()))
+
+    def send(
+        self, to: messages.Process, message: messages.Message, valid_until: float = channel.FOREVER
+    ) -> None:
+        """Send to a process this child has a channel to; silently nothing where it has none."""
+        if to in self.channels:
+            self.channels[to].send(message, valid_until)
+
+    async def beat(self) -> None:
+        """Heartbeats and lag samples for ever: one of the tasks of the process."""
+        step = HEARTBEAT / LAG_SAMPLES
+        while True:
+            for _ in range(LAG_SAMPLES):
+                due = now() + step
+                await asyncio.sleep(step)
+                self.lag.samples.append(max(0.0, (now() - due) * 1000))
+            self.tell()
+
+    def tell(self) -> None:
+        """One heartbeat to the supervisor and to every other process."""
+        beat = messages.Heartbeat(
+            round(self.lag.p99(), 2), round(self.lag.worst(), 2), self.ready, self.status
+        )
+        for link in self.channels.values():
+            link.send(beat)
+
+    def obeys(self, received: channel.Received) -> bool:
+        """Whether the message was the order to stop (then `stopping` is set)."""
+        message = received.message
+        if isinstance(message, messages.Order) and message.kind is messages.OrderKind.STOP:
+            self.stopping.set()
+            return True
+        return False
+
+
+def parse_descriptors(arguments: list[str]) -> dict[str, int]:
+    """`--fd NAME=N` pairs; the command line is the supervisor's, not an operator's."""
+    parser = argparse.ArgumentParser(
+        description="a process of hadirector; started by its supervisor"
+    )
+    parser.add_argument("--fd", action="append", default=[], metavar="NAME=N")
+    pairs = (text.split("=", 1) for text in parser.parse_args(arguments).fd)
+    return {name: int(number) for name, number in pairs}
+
+
+def log_to_stderr(process: messages.Process) -> None:
+    """key=value lines with the process's name; the journal adds the time."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=os.environ.get("HADIRECTOR_LOG", "INFO"),
+        format=f"%(levelname)s {process.value} %(message)s",
+    )
+
+
+def die_with_parent() -> None:
+    """SIGTERM when the supervisor dies, so that children leave in order (prctl(2))."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def main(process: messages.Process, body: Callable[[Child], Awaitable[None]]) -> int:
+    """Run `body` as this process until it returns or is told to stop; the exit status."""
+    die_with_parent()
+    log_to_stderr(process)
+    descriptors = parse_descriptors(sys.argv[1:])
+    channels = {
+        messages.Process(name): channel.Channel(socket.socket(fileno=number), name)
+        for name, number in descriptors.items()
+        if name in {member.value for member in messages.Process}
+    }
+    asyncio.run(_run(Child(process, channels, descriptors), body))
+    return 0
+
+
+async def _run(child: Child, body: Callable[[Child], Awaitable[None]]) -> None:
+    loop = asyncio.get_running_loop()
+    # The supervisor tells children when to leave; a terminal's Ctrl-C reaches the whole group.
+    loop.add_signal_handler(signal.SIGINT, lambda: None)
+    loop.add_signal_handler(signal.SIGTERM, child.stopping.set)
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    gc.collect()
+    gc.freeze()  # what start-up made stays; later collections need not walk it
+    async with asyncio.TaskGroup() as tasks:
+        beat = tasks.create_task(child.beat(), name="heartbeat")
+        await body(child)
+        beat.cancel()

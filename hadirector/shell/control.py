@@ -1,0 +1,163 @@
+"""The API: HTTP over the control socket (0660), and read-only over loopback where configured.
+
+GET  /v1/status               the contract's status
+GET  /v1/events?since=N       journal entries; `Accept: text/event-stream` streams on
+GET  /v1/explain?what=NAME    what holds of a subject and how it came
+POST /v1/reload               (control socket only)
+POST /v1/restart-director     (control socket only)
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import stat
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from hadirector.core.status import Json
+
+STREAM_QUEUE = 1000  # events a slow follower may be behind before it is cut off
+WRITE_DEADLINE = 10.0  # seconds a follower may refuse to read
+BACKLOG = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the director gives the API. Orders return the text of a failure, or None."""
+
+    status: Callable[[], Json]
+    events: Callable[[int], list[Json]]
+    explain: Callable[[str], Json]
+    reload: Callable[[], Awaitable[str | None]]
+    restart: Callable[[], str | None]
+
+
+class SocketInUse(Exception):
+    """Somebody answers on the control socket already."""
+
+
+class Control:
+    """Both listeners; `publish` feeds the followers of events."""
+
+    def __init__(self, answers: Answers) -> None:
+        self._answers = answers
+        self._followers: set[asyncio.Queue[Json]] = set()
+        self._unix: web.AppRunner | None = None
+        self._http: web.AppRunner | None = None
+
+    async def open_socket(self, path: str) -> None:
+        """Listen on the control socket; a dead one that was left behind is replaced."""
+        await asyncio.to_thread(_clear, path)
+        runner = web.AppRunner(self._app(writes=True), access_log=None)
+        await runner.setup()
+        old = os.umask(0o117)  # 0660 from the first moment on
+        try:
+            await web.UnixSite(runner, path, backlog=BACKLOG).start()
+        finally:
+            os.umask(old)
+        self._unix = runner
+
+    async def open_http(self, host: str, port: int) -> None:
+        """Listen for readers; raises OSError where the port is taken."""
+        runner = web.AppRunner(self._app(writes=False), access_log=None)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, host, port, backlog=BACKLOG).start()
+        except OSError:
+            await runner.cleanup()
+            raise
+        self._http = runner
+
+    async def close_http(self) -> None:
+        """Stop listening for readers."""
+        if self._http is not None:
+            await self._http.cleanup()
+            self._http = None
+
+    async def close(self) -> None:
+        """Stop both; the socket's file goes with it."""
+        await self.close_http()
+        if self._unix is not None:
+            await self._unix.cleanup()
+            self._unix = None
+
+    def publish(self, event: Json) -> None:
+        """Hand an event to every follower; one that is far behind is dropped."""
+        for queue in list(self._followers):
+            try:
+                queue.put_nowait(event)
+            except asyncio.QueueFull:
+                self._followers.discard(queue)
+
+    def _app(self, *, writes: bool) -> web.Application:
+        app = web.Application(client_max_size=1 << 20)
+        app.router.add_get("/v1/status", self._status)
+        app.router.add_get("/v1/events", self._events)
+        app.router.add_get("/v1/explain", self._explain)
+        if writes:
+            app.router.add_post("/v1/reload", self._reload)
+            app.router.add_post("/v1/restart-director", self._restart)
+        return app
+
+    async def _status(self, _request: web.Request) -> web.StreamResponse:
+        return web.json_response(self._answers.status())
+
+    async def _explain(self, request: web.Request) -> web.StreamResponse:
+        return web.json_response(self._answers.explain(request.query.get("what", "")))
+
+    async def _reload(self, _request: web.Request) -> web.StreamResponse:
+        return _outcome(await self._answers.reload())
+
+    async def _restart(self, _request: web.Request) -> web.StreamResponse:
+        return _outcome(self._answers.restart())
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        text = request.query.get("since", "0")
+        if not text.isdecimal():
+            return web.json_response({"error": "since: a number is wanted"}, status=400)
+        if "text/event-stream" not in request.headers.get("Accept", ""):
+            return web.json_response(self._answers.events(int(text)))
+        return await self._stream(request, int(text))
+
+    async def _stream(self, request: web.Request, since: int) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        queue: asyncio.Queue[Json] = asyncio.Queue(STREAM_QUEUE)
+        for event in self._answers.events(since)[-STREAM_QUEUE:]:
+            queue.put_nowait(event)
+        self._followers.add(queue)
+        try:
+            while queue in self._followers or not queue.empty():
+                line = json.dumps(await queue.get())
+                async with asyncio.timeout(WRITE_DEADLINE):
+                    await response.write(f"data: {line}\n\n".encode())
+        except (TimeoutError, ConnectionError):
+            pass  # the follower left or sleeps
+        finally:
+            self._followers.discard(queue)
+        return response
+
+
+def _outcome(failure: str | None) -> web.Response:
+    if failure is None:
+        return web.json_response({"ok": True})
+    return web.json_response({"ok": False, "error": failure}, status=409)
+
+
+def _clear(path: str) -> None:
+    """Remove a socket nobody listens on; raises SocketInUse where somebody does."""
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            raise SocketInUse(f"{path} exists and is not a socket")
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(1.0)
+            try:
+                probe.connect(path)
+            except OSError:
+                os.unlink(path)
+                return
+        raise SocketInUse(f"{path}: another daemon answers there")

@@ -1,0 +1,360 @@
+"""The director's core: exact actions for the stories that matter."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from hadirector.core import director_events as ev
+from hadirector.core import ipvs, messages, peers, plan
+from hadirector.core.address import Endpoint
+from hadirector.core.director import Director
+from hadirector.core.messages import Health, Process
+from tests.core import farm
+from tests.core.farm import KEY, ONE, TWO
+
+Kernel = dict[ipvs.ServiceKey, ipvs.Entry]
+
+
+def from_checker(message: messages.Message) -> ev.From:
+    return ev.From(Process.CHECKER, message, float("inf"))
+
+
+def read(table: ipvs.Table, took: float = 0.001) -> ev.KernelRead:
+    return ev.KernelRead(table, ipvs.Usage(), took)
+
+
+def steps(actions: Sequence[ev.Action]) -> tuple[plan.Operation, ...]:
+    """All operations ordered by these actions."""
+    return tuple(op for a in actions if isinstance(a, ev.Apply) for op in a.operations)
+
+
+def kinds(actions: Sequence[ev.Action]) -> list[tuple[str, str]]:
+    """Kind and subject of the journal entries written."""
+    return [(a.event.kind, a.event.subject) for a in actions if isinstance(a, ev.Write)]
+
+
+def started(table: ipvs.Table, owned: frozenset[ipvs.ServiceKey] = frozenset()) -> Director:
+    """A director at second 0 that has read this table and applied its first plan."""
+    director = Director("1", owned, 0.0)
+    director.handle(ev.Configured(farm.CONFIG), 0.0)
+    director.handle(read(table), 0.0)
+    director.handle(ev.Applied(()), 0.0)
+    return director
+
+
+def settled() -> Director:
+    """A director at second 0 with both servers up and the kernel as it should be."""
+    director = started({})
+    director.handle(from_checker(farm.verdicts((ONE, Health.UP), (TWO, Health.UP))), 0.0)
+    director.handle(ev.Applied(()), 0.0)
+    return director
+
+
+def test_a_configuration_is_told_to_checker_and_election_before_anything_is_read() -> None:
+    director = Director("1", frozenset(), 0.0)
+
+    actions = director.handle(ev.Configured(farm.CONFIG), 0.0)
+
+    assert [type(a) for a in actions if not isinstance(a, ev.Write | ev.SendPresence)] == [
+        ev.Settle,
+        ev.Send,
+        ev.Send,
+        ev.Send,
+        ev.Send,
+        ev.ReadKernel,
+        ev.Send,
+        ev.Send,
+    ]
+    assert ev.Send(Process.CHECKER, farm.TARGETS, float("inf")) in actions
+
+
+def test_new_servers_are_programmed_at_weight_0_and_ownership_is_noted_first() -> None:
+    director = Director("1", frozenset(), 0.0)
+    director.handle(ev.Configured(farm.CONFIG), 0.0)
+
+    actions = director.handle(read({}), 0.0)
+
+    wanted = farm.entry(0, 0)
+    assert [a for a in actions if isinstance(a, ev.SaveOwned | ev.Apply)] == [
+        ev.SaveOwned(frozenset({KEY})),
+        ev.Apply(
+            (
+                plan.AddService(wanted.service),
+                plan.AddDestination(KEY, wanted.destinations[ONE]),
+                plan.AddDestination(KEY, wanted.destinations[TWO]),
+            )
+        ),
+    ]
+
+
+def test_adopted_servers_keep_their_kernel_weight_until_their_first_verdict() -> None:
+    director = Director("1", frozenset(), 0.0)
+    director.handle(ev.Configured(farm.CONFIG), 0.0)
+
+    adopted = director.handle(read({KEY: farm.entry(2, 9)}), 0.0)
+    judged = director.handle(from_checker(farm.verdicts((ONE, Health.UP))), 0.0)
+
+    assert steps(adopted) == ()
+    assert steps(judged) == (
+        plan.EditDestination(
+            KEY, farm.entry(3, 9).destinations[ONE], farm.entry(2, 9).destinations[ONE]
+        ),
+    )
+
+
+def test_a_verdict_changes_the_weight_at_once_and_says_why() -> None:
+    director = settled()
+
+    actions = director.handle(from_checker(farm.verdicts((ONE, Health.DOWN))), 0.1)
+
+    assert steps(actions) == (
+        plan.EditDestination(
+            KEY, farm.entry(0, 1).destinations[ONE], farm.entry(3, 1).destinations[ONE]
+        ),
+    )
+    assert kinds(actions) == [("server_down", "web/10.0.1.11:80"), ("service_state", "web")]
+
+
+def test_a_silent_server_is_removed_and_comes_back_whole() -> None:
+    director = settled()
+
+    gone = director.handle(from_checker(farm.verdicts((ONE, Health.DOWN), answered=False)), 0.1)
+    director.handle(ev.Applied(()), 0.1)
+    back = director.handle(from_checker(farm.verdicts((ONE, Health.UP))), 0.2)
+
+    assert steps(gone) == (plan.DeleteDestination(KEY, farm.entry(3, 1).destinations[ONE]),)
+    assert steps(back) == (plan.AddDestination(KEY, farm.entry(3, 1).destinations[ONE]),)
+
+
+def test_a_checker_that_starts_anew_takes_no_verdict_away() -> None:
+    director = settled()
+
+    actions = director.handle(from_checker(farm.verdicts((ONE, Health.UNKNOWN))), 0.1)
+
+    assert steps(actions) == ()
+    assert director.readiness().ready
+
+
+def test_verdicts_that_come_while_operations_are_under_way_are_applied_after_them() -> None:
+    director = settled()
+    director.handle(from_checker(farm.verdicts((ONE, Health.DOWN))), 0.1)
+
+    meanwhile = director.handle(from_checker(farm.verdicts((TWO, Health.DOWN))), 0.1)
+    after = director.handle(ev.Applied(()), 0.1)
+
+    assert steps(meanwhile) == ()
+    assert steps(after) == (
+        plan.EditDestination(
+            KEY, farm.entry(0, 0).destinations[TWO], farm.entry(0, 1).destinations[TWO]
+        ),
+    )
+
+
+def test_a_flushed_table_is_repaired_at_the_next_read_and_told_as_drift() -> None:
+    director = settled()
+
+    actions = director.handle(read(farm.stranger()), 0.5)
+
+    wanted = farm.entry(3, 1)
+    assert steps(actions) == (
+        plan.AddService(wanted.service),
+        plan.AddDestination(KEY, wanted.destinations[ONE]),
+        plan.AddDestination(KEY, wanted.destinations[TWO]),
+    )
+    assert kinds(actions) == [("drift", "tcp 192.0.2.10:80")] * 3
+
+
+def test_a_table_that_is_as_it_should_be_causes_nothing() -> None:
+    director = settled()
+
+    actions = director.handle(read({KEY: farm.entry(3, 1), **farm.stranger()}), 0.4)
+
+    assert steps(actions) == ()
+    assert kinds(actions) == []
+
+
+def test_a_read_that_was_overtaken_by_an_apply_is_not_believed() -> None:
+    director = settled()
+    director.handle(from_checker(farm.verdicts((ONE, Health.DOWN))), 0.1)
+
+    actions = director.handle(read({KEY: farm.entry(3, 1)}), 0.1)
+
+    assert steps(actions) == ()
+    assert kinds(actions) == []
+
+
+def test_reads_become_sparser_as_the_table_grows() -> None:
+    director = settled()
+
+    director.handle(read({KEY: farm.entry(3, 1)}, took=0.001), 1.0)
+    cheap = director.handle(ev.Woken(), 1.5)
+    director.handle(read({KEY: farm.entry(3, 1)}, took=0.2), 2.0)
+    dear = [director.handle(ev.Woken(), 2.0 + wait) for wait in (19.9, 20.0)]
+
+    assert ev.ReadKernel() in cheap
+    assert [ev.ReadKernel() in actions for actions in dear] == [False, True]
+
+
+def test_a_service_that_left_the_configuration_is_deleted_and_a_stranger_never() -> None:
+    director = settled()
+    table = {KEY: farm.entry(3, 1), **farm.stranger()}
+    director.handle(read(table), 0.5)
+
+    actions = director.handle(ev.Configured(replace(farm.CONFIG, services=())), 0.6)
+
+    assert steps(actions) == (plan.DeleteService(KEY),)
+
+
+def test_a_service_left_by_a_former_life_is_deleted_when_it_is_no_longer_wanted() -> None:
+    old = replace(KEY, port=81)
+    table: Kernel = {old: ipvs.Entry(ipvs.Service(old, "rr"))}
+    director = Director("1", frozenset({old}), 0.0)
+    director.handle(ev.Configured(farm.CONFIG), 0.0)
+
+    actions = director.handle(read(table), 0.0)
+
+    assert steps(actions)[-1] == plan.DeleteService(old)
+
+
+def test_a_reload_that_changes_nothing_of_a_service_does_not_touch_it() -> None:
+    director = settled()
+
+    actions = director.handle(ev.Configured(replace(farm.CONFIG, digest="d2")), 0.6)
+
+    assert steps(actions) == ()
+    assert kinds(actions) == [("config_reloaded", "lb1")]
+
+
+def test_a_refused_configuration_changes_nothing_and_is_told() -> None:
+    director = settled()
+
+    actions = director.handle(ev.Refused("x.yaml:1:2: error: no"), 0.6)
+
+    assert kinds(actions) == [("config_refused", "lb1")]
+    assert steps(actions) == ()
+
+
+def test_a_silent_checker_freezes_weights_and_is_told_once() -> None:
+    director = settled()
+
+    quiet = [kinds(director.handle(ev.Woken(), now)) for now in (4.9, 5.1, 6.0)]
+    back = kinds(director.handle(from_checker(messages.Heartbeat(0.0, 0.0)), 7.0))
+
+    assert quiet == [[], [("checker_silent", "lb1")], []]
+    assert back == [("checker_back", "lb1")]
+    assert director.services.entries[KEY] == farm.entry(3, 1)
+
+
+def test_a_kernel_without_ipvs_is_told_once_and_asked_again() -> None:
+    director = Director("1", frozenset(), 0.0)
+    director.handle(ev.Configured(farm.CONFIG), 0.0)
+
+    first = director.handle(ev.KernelUnreadable("no IPVS"), 0.0)
+    second = director.handle(ev.KernelUnreadable("no IPVS"), 5.0)
+    back = director.handle(read({}), 10.0)
+
+    assert kinds(first) == [("ipvs_lost", "lb1")]
+    assert kinds(second) == []
+    assert kinds(back)[0] == ("ipvs_back", "lb1")
+    assert len(steps(back)) == 3
+
+
+def test_a_refused_operation_is_told_once_and_makes_the_node_not_ready() -> None:
+    director = started({})
+    director.handle(from_checker(farm.verdicts((ONE, Health.UP), (TWO, Health.UP))), 0.0)
+
+    first = director.handle(ev.Applied(("add web: no scheduler",)), 0.0)
+    director.handle(read({}), 0.5)
+    second = director.handle(ev.Applied(("add web: no scheduler",)), 0.5)
+
+    assert kinds(first) == [("ipvs_refused", "lb1")]
+    assert kinds(second) == []
+    assert director.readiness() == messages.Ready(
+        False, "services not programmed: add web: no scheduler"
+    )
+
+
+@pytest.mark.parametrize(
+    ("judged", "ready"), [((ONE,), False), ((ONE, TWO), True)], ids=["one waits", "all judged"]
+)
+def test_a_node_is_ready_once_every_server_had_a_verdict(
+    judged: tuple[Endpoint, ...], ready: bool
+) -> None:
+    director = started({})
+
+    director.handle(from_checker(farm.verdicts(*((e, Health.DOWN) for e in judged))), 0.0)
+
+    assert director.readiness().ready is ready
+
+
+def test_a_restarted_process_is_told_everything_again() -> None:
+    director = settled()
+
+    to_checker = director.handle(from_checker(messages.Hello(Process.CHECKER, 7)), 0.1)
+    to_election = director.handle(
+        ev.From(Process.ELECTION, messages.Hello(Process.ELECTION, 8), float("inf")), 0.1
+    )
+
+    assert to_checker == (ev.Send(Process.CHECKER, farm.TARGETS, float("inf")),)
+    assert [type(a.message) for a in to_election if isinstance(a, ev.Send)] == [
+        messages.ElectionSettings,
+        messages.Ready,
+        messages.Peers,
+    ]
+
+
+def presence(digest: str = "d1", sequence: int = 1) -> peers.Presence:
+    return peers.Presence("shop", "lb2", 1, sequence, digest, "1", True, "all well")
+
+
+def test_a_peer_that_speaks_is_alive_and_one_that_falls_silent_is_told() -> None:
+    director = settled()
+
+    heard = director.handle(ev.Heard(presence()), 0.1)
+    silent = director.handle(ev.Woken(), 2.2)
+
+    assert kinds(heard) == [("peer_up", "lb2")]
+    assert (
+        ev.Send(Process.ELECTION, messages.Peers((messages.Peer("lb2", True, 0.0),)), 5.0) in heard
+    )
+    assert kinds(silent) == [("peer_down", "lb2")]
+    assert (
+        ev.Send(Process.ELECTION, messages.Peers((messages.Peer("lb2", False, 0.0),)), 5.0)
+        in silent
+    )
+
+
+def test_another_configuration_at_the_peer_is_told_once_and_its_end_too() -> None:
+    director = settled()
+
+    told = [
+        kinds(director.handle(ev.Heard(presence(digest, sequence)), 0.1))
+        for sequence, digest in enumerate(("d1", "d2", "d2", "d1"), start=1)
+    ]
+
+    assert told == [
+        [("peer_up", "lb2")],
+        [("config_drift", "lb2")],
+        [],
+        [("config_same", "lb2")],
+    ]
+
+
+def test_an_old_or_foreign_presence_is_counted_and_changes_nothing() -> None:
+    director = settled()
+    director.handle(ev.Heard(presence(sequence=5)), 0.1)
+
+    old = director.handle(ev.Heard(presence("d9", sequence=4)), 0.2)
+    foreign = director.handle(ev.Heard(replace(presence("d9", 6), cluster="other")), 0.2)
+
+    assert kinds([*old, *foreign]) == []
+    assert director.peers is not None
+    assert director.peers.refused == 2
+
+
+def test_leaving_takes_every_service_of_ours_and_no_other() -> None:
+    director = settled()
+    director.handle(read({KEY: farm.entry(3, 1), **farm.stranger()}), 0.5)
+
+    assert director.leaving() == (plan.DeleteService(KEY),)

@@ -1,0 +1,123 @@
+"""The contract's status JSON, key by key."""
+
+import json
+
+from hadirector.core import director_events as ev
+from hadirector.core import explain, ipvs, messages, status
+from hadirector.core.address import Address
+from hadirector.core.director import Director
+from hadirector.core.messages import Health, Process
+from tests.core import farm
+from tests.core.farm import KEY, ONE, TWO
+
+OFFSET = 1000.0
+
+
+def _running() -> Director:
+    director = Director("1", frozenset(), 0.0)
+    director.handle(ev.Configured(farm.CONFIG), 2.0)
+    usage = ipvs.Usage({}, {(KEY, ONE): ipvs.DestinationUse(active=4, inactive=5)})
+    director.handle(ev.KernelRead({KEY: farm.entry(3, 1)}, usage, 0.001), 2.0)
+    news = farm.verdicts((ONE, Health.UP), (TWO, Health.DOWN), at=2.5)
+    director.handle(ev.From(Process.CHECKER, news, float("inf")), 2.5)
+    return director
+
+
+def test_a_service_is_told_as_the_contract_says() -> None:
+    told = json.loads(json.dumps(status.build(_running(), (), OFFSET)))
+
+    assert told["services"]["web"] == {
+        "address": "192.0.2.10:80",
+        "protocol": "tcp",
+        "scheduler": "rr",
+        "forward": "nat",
+        "state": "degraded",
+        "quorum": 1,
+        "up": 1,
+        "reason": "1 of 2 servers up, quorum 1",
+        "fallback": None,
+        "servers": {
+            "10.0.1.11:80": {
+                "weight": 3,
+                "effective_weight": 3,
+                "present": True,
+                "health": "up",
+                "admin": "enabled",
+                "active": 4,
+                "inactive": 5,
+                "last_check": {"ok": True, "detail": "told", "ms": 1.0, "at": 1002.5},
+                "reason": "configured weight; told",
+            },
+            "10.0.1.12:80": {
+                "weight": 1,
+                "effective_weight": 0,
+                "present": True,
+                "health": "down",
+                "admin": "enabled",
+                "active": 0,
+                "inactive": 0,
+                "last_check": {"ok": False, "detail": "told", "ms": 1.0, "at": 1002.5},
+                "reason": "down, quiesced: told",
+            },
+        },
+    }
+
+
+def test_routers_peers_and_processes_are_told_with_unix_instants() -> None:
+    director = _running()
+    router = messages.Router(
+        instance="front",
+        family=4,
+        state=messages.RouterStateName.MASTER,
+        priority=150,
+        effective_priority=150,
+        master=Address("198.51.100.1"),
+        since=3.0,
+        reason="no advert for 3.6 s",
+        inputs={},
+        addresses=("192.0.2.10/24",),
+        counters={"advert_sent": 9},
+        master_down=3.6,
+        leased=True,
+    )
+    state = messages.ProcessState(Process.CHECKER, 42, 1.0, 2, 0.5, 1.5, alive=True)
+    director.handle(ev.From(Process.ELECTION, messages.Routers((router,)), float("inf")), 3.0)
+    director.handle(ev.From(Process.SUPERVISOR, messages.Processes((state,)), float("inf")), 3.0)
+
+    told = json.loads(json.dumps(status.build(director, (), OFFSET)))
+
+    assert told["processes"]["checker"] == {
+        "pid": 42,
+        "since": 1001.0,
+        "restarts": 2,
+        "lag_ms_p99": 0.5,
+        "lag_ms_max": 1.5,
+        "alive": True,
+    }
+    assert told["peers"]["lb2"]["seen"] is None
+    assert told["config"]["loaded_at"] == 1002.0
+    assert told["sync"]["role"] is None
+
+
+def test_the_checks_detail_in_status_is_the_newest() -> None:
+    director = _running()
+    later = farm.verdicts((ONE, Health.UP), at=9.0)
+    director.handle(ev.From(Process.CHECKER, later, float("inf")), 9.0)
+
+    told = json.loads(json.dumps(status.build(director, (), OFFSET)))
+
+    assert told["services"]["web"]["servers"]["10.0.1.11:80"]["last_check"]["at"] == 1009.0
+
+
+def test_explain_tells_what_holds_and_how_it_came() -> None:
+    told = json.loads(json.dumps(explain.build(_running(), "10.0.1.12:80", OFFSET)))
+
+    assert told["now"] == ["web/10.0.1.12:80: weight 0: down, quiesced: told"]
+    assert [event["kind"] for event in told["history"]] == ["server_down"]
+
+
+def test_explain_of_a_stranger_lists_what_there_is() -> None:
+    told = json.loads(json.dumps(explain.build(_running(), "wbe", OFFSET)))
+
+    assert told["error"] == "nothing is named 'wbe'"
+    assert told["known"] == ["web", "web/10.0.1.11:80", "web/10.0.1.12:80", "ready"]

@@ -1,0 +1,147 @@
+"""Effective weights as tables: what is known of a service, what each server gets, and why."""
+
+from dataclasses import replace
+
+import pytest
+
+from hadirector.core import weight
+from hadirector.core.address import Address, Endpoint
+from hadirector.core.ipvs import Forward, Protocol, Service, ServiceFlags, ServiceKey
+from hadirector.core.messages import Health, Probe, Verdict
+from hadirector.core.settings.checks import CheckRule, Combine, target_id
+from hadirector.core.settings.services import OnFailure, RealServer, VirtualService
+from hadirector.core.weight import ServiceState
+
+ONE = Endpoint(Address("10.0.1.11"), 80)
+TWO = Endpoint(Address("10.0.1.12"), 80)
+SPARE = Endpoint(Address("10.0.1.99"), 80)
+KEY = ServiceKey(4, Protocol.TCP, Address("192.0.2.10"), 80)
+
+WEB = VirtualService(
+    name="web",
+    address="192.0.2.10:80",
+    protocol="tcp",
+    services=(Service(KEY, "wlc"),),
+    forward=Forward.NAT,
+    check=CheckRule(Combine.ALL, ("page",)),
+    quorum=1,
+    floor=0.0,
+    on_failure=OnFailure.AUTO,
+    slow_start=0.0,
+    fallback=RealServer(endpoint=SPARE, forward=Forward.NAT),
+    real_servers=(
+        RealServer(endpoint=ONE, forward=Forward.NAT, weight=3),
+        RealServer(endpoint=TWO, forward=Forward.NAT),
+    ),
+)
+
+
+def verdict(
+    endpoint: Endpoint, health: Health, *, check: str = "page", answered: bool = True
+) -> dict[str, Verdict]:
+    """A verdict by target, as `Services` keeps them."""
+    name = target_id(check, endpoint)
+    ok = health in weight.IN_SERVICE
+    return {name: Verdict(name, health, 0.0, Probe(ok, answered, "told", 1.0, 0.0))}
+
+
+def effective(decided: weight.ServiceWeights) -> list[int | None]:
+    return [server.effective for server in decided.servers]
+
+
+def test_servers_that_are_up_have_their_configured_weight() -> None:
+    verdicts = verdict(ONE, Health.UP) | verdict(TWO, Health.FALLING)
+
+    decided = weight.decide(WEB, verdicts, {})
+
+    assert effective(decided) == [3, 1]
+    assert (decided.state, decided.quorum_met, decided.fallback) == (ServiceState.UP, True, None)
+    assert decided.servers[1].reason == "configured weight; in doubt: told"
+
+
+@pytest.mark.parametrize(
+    ("on_failure", "answered", "flags", "expected"),
+    [
+        (OnFailure.AUTO, True, ServiceFlags.NONE, 0),
+        (OnFailure.AUTO, False, ServiceFlags.NONE, None),
+        (OnFailure.AUTO, True, ServiceFlags.PERSISTENT, None),
+        (OnFailure.QUIESCE, False, ServiceFlags.PERSISTENT, 0),
+        (OnFailure.REMOVE, True, ServiceFlags.NONE, None),
+    ],
+)
+def test_a_server_that_is_down_is_quiesced_or_removed_as_on_failure_says(
+    on_failure: OnFailure, answered: bool, flags: ServiceFlags, expected: int | None
+) -> None:
+    service = replace(WEB, on_failure=on_failure, services=(Service(KEY, "wlc", flags),))
+    verdicts = verdict(ONE, Health.DOWN, answered=answered) | verdict(TWO, Health.UP)
+
+    decided = weight.decide(service, verdicts, {})
+
+    assert effective(decided) == [expected, 1]
+    assert decided.state is ServiceState.DEGRADED
+
+
+def test_auto_removes_a_failed_server_of_a_udp_service() -> None:
+    udp = Service(replace(KEY, protocol=Protocol.UDP), "rr")
+
+    decided = weight.decide(replace(WEB, services=(udp,)), verdict(ONE, Health.DOWN), {})
+
+    assert effective(decided) == [None, 0]
+
+
+def test_a_rising_server_is_still_out() -> None:
+    decided = weight.decide(WEB, verdict(ONE, Health.RISING) | verdict(TWO, Health.UP), {})
+
+    assert effective(decided) == [0, 1]
+    assert decided.servers[0].reason == "rising, quiesced: told"
+
+
+def test_without_a_verdict_an_adopted_server_keeps_its_weight_and_a_new_one_waits_at_0() -> None:
+    decided = weight.decide(WEB, {}, {ONE: 7})
+
+    assert effective(decided) == [7, 0]
+    assert decided.fallback is None
+
+
+def test_the_fallback_serves_only_after_every_server_had_a_verdict() -> None:
+    one_down = verdict(ONE, Health.DOWN)
+
+    waiting = weight.decide(WEB, one_down, {})
+    settled = weight.decide(WEB, one_down | verdict(TWO, Health.DOWN), {})
+
+    assert (waiting.state, waiting.fallback) == (ServiceState.DOWN, None)
+    assert (settled.state, settled.fallback) == (ServiceState.FALLBACK, 1)
+
+
+def test_below_quorum_the_servers_left_go_on_serving() -> None:
+    service = replace(WEB, quorum=2)
+
+    decided = weight.decide(service, verdict(ONE, Health.UP) | verdict(TWO, Health.DOWN), {})
+
+    assert effective(decided) == [3, 0]
+    assert (decided.state, decided.quorum_met) == (ServiceState.DOWN, False)
+
+
+@pytest.mark.parametrize(
+    ("rule", "healths", "expected"),
+    [
+        (CheckRule(Combine.ALL, ("a", "b")), (Health.UP, Health.DOWN), Health.DOWN),
+        (CheckRule(Combine.ALL, ("a", "b")), (Health.UP, None), Health.UNKNOWN),
+        (CheckRule(Combine.ALL, ("a", "b")), (Health.UP, Health.FALLING), Health.FALLING),
+        (CheckRule(Combine.ANY, ("a", "b")), (Health.DOWN, Health.UP), Health.UP),
+        (CheckRule(Combine.ANY, ("a", "b")), (Health.DOWN, None), Health.UNKNOWN),
+        (CheckRule(Combine.ANY, ("a", "b")), (Health.DOWN, Health.RISING), Health.RISING),
+        (CheckRule(Combine.AT_LEAST, ("a", "b"), 2), (Health.UP, Health.DOWN), Health.DOWN),
+        (CheckRule(Combine.AT_LEAST, ("a", "b"), 1), (Health.UP, Health.DOWN), Health.UP),
+        (CheckRule(Combine.ALL, ()), (None, None), Health.UP),
+    ],
+)
+def test_several_checks_make_one_health(
+    rule: CheckRule, healths: tuple[Health | None, Health | None], expected: Health
+) -> None:
+    verdicts: dict[str, Verdict] = {}
+    for name, health in zip(("a", "b"), healths, strict=True):
+        if health is not None:
+            verdicts |= verdict(ONE, health, check=name)
+
+    assert weight.combine(rule, ONE, verdicts).health is expected
