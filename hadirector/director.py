@@ -283,8 +283,8 @@ class DirectorProcess:
         self._ipvs.close()
 
     async def _remove_services(self) -> None:
-        failures = await self._ipvs.apply(self._core.leaving())
-        for failure in failures:
+        steps = self._core.leaving()
+        for failure in await self._ipvs.apply(steps) if steps else ():
             log.warning("leaving: %s", failure)
 
 

@@ -158,6 +158,22 @@ class SyncThread:
     ttl: int = 0
     maxlen: int = 0
 
+    def satisfied_by(self, running: "SyncThread") -> bool:
+        """Whether a thread that runs is the one wanted, whatever was left to the kernel."""
+        return (self.role, self.interface, self.sync_id) == (
+            running.role,
+            running.interface,
+            running.sync_id,
+        ) and all(
+            wanted in (None, 0, found)
+            for wanted, found in (
+                (self.group, running.group),
+                (self.port, running.port),
+                (self.ttl, running.ttl),
+                (self.maxlen, running.maxlen),
+            )
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:

@@ -64,7 +64,7 @@ class Peers:
     def hear(self, presence: Presence, own_digest: str, now: float) -> list[tuple[str, str, str]]:
         """A presence came. Strangers and what is older than the newest word are counted."""
         known = self.known.get(presence.node)
-        if presence.cluster != self._cluster or known is None or _older(presence, known.presence):
+        if presence.cluster != self._cluster or known is None or _stale(presence, known):
             self.refused += 1
             return []
         self.known[presence.node] = Known(known.node, presence, now, alive=True)
@@ -111,7 +111,10 @@ def router_states(routers: Iterable[messages.Router]) -> Mapping[str, str]:
     return {f"{router.instance}/ipv{router.family}": router.state.value for router in routers}
 
 
-def _older(new: Presence, known: Presence | None) -> bool:
-    if known is None:
+def _stale(new: Presence, known: Known) -> bool:
+    """Older than the newest word. Incarnations come from a wall clock that may be set back: a
+    peer that fell silent meanwhile is believed again whatever it counts from."""
+    if known.presence is None or not known.alive:
         return False
-    return (new.incarnation, new.sequence) <= (known.incarnation, known.sequence)
+    then = known.presence
+    return (new.incarnation, new.sequence) <= (then.incarnation, then.sequence)

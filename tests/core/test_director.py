@@ -353,6 +353,18 @@ def test_an_old_or_foreign_presence_is_counted_and_changes_nothing() -> None:
     assert director.peers.refused == 2
 
 
+def test_a_peer_whose_clock_was_set_back_is_believed_once_it_was_silent() -> None:
+    director = settled()
+    director.handle(ev.Heard(replace(presence(), incarnation=9)), 0.1)
+
+    refused = director.handle(ev.Heard(replace(presence(), incarnation=3)), 0.2)
+    director.handle(ev.Woken(), 2.2)
+    believed = director.handle(ev.Heard(replace(presence(), incarnation=3)), 2.3)
+
+    assert kinds(refused) == []
+    assert kinds(believed) == [("peer_up", "lb2")]
+
+
 def test_leaving_takes_every_service_of_ours_and_no_other() -> None:
     director = settled()
     director.handle(read({KEY: farm.entry(3, 1), **farm.stranger()}), 0.5)

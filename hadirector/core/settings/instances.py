@@ -115,7 +115,8 @@ class Instance:
     """One VRRP instance as this node runs it. Durations are seconds.
 
     Its IPv4 and IPv6 addresses are two virtual routers (RFC 9568), coupled like a sync group
-    unless `couple` is false. `startup_delay` None is auto.
+    unless `couple` is false. `startup_delay` None is auto. `peer_priorities` are the priorities
+    configured for the other nodes: a master advertising less than its own is degraded.
     """
 
     name: str
@@ -144,6 +145,7 @@ class Instance:
     accept: bool = True
     authentication: Authentication = Authentication()
     checksum: Checksum = Checksum.AUTO
+    peer_priorities: tuple[int, ...] = ()
 
     def families(self) -> tuple[Family, ...]:
         """The families it has addresses of: one virtual router each."""

@@ -1,1 +1,1 @@
-"""The probe engines: one file per check type, all behind `Probe` of probes/base.py."""
+"""Probes: one try of one check against one real server, one file per check type."""

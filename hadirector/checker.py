@@ -1,0 +1,266 @@
+"""The checker process: probes real servers and tells the director what it found.
+
+It is the only process real servers talk to, so it holds no capability at all. The decisions are
+core/pacing.py's (when, and what counts) and core/health.py's (what it means); here are one timer
+for the core's next deadline, one tick that notices when our own loop stood still, the engines,
+and an outbox that sends what is new.
+"""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import assert_never
+
+from hadirector.core import messages, pacing
+from hadirector.core.settings.checks import CheckType, Target
+from hadirector.shell import channel, child, confine
+from hadirector.shell.probes import base, http, tcp
+from hadirector.shell.probes.search import Search
+from hadirector.shell.probes.stream import StreamEngine
+
+log = logging.getLogger(__name__)
+
+IN_FLIGHT = 2048  # probes: two thousand silent servers at a timeout of 1 s do not delay the others
+SPARE_DESCRIPTORS = 64  # for channels, logging and the interpreter
+CHANGE_GAP = 0.005  # seconds between messages about changed health: a burst becomes few messages
+REFRESH = 1.0  # seconds between messages that only bring newer probe data
+REFRESH_MANY = 2.0
+MANY = 1000  # targets
+COUNTS_LOGGED = 60.0  # seconds between log lines about probes that were void
+
+Send = Callable[[messages.Message], None]
+
+
+class Outbox:
+    """Verdicts waiting to be sent: changed health at once, newer probe data now and then.
+
+    Each verdict is the whole truth of its target, so one that is lost is made good by the next.
+    """
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._loop = asyncio.get_running_loop()
+        self._changed: dict[str, messages.Verdict] = {}
+        self._refreshed: dict[str, messages.Verdict] = {}
+        self._refresh = REFRESH
+        self._changes_sent_at = 0.0  # by the loop's clock
+        self._changes_due: asyncio.Handle | None = None
+        self._refresh_due: asyncio.Handle | None = None
+
+    def add(self, report: pacing.Report) -> None:
+        """Send this verdict in its time; it replaces an older one of the same target."""
+        target = report.verdict.target
+        if report.changed or target in self._changed:
+            self._changed[target] = report.verdict
+            self._refreshed.pop(target, None)
+            if self._changes_due is None:
+                at = max(self._loop.time(), self._changes_sent_at + CHANGE_GAP)
+                self._changes_due = self._loop.call_at(at, self._send_changes)
+            return
+        self._refreshed[target] = report.verdict
+        if self._refresh_due is None:
+            self._refresh_due = self._loop.call_later(self._refresh, self._send_refreshed)
+
+    def send_whole(self, verdicts: tuple[messages.Verdict, ...]) -> None:
+        """Send all of them now; nothing else is left to send then."""
+        self.close()
+        self._changed.clear()
+        self._refreshed.clear()
+        self._refresh = REFRESH_MANY if len(verdicts) > MANY else REFRESH
+        self._send(messages.Verdicts(verdicts, whole=True))
+
+    def close(self) -> None:
+        """Send nothing more by itself."""
+        for handle in (self._changes_due, self._refresh_due):
+            if handle is not None:
+                handle.cancel()
+        self._changes_due = self._refresh_due = None
+
+    def _send_changes(self) -> None:
+        self._changes_due = None
+        self._changes_sent_at = self._loop.time()
+        verdicts = tuple(self._changed.values())
+        self._changed.clear()
+        self._send(messages.Verdicts(verdicts, whole=False))
+
+    def _send_refreshed(self) -> None:
+        self._refresh_due = None
+        verdicts = tuple(self._refreshed.values())
+        self._refreshed.clear()
+        if verdicts:
+            self._send(messages.Verdicts(verdicts, whole=False))
+
+
+class Checker:
+    """Targets in, verdicts out. Needs a running loop; `receive` is called on it."""
+
+    def __init__(
+        self,
+        send: Send,
+        engines: Mapping[CheckType, base.Engine],
+        in_flight: int = IN_FLIGHT,
+        now: Callable[[], float] = child.now,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._engines = engines
+        self._now = now
+        self._schedule = pacing.Schedule(in_flight)
+        self._stalls = pacing.Stalls(now())
+        self._outbox = Outbox(send)
+        self._running: dict[int, base.Running] = {}
+        self._told = False  # whether targets ever came
+        self._wake: asyncio.TimerHandle | None = None
+        self._wake_at = float("inf")
+        self._tick = self._loop.call_later(self._stalls.TICK, self._ticked)
+
+    @property
+    def counts(self) -> pacing.Counts:
+        """What became of the slots so far."""
+        return self._schedule.counts
+
+    def receive(self, message: messages.Message) -> None:
+        """A message from the director."""
+        match message:
+            case messages.Targets():
+                self._told = True
+                self._handle(messages.Targets(self._probed(message.targets)))
+                self._outbox.send_whole(self._schedule.verdicts())
+            case messages.Hello() if self._told:
+                self._outbox.send_whole(self._schedule.verdicts())
+            case _:
+                pass  # not for us; the newest level of it may be for another process
+
+    def close(self) -> None:
+        """Abandon every probe and every timer."""
+        self._tick.cancel()
+        self._outbox.close()
+        if self._wake is not None:
+            self._wake.cancel()
+        for running in self._running.values():
+            running.cancel()
+        self._running.clear()
+
+    def _probed(self, targets: tuple[Target, ...]) -> tuple[Target, ...]:
+        strange = {t.check.type.value for t in targets if t.check.type not in self._engines}
+        if strange:
+            log.warning("checks=%s cannot be probed, verdict unknown", ",".join(sorted(strange)))
+        return tuple(t for t in targets if t.check.type in self._engines)
+
+    def _handle(self, event: pacing.Event) -> None:
+        for action in self._schedule.handle(event, self._now()):
+            match action:
+                case pacing.Start():
+                    self._start(action)
+                case pacing.Stop(ticket):
+                    self._running.pop(ticket).cancel()
+                case pacing.Report():
+                    self._outbox.add(action)
+                case _:
+                    assert_never(action)
+        self._set_wake()
+
+    def _start(self, start: pacing.Start) -> None:
+        done = partial(self._ended, start.target.id, start.ticket, self._now())
+        engine = self._engines[start.target.check.type]
+        self._running[start.ticket] = engine.start(start.target, done)
+
+    def _ended(self, target: str, ticket: int, started: float, outcome: pacing.Outcome) -> None:
+        del self._running[ticket]
+        now = self._now()
+        stalled = self._stalls.within(started, now)
+        self._handle(pacing.Ended(target, ticket, outcome, now - started, stalled))
+
+    def _set_wake(self) -> None:
+        at = self._schedule.next_at()
+        wanted = float("inf") if at is None else at
+        if wanted == self._wake_at:
+            return
+        if self._wake is not None:
+            self._wake.cancel()
+        self._wake, self._wake_at = None, wanted
+        if at is not None:
+            # The core's clock counts suspend, the loop's does not: only the distance carries over.
+            delay = max(0.0, at - self._now())
+            self._wake = self._loop.call_at(self._loop.time() + delay, self._woken)
+
+    def _woken(self) -> None:
+        self._wake, self._wake_at = None, float("inf")
+        self._handle(pacing.Woken())
+
+    def _ticked(self) -> None:
+        self._stalls.tick(self._now())
+        self._tick = self._loop.call_later(self._stalls.TICK, self._ticked)
+
+
+def engines() -> dict[CheckType, base.Engine]:
+    """One engine for each check type this release probes."""
+    return {
+        CheckType.TCP: StreamEngine(tcp.begin),
+        CheckType.HTTP: StreamEngine(http.starter(Search())),
+    }
+
+
+async def body(process: child.Child) -> None:
+    """Run until told to stop; RuntimeError when our own code failed in a callback."""
+    confine.drop_capabilities()
+    descriptors = confine.raise_descriptor_limit()
+    in_flight = max(1, min(IN_FLIGHT, descriptors - SPARE_DESCRIPTORS))
+    faults: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(partial(_failed, process, faults))
+    checker = Checker(partial(process.send, messages.Process.DIRECTOR), engines(), in_flight)
+    process.start(partial(_receive, process, checker))
+    process.ready = True
+    process.tell()
+    log.info("in_flight=%d", in_flight)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            voids = tasks.create_task(_log_voids(checker), name="voids")
+            await process.stopping.wait()
+            voids.cancel()
+    finally:
+        checker.close()
+    if faults:
+        raise RuntimeError(faults[0])
+
+
+def _failed(
+    process: child.Child,
+    faults: list[str],
+    loop: asyncio.AbstractEventLoop,
+    context: dict[str, object],
+) -> None:
+    """A checker that lost a callback may probe nothing any more: better a new one."""
+    loop.default_exception_handler(context)
+    faults.append(str(context["message"]))
+    process.stopping.set()
+
+
+def _receive(
+    process: child.Child, checker: Checker, sender: messages.Process, received: channel.Received
+) -> None:
+    if not process.obeys(received) and sender is messages.Process.DIRECTOR:
+        checker.receive(received.message)
+
+
+async def _log_voids(checker: Checker) -> None:
+    """Say when probes failed because of ourselves: verdicts are getting old."""
+    known = 0
+    while True:
+        await asyncio.sleep(COUNTS_LOGGED)
+        void = checker.counts.void
+        if void > known:
+            log.warning(
+                "void_probes=%d in %.0f s: this host is too busy", void - known, COUNTS_LOGGED
+            )
+            known = void
+
+
+def main() -> int:
+    """The process; the supervisor's command line."""
+    return child.main(messages.Process.CHECKER, body)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,216 @@
+"""`checks:` -> Check by name, and the rule that makes one verdict of a service's checks.
+
+Options of a type beside the common ones (type, interval, fast_interval, timeout, rise, fall):
+
+    tcp        port held
+    http       port held path host method headers status body
+    https      as http, and verify ca_file
+    tls        port held host verify ca_file min_valid
+    udp        port send expect
+    dns        port name record expect
+    smtp       port helo starttls
+    expect     port send expect
+    exec       command
+    ping       none
+    agent      port
+    external   max_age
+
+Options of types that are not active yet are checked and kept out of `Check`.
+"""
+
+import re
+from collections.abc import Callable
+from typing import TypeVar
+
+from hadirector.config import scalars
+from hadirector.config.problem import Wrong, listed, shown
+from hadirector.config.reader import Parse, Section, one_of_names
+from hadirector.config.tree import Mapping, Sequence, Tree
+from hadirector.core.settings.checks import Check, CheckRule, CheckType, Combine, StatusRange
+
+T = TypeVar("T")
+NO_CHECK = CheckRule(Combine.ALL, ())
+
+_OPTIONS: dict[CheckType, tuple[str, ...]] = {
+    CheckType.TCP: ("port", "held"),
+    CheckType.HTTP: ("port", "held", "path", "host", "method", "headers", "status", "body"),
+    CheckType.HTTPS: (
+        *("port", "held", "path", "host", "method", "headers", "status", "body"),
+        *("verify", "ca_file"),
+    ),
+    CheckType.TLS: ("port", "held", "host", "verify", "ca_file", "min_valid"),
+    CheckType.UDP: ("port", "send", "expect"),
+    CheckType.DNS: ("port", "name", "record", "expect"),
+    CheckType.SMTP: ("port", "helo", "starttls"),
+    CheckType.EXPECT: ("port", "send", "expect"),
+    CheckType.EXEC: ("command",),
+    CheckType.PING: (),
+    CheckType.AGENT: ("port",),
+    CheckType.EXTERNAL: ("max_age",),
+}
+_ALL_OPTIONS = tuple(option for options in _OPTIONS.values() for option in options)
+_PLAIN_OPTIONS: dict[str, Callable[[Tree], object]] = {
+    "verify": scalars.boolean,
+    "ca_file": scalars.path,
+    "min_valid": scalars.duration(0),
+    "send": scalars.plain,
+    "expect": scalars.pattern,
+    "name": scalars.text,
+    "record": scalars.word("A", "AAAA", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT"),
+    "helo": scalars.text,
+    "starttls": scalars.boolean,
+    "command": scalars.arguments,
+    "max_age": scalars.duration(0.1),
+}
+_HELD_BY_DEFAULT = frozenset({CheckType.HTTP, CheckType.HTTPS})
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")  # RFC 9110 5.6.2
+
+
+def read(root: Section) -> dict[str, Check]:
+    """Every check by name."""
+    return {name: _check(name, section) for name, section in root.named("checks")}
+
+
+def read_rule(section: Section, known: dict[str, Check]) -> CheckRule:
+    """`check: page`, `{all: [..]}`, `{any: [..]}` or `{at_least: 2, of: [..]}`."""
+    one = one_of_names(tuple(known), "check")
+    if not isinstance(section.node.entries.get("check"), Mapping):
+        name = section.read("check", one, None)
+        return CheckRule(Combine.ALL, (name,)) if name else NO_CHECK
+    rule = section.section("check")
+    assert rule is not None, "a mapping is a section"
+    kinds = [key for key in ("all", "any", "at_least") if rule.has(key)]
+    if len(kinds) != 1:
+        fix = "write a name, {all: [..]}, {any: [..]} or {at_least: 2, of: [..]}"
+        rule.error(rule.at, "", fix)
+        return NO_CHECK
+    listed_under = "of" if kinds == ["at_least"] else kinds[0]
+    names = rule.each(listed_under, one)
+    count = rule.read("at_least", scalars.integer(1, 1000), 0)
+    rule.close()
+    if not names:
+        rule.error(rule.at, listed_under, "needs the names of checks: [one, two]")
+    elif len(set(names)) < len(names):
+        rule.error(rule.at, listed_under, "names a check twice: keep one")
+    elif count > len(names):
+        text = f"{count} of {len(names)} checks can never be up: lower it"
+        rule.error(rule.value_at("at_least"), "at_least", text)
+    return CheckRule(Combine(kinds[0]), names, count)
+
+
+def _check(name: str, section: Section) -> Check:
+    told = section.required("type", scalars.choice(CheckType), "tcp")
+    kind = told or CheckType.TCP
+    # Of a type that is not known, any option may be right: one mistake is told, not five.
+    options = frozenset(_OPTIONS[told] if told else _ALL_OPTIONS)
+    interval = section.read("interval", scalars.duration(0.01, 86400), 1.0)
+    fast = section.read("fast_interval", scalars.duration(0.01, 86400), min(0.2, interval))
+    timeout = section.read("timeout", scalars.duration(0.01, 3600), 0.5)
+    count = scalars.integer(1, 1000)
+    check = Check(
+        name=name,
+        type=kind,
+        interval=interval,
+        fast_interval=fast,
+        timeout=timeout,
+        rise=section.read("rise", count, 2),
+        fall=section.read("fall", count, 2),
+        held=_option(section, options, "held", scalars.boolean, kind in _HELD_BY_DEFAULT),
+        port=_option(section, options, "port", scalars.integer(1, 65535), None),
+        method=_option(section, options, "method", _method, "GET"),
+        path=_option(section, options, "path", _url_path, "/"),
+        host=_option(section, options, "host", _field_value, None),
+        headers=_headers(section) if "headers" in options else (),
+        status=_statuses(section) if "status" in options else (StatusRange(200, 299),),
+        body=_option(section, options, "body", scalars.pattern, None),
+    )
+    for option in options & _PLAIN_OPTIONS.keys():
+        section.read(option, _PLAIN_OPTIONS[option], None)
+    if kind is CheckType.EXEC:
+        section.required("command", scalars.arguments, "[/usr/local/bin/check]")
+    _lint(section, check)
+    section.close()
+    return check
+
+
+def _option(section: Section, options: frozenset[str], key: str, parse: Parse[T], default: T) -> T:
+    """An option, where the check's type has it; elsewhere it stays an unknown key."""
+    return section.read(key, parse, default) if key in options else default
+
+
+def _lint(section: Section, check: Check) -> None:
+    if check.fast_interval > check.interval:
+        text = (
+            f"{scalars.spell(check.fast_interval)} is longer than interval, "
+            f"{scalars.spell(check.interval)}: make it at most that"
+        )
+        section.error(section.value_at("fast_interval"), "fast_interval", text)
+    if check.timeout > check.interval and (section.has("timeout") or section.has("interval")):
+        text = (
+            f"{scalars.spell(check.timeout)} is longer than interval, "
+            f"{scalars.spell(check.interval)}: a silent server is probed less often than that"
+        )
+        key = "timeout" if section.has("timeout") else "interval"
+        section.warn(section.value_at(key), "timeout", text)
+
+
+def _statuses(section: Section) -> tuple[StatusRange, ...]:
+    if not section.has("status"):
+        return (StatusRange(200, 299),)
+    tree = section.node.entries["status"]
+    if isinstance(tree, Sequence) and not tree.items:
+        section.error(tree.at, "status", "needs codes: [200-299, 404]")
+    return section.each("status", _status)
+
+
+def _status(tree: Tree) -> StatusRange:
+    value = scalars.plain(tree)
+    found = re.fullmatch(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?", value)
+    if found is None:
+        raise Wrong(f"{shown(value)} is no HTTP status: write 200 or 200-299")
+    first, last = int(found[1]), int(found[2] or found[1])
+    if first > last:
+        raise Wrong(f"{value} is no range: the lower code first")
+    return StatusRange(first, last)
+
+
+def _headers(section: Section) -> tuple[tuple[str, str], ...]:
+    below = section.section("headers")
+    if below is None:
+        return ()
+    headers = []
+    for title, at in below.node.keys_at.items():
+        value = below.read(title, _field_value, None)
+        if not _TOKEN.fullmatch(title):
+            below.error(at, "", f"{shown(title)} is no header's name")
+        elif value is not None:
+            headers.append((title, value))
+    return tuple(headers)
+
+
+def _method(tree: Tree) -> str:
+    value = scalars.plain(tree)
+    if not re.fullmatch(r"[A-Z]{1,16}", value):
+        methods = listed(("GET", "HEAD", "OPTIONS"))
+        raise Wrong(f"{shown(value)} is no HTTP method: write one such as {methods}")
+    return value
+
+
+def _url_path(tree: Tree) -> str:
+    value = _field_value(tree)
+    if not value.startswith("/") or " " in value:
+        raise Wrong(f"{shown(value)} is no path of a URL: begin it with '/', write spaces as %20")
+    return value
+
+
+def _field_value(tree: Tree) -> str:
+    """What a request line or header can carry."""
+    value = scalars.text(tree)
+    if not value.isascii():
+        raise Wrong(f"{shown(value)} has letters beyond ASCII: encode them")
+    return value
+
+
+def needs_port(kind: CheckType) -> bool:
+    """Whether a check of this type goes to a port."""
+    return "port" in _OPTIONS[kind]

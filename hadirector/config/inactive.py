@@ -1,0 +1,110 @@
+"""Keys that the contract has and this release does not act upon yet: accepted, and told.
+
+One table. When a function arrives, its lines go, and nothing else changes. A key written with
+the value that is in effect anyway (`but`) is not worth a warning.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from hadirector.config.problem import Place, Problems
+from hadirector.config.tree import Mapping, Scalar, Sequence, Tree
+
+
+@dataclass(frozen=True, slots=True)
+class Inactive:
+    """`path` has `*` for any name or item. Warned of unless the value is one of `but`; when
+    `only` or `holding` is given, only for these values or for texts with that in them."""
+
+    path: str
+    instead: str
+    but: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    holding: str = ""
+
+    def concerns(self, tree: Tree) -> bool:
+        """Whether a value at the path asks for what is not there."""
+        if not isinstance(tree, Scalar):
+            empty = not (tree.items if isinstance(tree, Sequence) else tree.entries)
+            return not empty and not self.only and not self.holding
+        if self.only or self.holding:
+            return tree.text in self.only or bool(self.holding and self.holding in tree.text)
+        return not tree.null and tree.text not in self.but
+
+
+_INSTANCE = "vrrp.instances.*"
+_SERVICE = "virtual_services.*"
+_UNTRACKED = "its failure changes no priority and is no fault"
+_FIRST = "servers checked only by it stay unknown, and new ones get no connections"
+
+INACTIVE = (
+    Inactive("key_file", "the peer channel runs without a key: anybody on its network can speak"),
+    Inactive("hooks", "no command is run"),
+    Inactive("scripts", "no script is run"),
+    Inactive(
+        "connection_sync.transport",
+        "the kernels talk to each other, unsealed",
+        only=("authenticated",),
+    ),
+    Inactive(
+        "connection_sync.resync",
+        "idle connections from before a standby joined are not sent",
+        but=("never",),
+    ),
+    Inactive(
+        "checks.*.type",
+        _FIRST,
+        only=("https", "tls", "udp", "dns", "smtp", "expect", "exec", "ping", "agent", "external"),
+    ),
+    Inactive("checks.*.held", "death is learned by the next probe", but=("false",)),
+    Inactive(f"{_SERVICE}.slow_start", "recovered servers get their weight at once", but=("0",)),
+    Inactive(f"{_SERVICE}.floor", "every server can be taken out by checks", but=("0", "0.0")),
+    Inactive("vrrp.defaults.version", "version 3 is spoken", only=("2",)),
+    Inactive(f"{_INSTANCE}.version", "version 3 is spoken", only=("2",)),
+    Inactive(f"{_INSTANCE}.virtual_addresses.*", "not taken over", holding=":"),
+    Inactive(f"{_INSTANCE}.virtual_addresses.*.address", "not taken over", holding=":"),
+    Inactive(f"{_INSTANCE}.excluded_addresses.*", "not taken over", holding=":"),
+    Inactive(f"{_INSTANCE}.excluded_addresses.*.address", "not taken over", holding=":"),
+    Inactive(f"{_INSTANCE}.couple", "IPv6 routers do not run at all", only=("false",)),
+    Inactive(f"{_INSTANCE}.unicast", "adverts go to the multicast group"),
+    Inactive(f"{_INSTANCE}.track_scripts", _UNTRACKED),
+    Inactive(f"{_INSTANCE}.track_files", "the priority stays as it is"),
+    Inactive(f"{_INSTANCE}.track_processes", _UNTRACKED),
+    Inactive(f"{_INSTANCE}.track_services", _UNTRACKED),
+    Inactive(f"{_INSTANCE}.virtual_routes", "the master adds no routes"),
+    Inactive(f"{_INSTANCE}.virtual_rules", "the master adds no rules"),
+    Inactive(f"{_INSTANCE}.vmac", "the interface's own hardware address answers", but=("false",)),
+    Inactive(f"{_INSTANCE}.accept", "the master answers on its addresses", but=("true",)),
+    Inactive(
+        f"{_INSTANCE}.authentication",
+        "adverts are neither signed nor verified",
+        but=("none",),
+    ),
+)
+
+
+def warn(root: Mapping, problems: Problems) -> None:
+    """Tell of every key written that is not active yet, and what happens instead."""
+    for row in INACTIVE:
+        for path, at, tree in _select(root, row.path.split("."), ""):
+            if row.concerns(tree):
+                some = row.only or row.holding  # of this key's values: say which
+                value = f" {tree.text}" if some and isinstance(tree, Scalar) else ""
+                problems.warn(at, f"{path}{value}: accepted, not active yet: {row.instead}")
+
+
+def _select(tree: Tree, path: list[str], walked: str) -> Iterator[tuple[str, Place, Tree]]:
+    """Every value at a path, with its own path and where it is written."""
+    if not path:
+        yield walked, tree.at, tree
+        return
+    step, rest = path[0], path[1:]
+    if isinstance(tree, Mapping):
+        for key in tuple(tree.entries) if step == "*" else (step,):
+            if key in tree.entries:
+                below = f"{walked}.{key}" if walked else key
+                for name, at, value in _select(tree.entries[key], rest, below):
+                    yield name, (at if rest else tree.keys_at[key]), value
+    elif isinstance(tree, Sequence) and step == "*":
+        for item in tree.items:
+            yield from _select(item, rest, walked)

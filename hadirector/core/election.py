@@ -1,0 +1,342 @@
+"""All virtual routers of one node.
+
+    packets, links, ticks, the director's levels and orders
+        -> which routers they concern, and what each of those does (core/vrrp, core/member)
+        -> what that means for the routers that move with it (sync groups, coupled families)
+        -> actions, in the order in which they are to be done
+
+Rules for routers that move together (a group; a router alone is a group of one):
+
+1. A fault of one is a fault of all, and what degrades one degrades all.
+2. They become master together, once each of them has found its master down or holds one already:
+   a link on which the present master is still heard keeps the whole group waiting.
+3. If one yields to a better advert, the others give up with priority 0.
+4. A router added to a group that is master joins it; mastership is not lost over a reload.
+
+The rest of the node's rules:
+
+5. A director silent for 10 s makes this node advertise priority 1; it keeps what it holds.
+6. A removed or rebuilt instance leaves in order, as at a stop: its old router lives on until its
+   successor is heard.
+7. While another director is alive on the peer channel, addresses carry a lease (`NodeView`).
+
+Timing: `deadline` is the instant of the next `Tick`. `now` is CLOCK_BOOTTIME.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import assert_never
+
+from hadirector.core import advert, messages
+from hadirector.core.election_types import (
+    Action,
+    AskGateway,
+    Desired,
+    DirectorHeard,
+    Drop,
+    Input,
+    LastAdverts,
+    Links,
+    NetworkHeard,
+    Obstacles,
+    PacketReceived,
+    Place,
+    Reconcile,
+    Report,
+    SendFailed,
+    SetLease,
+    Stopped,
+    Tick,
+)
+from hadirector.core.member import Member
+from hadirector.core.messages import OrderKind
+from hadirector.core.node_view import NodeView
+from hadirector.core.roster import Roster
+from hadirector.core.vrrp_states import (
+    Backup,
+    Candidate,
+    Effect,
+    Leaving,
+    Master,
+    State,
+    Waking,
+)
+
+ASK_EVERY = 1.0  # seconds between questions to a gateway that has not answered
+_ORDERS_REMEMBERED = 64
+
+_Told = (
+    DirectorHeard | messages.ElectionSettings | messages.Tracks | messages.Ready | messages.Peers
+)
+
+
+class Election:
+    """Every virtual router of a node. `last_adverts` is what former processes of this boot noted:
+    a router found there skips the startup gate, and adopts mastership if the note is young."""
+
+    def __init__(self, last_adverts: LastAdverts | None = None) -> None:
+        self._roster = Roster(last_adverts or {})
+        self._view = NodeView()
+        self._orders: deque[str] = deque(maxlen=_ORDERS_REMEMBERED)
+        self._configured = False
+        self._ask_at = math.inf
+        self._stopping = False
+        self._number = 0
+        self._now = -math.inf
+
+    # --- readings ----------------------------------------------------------------------------
+
+    def deadline(self) -> float | None:
+        """When the next Tick is due; None: not before something happens."""
+        own = [self._view.silent_at, self._ask_at]
+        own += [at for member in self._roster if (at := member.deadline) is not None]
+        soonest = min(own)
+        return None if soonest == math.inf else soonest
+
+    def interfaces(self) -> frozenset[str]:
+        """The interfaces `Links` has to tell about."""
+        return frozenset(name for member in self._roster for name in member.interfaces())
+
+    def desired(self) -> Desired:
+        """All of ours that the kernel should have now."""
+        return self._roster.holdings()
+
+    def routers(self) -> tuple[messages.Router, ...]:
+        """Every virtual router as status shows it; one that is leaving too, unless another of the
+        same name has its place already."""
+        members = self._roster.members
+        return tuple(m.status() for m in self._roster if members.get(m.key, m) is m)
+
+    # --- the one entry -----------------------------------------------------------------------
+
+    def handle(self, what: Input, now: float) -> tuple[Action, ...]:
+        """Take one input at `now`; the actions are to be done in this order."""
+        now = self._now = max(now, self._now)
+        faces = [member.face for member in self._roster]
+        actions = self._take(what, now)
+        actions += self._ask_gateways(now)
+        self._roster.forget_stopped()
+        if any(isinstance(a, Place | Drop | SetLease) for a in actions):
+            actions.append(Reconcile())
+        if faces != [member.face for member in self._roster]:
+            actions.append(Report())
+        if self._stopping and not self._roster.departing:
+            self._stopping = False
+            actions.append(Stopped())
+        return tuple(actions)
+
+    def _take(self, what: Input, now: float) -> list[Action]:
+        match what:
+            case Tick():
+                return self._tick(now)
+            case PacketReceived():
+                return self._receive(what, now)
+            case Links(links=links):
+                first = self._view.links is None and self._configured
+                self._view.links = {link.name: link for link in links}
+                return self._review(now) + ([Reconcile()] if first else [])
+            case NetworkHeard(interface=interface):
+                return self._hear_network(interface, now)
+            case Obstacles(obstacles=obstacles):
+                self._view.obstacles = obstacles
+                return self._review(now)
+            case SendFailed(instance=name, family=family):
+                for member in self._roster:
+                    member.counters["advert_send_err"] += member.key == (name, family)
+                return []
+            case messages.Order():
+                return self._obey(what, now)
+            case _:
+                return self._be_told(what, now)
+
+    def _be_told(self, what: _Told, now: float) -> list[Action]:
+        """The director's levels; each is a sign of life as well."""
+        actions: list[Action] = []
+        if self._view.director_heard(now):
+            actions.append(self._journal("director_heard", "", "it speaks again", {}, now))
+        match what:
+            case DirectorHeard():
+                pass
+            case messages.ElectionSettings():
+                return actions + self._configure(what, now)
+            case messages.Tracks(tracks=tracks):
+                self._view.tracks = tracks
+            case messages.Ready():
+                self._view.ready = what
+            case messages.Peers(peers=peers):
+                self._view.peers = peers
+            case unreachable:
+                assert_never(unreachable)
+        return actions + self._review(now)
+
+    # --- time and network --------------------------------------------------------------------
+
+    def _tick(self, now: float) -> list[Action]:
+        actions: list[Action] = []
+        if self._view.director_missed(now):
+            reason = "silent for 10 s: this node advertises priority 1 from now on"
+            actions.append(self._journal("director_silent", "", reason, {}, now))
+            actions += self._review(now)
+        for member in self._roster:
+            if (at := member.deadline) is not None and at <= now:
+                actions += self._act(member, member.router.tick, now)
+                actions += member.announce(now)
+        return actions
+
+    def _receive(self, packet: PacketReceived, now: float) -> list[Action]:
+        """An advert of any virtual router shows that frames pass; ours goes to its router."""
+        if self._view.is_own(packet.interface, packet.source):
+            member = self._roster.addressee(packet)
+            if member is not None:
+                member.counters["own_advert"] += 1
+            return []
+        actions: list[Action] = []
+        if packet.ttl == advert.TTL and packet.interface not in self._roster.heard:
+            actions += self._hear_network(packet.interface, now)
+        member = self._roster.addressee(packet)
+        heard = member.judge(packet) if member is not None else None
+        if member is None or heard is None:
+            return actions
+        return actions + self._act(member, partial(member.router.heard, heard, packet.source), now)
+
+    def _hear_network(self, interface: str, now: float) -> list[Action]:
+        self._roster.heard.add(interface)
+        actions: list[Action] = []
+        for member in self._roster:
+            if member.instance.interface == interface:
+                actions += self._act(member, member.router.hear_network, now)
+        return actions
+
+    def _ask_gateways(self, now: float) -> list[Action]:
+        """Ask, while routers wait at the automatic startup gate."""
+        waiting = [m.instance.interface for m in self._roster if m.router.waits_for_network]
+        if not waiting:
+            self._ask_at = math.inf
+            return []
+        if now < self._ask_at < math.inf:
+            return []
+        self._ask_at = now + ASK_EVERY
+        return [AskGateway(interface) for interface in dict.fromkeys(waiting)]
+
+    # --- settings, levels, orders ------------------------------------------------------------
+
+    def _configure(self, settings: messages.ElectionSettings, now: float) -> list[Action]:
+        """Leave, change, begin; rule 6. A node that is stopping begins nothing."""
+        if self._stopping:
+            return []
+        self._configured = True
+        self._view.vip_lease = settings.vip_lease
+        self._view.virtual = frozenset(
+            v.address
+            for i in settings.instances
+            for v in (*i.virtual_addresses, *i.excluded_addresses)
+        )
+        actions: list[Action] = []
+        changes = self._roster.rebuild(settings, now)
+        for member, instance in changes.changed:
+            elsewhere = self._roster.holdings(but=member)
+            actions += member.exchange(instance, self._view, elsewhere, now)
+            actions += self._act(member, partial(member.router.configured, instance), now)
+        for member in changes.leaving:
+            actions += self._act(member, member.router.stop, now)
+        actions += self._review(now)
+        # Left-overs of a former process go now; not before it is known what is adopted.
+        return actions if self._view.links is None else [*actions, Reconcile()]
+
+    def _review(self, now: float) -> list[Action]:
+        """A level changed: tell each router what it means for it."""
+        actions: list[Action] = []
+        for member in self._roster:
+            group = [(m.instance, m.family) for m in self._roster.together(member)]
+            standing = self._view.standing(member.instance, member.family, group)
+            if standing != member.router.standing:
+                actions += self._act(member, partial(member.router.update, standing), now)
+            actions += member.renew_lease(self._view)
+        return actions
+
+    def _obey(self, order: messages.Order, now: float) -> list[Action]:
+        """An order, once."""
+        if order.token in self._orders:
+            return []
+        self._orders.append(order.token)
+        if order.kind is OrderKind.STOP:
+            return self._stop(now)
+        if order.kind is OrderKind.RELOAD:
+            return []  # settings come from the director
+        named = self._roster.named(order.subject)
+        if not named:
+            reason = f"{order.kind.value}: no such instance or sync group"
+            return [self._journal("order_refused", order.subject, reason, {}, now)]
+        actions: list[Action] = []
+        for member in named:
+            member.router.release()
+            if order.kind is OrderKind.YIELD:
+                actions += self._act(member, member.router.give_way, now)
+            elif order.kind is OrderKind.TAKE_OVER:
+                actions += self._act(member, partial(member.router.promote, "ordered to"), now)
+        return actions
+
+    def _stop(self, now: float) -> list[Action]:
+        """Every router leaves in order; Stopped follows when the last has."""
+        self._stopping = True
+        self._view.silent_at = math.inf  # the director leaves as well
+        actions: list[Action] = []
+        for member in self._roster.dismiss_all():
+            actions += self._act(member, member.router.stop, now)
+        return actions
+
+    # --- routers that move together ----------------------------------------------------------
+
+    def _act(
+        self, member: Member, act: Callable[[float], list[Effect]], now: float
+    ) -> list[Action]:
+        """Let one router act, then those that move with it."""
+        before = member.router.state
+        actions = self._carry_out(member, act(now), now)
+        others = [m for m in self._roster.together(member) if m is not member]
+        if others:
+            actions += self._follow(member, before, others, now)
+        return actions
+
+    def _follow(
+        self, member: Member, before: State, others: list[Member], now: float
+    ) -> list[Action]:
+        """Rules 2 to 4, after `member` left the state `before`."""
+        after = member.router.state
+        actions: list[Action] = []
+        if isinstance(before, Master | Waking) and isinstance(after, Backup):
+            for other in others:
+                reason = f"with {member.instance.name}, which yielded"
+                actions += self._carry_out(other, other.router.relegate(reason, now), now)
+            return actions
+        if isinstance(before, Leaving) and isinstance(after, Master):
+            if any(isinstance(o.router.state, Backup) for o in others):
+                reason = "its sync group has been handed over"
+                return self._carry_out(member, member.router.relegate(reason, now), now)
+            return []
+        group = [member, *others]
+        if all(self._may_rise(m) for m in group):
+            for one in group:
+                reason = f"with its sync group: {one.router.reason}"
+                actions += self._carry_out(one, one.router.promote(reason, now), now)
+        return actions
+
+    def _may_rise(self, member: Member) -> bool:
+        state = member.router.state
+        if isinstance(state, Backup) and member.key in self._roster.joining:
+            return True
+        return isinstance(state, Candidate | Master | Waking)
+
+    def _carry_out(self, member: Member, effects: list[Effect], now: float) -> list[Action]:
+        if not effects:
+            return []
+        elsewhere = self._roster.holdings(but=member)
+        return member.carry_out(effects, self._view, elsewhere, self._journal, now)
+
+    def _journal(
+        self, kind: str, subject: str, reason: str, inputs: dict[str, str], now: float
+    ) -> messages.Event:
+        self._number += 1
+        return messages.Event(self._number, now, kind, subject, reason, inputs)

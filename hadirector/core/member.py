@@ -1,0 +1,314 @@
+"""One virtual router of a node: what core/vrrp decides, made into actions for the shell.
+
+Adds what the protocol itself does not care about: the wire, which addresses, routes and rules hang
+on mastership, announcements, counters and the journal's wording.
+"""
+
+from collections.abc import Callable
+from itertools import islice
+from typing import assert_never
+
+from hadirector.core import address, advert, messages
+from hadirector.core.address import Address, Family
+from hadirector.core.advert import Advert, Expected, PacketError
+from hadirector.core.announce import Announcer
+from hadirector.core.coupling import Key
+from hadirector.core.election_types import (
+    Action,
+    Announce,
+    Desired,
+    Drop,
+    Note,
+    PacketReceived,
+    Place,
+    PlacedAddress,
+    SendAdvert,
+    SetLease,
+)
+from hadirector.core.listening import peers_patience
+from hadirector.core.node_view import NodeView, addresses_of, unicast_of
+from hadirector.core.settings.instances import Instance
+from hadirector.core.vrrp import Router
+from hadirector.core.vrrp_states import (
+    Advertise,
+    Backup,
+    Candidate,
+    Effect,
+    Master,
+    Proclaim,
+    Release,
+    Take,
+    Tell,
+    name_of,
+)
+
+_COUNTERS = (
+    "advert_rcvd advert_sent advert_send_err become_master release_master pri_zero_rcvd "
+    "pri_zero_sent addr_list_err own_advert source_err duels late_wakes "
+)
+COUNTERS = (*_COUNTERS.split(), *(flaw.value for flaw in advert.Flaw))
+
+Journal = Callable[[str, str, str, dict[str, str], float], messages.Event]
+"""(kind, subject, reason, inputs, now) -> the numbered line."""
+
+
+class Member:
+    """A router with all that hangs on it. Its methods turn effects into actions, in order."""
+
+    def __init__(
+        self, instance: Instance, family: Family, now: float, noted_at: float | None
+    ) -> None:
+        self.family = family
+        self.router = Router(instance, now, noted_at)
+        self.announcer = Announcer(instance.garp)
+        self.counters = dict.fromkeys(COUNTERS, 0)
+        self.lifetime: int | None = None  # as placed last
+
+    @property
+    def instance(self) -> Instance:
+        """Its settings."""
+        return self.router.instance
+
+    @property
+    def key(self) -> Key:
+        """Its name within the node."""
+        return self.instance.name, self.family
+
+    @property
+    def deadline(self) -> float | None:
+        """When it has something to do by itself."""
+        both = (self.router.deadline, self.announcer.deadline)
+        return min((at for at in both if at is not None), default=None)
+
+    @property
+    def face(self) -> tuple[object, ...]:
+        """What a reader of the status would see changing, counters aside."""
+        router = self.router
+        return (
+            type(router.state),
+            router.reason,
+            router.effective_priority,
+            router.instance,
+            self._master(),
+            self.lifetime,
+        )
+
+    def interfaces(self) -> set[str]:
+        """The interfaces whose links matter to it."""
+        placed = {v.interface for v in addresses_of(self.instance, self.family)}
+        tracked = {t.name for t in self.instance.track_interfaces}
+        return {self.instance.interface} | placed | tracked
+
+    # --- in ----------------------------------------------------------------------------------
+
+    def judge(self, packet: PacketReceived) -> Advert | None:
+        """The advert in a packet for this virtual router; None when it is counted as a flaw."""
+        instance = self.instance
+        unicast = unicast_of(instance, self.family)
+        expected = Expected(instance.version, unicast is not None, instance.checksum)
+        try:
+            heard = advert.decode(
+                packet.message, packet.source, packet.destination, packet.ttl, expected
+            )
+        except PacketError as error:
+            self.counters[error.flaw.value] += 1
+            return None
+        if unicast is not None and packet.source not in unicast.peers:
+            self.counters["source_err"] += 1
+            return None
+        return self._count(heard)
+
+    def _count(self, heard: Advert) -> Advert | None:
+        """Count it, and what is odd about it. Version 2 cannot learn another interval."""
+        self.counters["advert_rcvd"] += 1
+        self.counters["pri_zero_rcvd"] += heard.priority == advert.RESIGN
+        self.counters["addr_list_err"] += set(heard.addresses) != set(self._listed())
+        if abs(heard.interval - self.instance.advert_int) < 0.005:
+            return heard
+        self.counters[advert.Flaw.INTERVAL.value] += 1
+        return None if self.instance.version == 2 else heard
+
+    # --- out ---------------------------------------------------------------------------------
+
+    def carry_out(
+        self,
+        effects: list[Effect],
+        view: NodeView,
+        elsewhere: Desired,
+        journal: Journal,
+        now: float,
+    ) -> list[Action]:
+        """The actions of these effects. `elsewhere` is what this node's other routers hold."""
+        actions: list[Action] = []
+        for effect in effects:
+            match effect:
+                case Advertise(priority=priority):
+                    actions += self._send(priority, view, now)
+                case Take():
+                    self.lifetime = view.lifetime(self.instance)
+                    belongings = self.belongings()
+                    actions.append(
+                        Place(*self.key, belongings.addresses, belongings.routes, belongings.rules)
+                    )
+                case Release():
+                    self.counters["release_master"] += 1
+                    actions += self._drop(self.belongings(), elsewhere)
+                    actions.append(Note(*self.key, None))
+                case Proclaim(duel=duel):
+                    self.counters["duels"] += duel
+                    (self.announcer.duel if duel else self.announcer.start)(now)
+                    actions += self.announce(now)
+                case Tell(kind=kind, reason=reason, inputs=inputs):
+                    actions.append(self._tell(kind, reason, inputs, journal, now))
+                case unreachable:
+                    assert_never(unreachable)
+        if not isinstance(self.router.state, Master):
+            self.announcer.stop()
+        return actions
+
+    def announce(self, now: float) -> list[Action]:
+        """What is due of the announcements."""
+        count = self.announcer.take(now)
+        addresses = addresses_of(self.instance, self.family)
+        return [Announce(*self.key, addresses, count)] if count and addresses else []
+
+    def exchange(
+        self, instance: Instance, view: NodeView, elsewhere: Desired, now: float
+    ) -> list[Action]:
+        """Take on other settings; what is held changes by what they add and remove. The router's
+        `configured` is to be called next: it tells the peers."""
+        before = self.belongings()
+        self.router.instance = instance
+        self.announcer.garp = instance.garp
+        if not self.router.holds_addresses:
+            return []
+        self.lifetime = view.lifetime(instance)
+        after = self.belongings()
+        actions = self._drop(_minus(before, after), elsewhere)
+        added = _minus(after, before)
+        if added != Desired():
+            actions.append(Place(*self.key, added.addresses, added.routes, added.rules))
+        if added.addresses and isinstance(self.router.state, Master):
+            self.announcer.start(now)
+            actions += self.announce(now)
+        return actions
+
+    def renew_lease(self, view: NodeView) -> list[Action]:
+        """Change the lifetime of what is held, if it is another now."""
+        lifetime = view.lifetime(self.instance)
+        if not self.router.holds_addresses or lifetime == self.lifetime:
+            return []
+        self.lifetime = lifetime
+        return [SetLease(*self.key, self.belongings().addresses)]
+
+    def belongings(self) -> Desired:
+        """What a master of this router holds."""
+        family = self.family
+        return Desired(
+            tuple(
+                PlacedAddress(v.address, v.prefix, v.interface, self.lifetime)
+                for v in addresses_of(self.instance, family)
+            ),
+            tuple(
+                r for r in self.instance.virtual_routes if self._is_of_family(r.to, r.via, r.source)
+            ),
+            tuple(r for r in self.instance.virtual_rules if self._is_of_family(r.from_, r.to)),
+        )
+
+    def status(self) -> messages.Router:
+        """As the director, status and `explain` see it."""
+        router = self.router
+        every = addresses_of(self.instance, self.family)
+        return messages.Router(
+            instance=self.instance.name,
+            family=self.family,
+            state=name_of(router.state),
+            priority=self.instance.priority,
+            effective_priority=router.effective_priority,
+            master=self._master(),
+            since=router.since,
+            reason=router.reason,
+            inputs=dict(router.inputs),
+            addresses=tuple(f"{v.address}/{v.prefix}" for v in every),
+            counters=dict(self.counters),
+            master_down=peers_patience(self.instance),
+            leased=router.holds_addresses and self.lifetime is not None,
+        )
+
+    # --- helpers of the above, in their order ------------------------------------------------
+
+    def _send(self, priority: int, view: NodeView, now: float) -> list[Action]:
+        instance = self.instance
+        source = view.source(instance, self.family)
+        if source is None:
+            return []  # the link is gone: nothing can be said
+        unicast = unicast_of(instance, self.family)
+        destinations = unicast.peers if unicast else (advert.GROUPS[self.family],)
+        said = Advert(
+            instance.version,
+            instance.virtual_router_id,
+            priority,
+            instance.advert_int,
+            self._listed(),
+        )
+        resigns = priority == advert.RESIGN
+        self.counters["advert_sent"] += 1
+        self.counters["pri_zero_sent"] += resigns
+        sent: list[Action] = [
+            SendAdvert(
+                *self.key,
+                instance.interface,
+                source,
+                destination,
+                advert.encode(said, source, destination, instance.checksum),
+                said,
+            )
+            for destination in destinations
+        ]
+        return [*sent, Note(*self.key, None if resigns else now)]
+
+    def _drop(self, what: Desired, elsewhere: Desired) -> list[Action]:
+        """Take off what no other router of this node holds."""
+        gone = _minus(what, elsewhere)
+        return (
+            [] if gone == Desired() else [Drop(*self.key, gone.addresses, gone.routes, gone.rules)]
+        )
+
+    def _tell(
+        self, kind: str, reason: str, inputs: dict[str, str], journal: Journal, now: float
+    ) -> messages.Event:
+        if kind == messages.RouterStateName.MASTER.value:
+            self.counters["become_master"] += 1
+        self.counters["late_wakes"] += kind == "late_wake"
+        inputs = {"family": f"ipv{self.family}", **inputs}
+        return journal(kind, self.instance.name, reason, inputs, now)
+
+    def _listed(self) -> tuple[Address, ...]:
+        """The addresses an advert lists."""
+        every = (v.address for v in self.instance.virtual_addresses)
+        family = (a for a in every if address.family(a) == self.family)
+        return tuple(islice(family, 255))  # the count is one byte
+
+    def _is_of_family(self, *texts: str | None) -> bool:
+        """Whether a route or rule with these prefixes is this family's; the instance's first
+        family takes those that do not say."""
+        named = [text for text in texts if text and (":" in text or "." in text)]
+        families = {6 if ":" in text else 4 for text in named}
+        return self.family in (families or {self.instance.families()[0]})
+
+    def _master(self) -> Address | None:
+        match self.router.state:
+            case Backup(master=master) | Candidate(was=Backup(master=master)):
+                return master
+            case _:
+                return self.router.standing.source if self.router.holds_addresses else None
+
+
+def _minus(what: Desired, kept: Desired) -> Desired:
+    """What is in the first only; an address is the same with another lifetime."""
+    names = {(a.address, a.prefix, a.interface) for a in kept.addresses}
+    return Desired(
+        tuple(a for a in what.addresses if (a.address, a.prefix, a.interface) not in names),
+        tuple(r for r in what.routes if r not in kept.routes),
+        tuple(r for r in what.rules if r not in kept.rules),
+    )

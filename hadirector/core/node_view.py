@@ -1,0 +1,166 @@
+"""What a node knows about itself: the levels told by shell and director, and what they mean for
+one virtual router (its `Standing`)."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from hadirector.core import address, messages
+from hadirector.core.address import Address, Family
+from hadirector.core.election_types import Link, Obstacle
+from hadirector.core.listening import peers_patience
+from hadirector.core.settings.cluster import LeaseMode, VipLease
+from hadirector.core.settings.instances import Instance, Unicast, VirtualAddress
+from hadirector.core.vrrp_states import Standing
+
+DIRECTOR_PATIENCE = 10.0  # seconds without a word before the director counts as gone
+_GRACE = 2.0  # seconds more when this process slept too: the director may be as late as we are
+_SLEPT = 1.0  # noticing the silence this late means that we slept
+
+LEAST_LEASE = 2  # seconds: shorter ones end on a merely busy node
+
+
+@dataclass(slots=True)
+class NodeView:
+    """Levels, each as told last. `links` None: not told yet."""
+
+    vip_lease: VipLease = field(default_factory=VipLease)
+    virtual: frozenset[Address] = frozenset()
+    links: dict[str, Link] | None = None
+    obstacles: tuple[Obstacle, ...] = ()
+    tracks: tuple[messages.Track, ...] = ()
+    ready: messages.Ready | None = None
+    peers: tuple[messages.Peer, ...] = ()
+    silent: bool = False
+    silent_at: float = math.inf
+
+    def director_heard(self, now: float) -> bool:
+        """A sign of life; True when it ends a silence."""
+        was_silent, self.silent = self.silent, False
+        self.silent_at = now + DIRECTOR_PATIENCE
+        return was_silent
+
+    def director_missed(self, now: float) -> bool:
+        """Whether the director's silence begins now."""
+        if now < self.silent_at:
+            return False
+        if now - self.silent_at > _SLEPT:
+            self.silent_at = now + _GRACE
+            return False
+        self.silent, self.silent_at = True, math.inf
+        return True
+
+    @property
+    def accompanied(self) -> bool:
+        """Whether another director of this cluster is alive."""
+        return any(peer.alive for peer in self.peers)
+
+    def is_own(self, interface: str, source: Address) -> bool:
+        """Whether a packet that came in by this interface is one of our own."""
+        link = (self.links or {}).get(interface)
+        return link is not None and source in link.addresses
+
+    def source(self, instance: Instance, family: Family) -> Address | None:
+        """Where this router's adverts come from; None: it cannot send any."""
+        link = (self.links or {}).get(instance.interface)
+        if link is None or not link.up:
+            return None
+        unicast = unicast_of(instance, family)
+        if unicast is not None:
+            return unicast.source
+        for candidate in link.addresses:
+            if address.family(candidate) != family or candidate in self.virtual:
+                continue
+            if family == 4 or is_link_local(candidate):
+                return candidate
+        return None
+
+    def lifetime(self, instance: Instance) -> int | None:
+        """DESIGN 4.4: how long addresses outlive this node; None: for ever."""
+        if self.vip_lease.mode is LeaseMode.OFF or not self.accompanied:
+            return None
+        if self.vip_lease.mode is LeaseMode.SECONDS:
+            return max(1, math.ceil(self.vip_lease.seconds))
+        return max(LEAST_LEASE, math.ceil(peers_patience(instance)))
+
+    def standing(
+        self, instance: Instance, family: Family, together: Iterable[tuple[Instance, Family]]
+    ) -> Standing:
+        """What all this means for one router, given all that move with it (itself included):
+        a fault of one is a fault of all, and they are degraded alike."""
+        group = list(together)
+        known = self.links is not None
+        faults = [f"{_of(i, instance)}{f}" for i, fam in group for f in self._faults(i, fam)]
+        ready = self.ready
+        return Standing(
+            known=known,
+            source=self.source(instance, family),
+            faults=tuple(dict.fromkeys(faults)) if known else (),
+            delta=sum(self._deltas([i for i, _ in group]).values()),
+            ready=ready is not None and ready.ready and not self.silent,
+            ready_reason="the director is silent" if self.silent else _reason(ready),
+            accompanied=self.accompanied,
+            silent=self.silent,
+            coupled=len(group) > 1,
+        )
+
+    def _faults(self, instance: Instance, family: Family) -> list[str]:
+        """Why this router by itself cannot be master."""
+        trouble = self._trouble(instance.interface)
+        if trouble is None and self.source(instance, family) is None:
+            kind = "IPv4" if family == 4 else "link-local IPv6"
+            trouble = f"{instance.interface} has no {kind} address of its own"
+        faults = [trouble] if trouble else []
+        for tracked in instance.track_interfaces:
+            trouble = self._trouble(tracked.name) if tracked.weight is None else None
+            if trouble:
+                faults.append(trouble)
+        faults += [t.reason for t in self.tracks if t.fault and t.instance == instance.name]
+        held = {(v.address, v.interface) for v in addresses_of(instance, family)}
+        return faults + [
+            f"cannot hold {o.address} on {o.interface}: {o.reason}"
+            for o in self.obstacles
+            if (o.address, o.interface) in held
+        ]
+
+    def _trouble(self, interface: str) -> str | None:
+        link = (self.links or {}).get(interface)
+        if link is None:
+            return f"{interface} is missing"
+        return None if link.up else f"{interface} is down"
+
+    def _deltas(self, group: list[Instance]) -> dict[str, int]:
+        """By what is tracked: two instances that track one thing are degraded by it once."""
+        names = {instance.name for instance in group}
+        deltas = {t.what: t.delta for t in self.tracks if t.instance in names and not t.fault}
+        for instance in group:
+            for tracked in instance.track_interfaces:
+                if tracked.weight is not None and self._trouble(tracked.name):
+                    deltas[f"interface {tracked.name}"] = tracked.weight
+        return deltas
+
+
+def addresses_of(instance: Instance, family: Family) -> tuple[VirtualAddress, ...]:
+    """All a master of this family takes over, those first that its adverts list."""
+    every = instance.virtual_addresses + instance.excluded_addresses
+    return tuple(v for v in every if address.family(v.address) == family)
+
+
+def unicast_of(instance: Instance, family: Family) -> Unicast | None:
+    """How this family's adverts go if not to the group."""
+    unicast = instance.unicast
+    return unicast if unicast and address.family(unicast.source) == family else None
+
+
+def is_link_local(candidate: Address) -> bool:
+    """fe80::/10."""
+    first, second = address.packed(candidate)[:2]
+    return first == 0xFE and second & 0xC0 == 0x80
+
+
+def _of(member: Instance, instance: Instance) -> str:
+    return "" if member.name == instance.name else f"{member.name}: "
+
+
+def _reason(ready: messages.Ready | None) -> str:
+    return Standing().ready_reason if ready is None else ready.reason

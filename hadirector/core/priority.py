@@ -1,0 +1,35 @@
+"""Priorities: what counts in the election, what a master says, and which advert is the better."""
+
+from hadirector.core import address
+from hadirector.core.address import Address
+from hadirector.core.advert import OWNER
+from hadirector.core.settings.instances import Instance, Preempt
+from hadirector.core.vrrp_states import Standing
+
+LAST_RESORT = 1  # advertised while the director is silent
+STICKY = 254  # advertised by a healthy master under `preempt: never`
+
+
+def effective(instance: Instance, standing: Standing) -> int:
+    """What counts in the election. Tracking neither lowers an owner nor makes one."""
+    if standing.silent:
+        return LAST_RESORT
+    if instance.priority == OWNER:
+        return OWNER
+    return min(max(instance.priority + standing.delta, 1), OWNER - 1)
+
+
+def advertised(instance: Instance, standing: Standing) -> int:
+    """What a master says: under `preempt: never` 254, so that it is obeyed, unless degraded."""
+    degraded = standing.silent or standing.delta < 0
+    if instance.preempt is Preempt.NEVER and not degraded:
+        return max(effective(instance, standing), STICKY)
+    return effective(instance, standing)
+
+
+def is_better(priority: int, source: Address, own: int, own_source: Address | None) -> bool:
+    """Whether a master of priority `own` has to yield to this advert."""
+    if priority != own or own_source is None:
+        return priority > own
+    # RFC 9568 6.4.3: ties go to the higher address.
+    return address.packed(source) > address.packed(own_source)

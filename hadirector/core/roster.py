@@ -1,0 +1,135 @@
+"""Which virtual routers a node has, which of them move together, and what a reload changes."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from hadirector.core import address, advert, coupling
+from hadirector.core.address import Family
+from hadirector.core.coupling import Key
+from hadirector.core.election_types import Desired, LastAdverts, PacketReceived
+from hadirector.core.member import Member
+from hadirector.core.messages import ElectionSettings
+from hadirector.core.settings.instances import Instance, SyncGroup
+from hadirector.core.vrrp_states import HOLDING, Stopped
+
+
+@dataclass(slots=True)
+class Changes:
+    """What new settings ask for: these leave, these get other settings, these are new."""
+
+    leaving: list[Member] = field(default_factory=list)
+    changed: list[tuple[Member, Instance]] = field(default_factory=list)
+
+
+class Roster:
+    """The routers by name; those that are leaving are kept apart until they have left."""
+
+    def __init__(self, last_adverts: LastAdverts) -> None:
+        self.members: dict[Key, Member] = {}
+        self.departing: list[Member] = []
+        self.joining: set[Key] = set()  # new in a group that was master already
+        self.heard: set[str] = set()  # interfaces by which anything came in
+        self._last_adverts = dict(last_adverts)
+        self._groups: dict[Key, list[Key]] = {}
+        self._sync_groups: tuple[SyncGroup, ...] = ()
+
+    def __iter__(self) -> Iterator[Member]:
+        yield from list(self.members.values())
+        yield from list(self.departing)
+
+    def together(self, member: Member) -> list[Member]:
+        """All that move with it, itself included; one that is leaving is alone."""
+        if self.members.get(member.key) is not member:
+            return [member]
+        return [self.members[key] for key in self._groups[member.key]]
+
+    def named(self, subject: str) -> list[Member]:
+        """Those an order speaks of, with all that move with them: an instance, a sync group, or
+        ("") every one."""
+        groups = {g.name: g.instances for g in self._sync_groups}
+        names = groups.get(subject, (subject,))
+        named = [m for m in self.members.values() if subject == "" or m.instance.name in names]
+        return list({m.key: m for one in named for m in self.together(one)}.values())
+
+    def addressee(self, packet: PacketReceived) -> Member | None:
+        """The router a packet claims to speak of."""
+        vrid = advert.vrid_of(packet.message)
+        family = address.family(packet.source)
+        for member in self:
+            instance = member.instance
+            if (instance.virtual_router_id, member.family) != (vrid, family):
+                continue
+            if instance.interface == packet.interface:
+                return member
+        return None
+
+    def holdings(self, but: Member | None = None) -> Desired:
+        """What the masters hold; an address held twice is listed once."""
+        held = [m.belongings() for m in self if m is not but and m.router.holds_addresses]
+        addresses = {(a.address, a.interface): a for one in reversed(held) for a in one.addresses}
+        return Desired(
+            tuple(reversed(addresses.values())),
+            tuple(dict.fromkeys(r for one in held for r in one.routes)),
+            tuple(dict.fromkeys(r for one in held for r in one.rules)),
+        )
+
+    def forget_stopped(self) -> None:
+        """Let those go that have left."""
+        self.departing = [m for m in self.departing if not isinstance(m.router.state, Stopped)]
+
+    def dismiss_all(self) -> list[Member]:
+        """Make every router one that is leaving."""
+        leaving = list(self.members.values())
+        self.departing += leaving
+        self.members = {}
+        return leaving
+
+    def rebuild(self, settings: ElectionSettings, now: float) -> Changes:
+        """Take on new settings. What did not change is not touched."""
+        wanted = {
+            (instance.name, family): _of_family(instance, family)
+            for instance in settings.instances
+            for family in instance.families()
+        }
+        self._groups = coupling.groups(settings.instances, settings.sync_groups)
+        self._sync_groups = settings.sync_groups
+        changes = Changes()
+        for key, member in list(self.members.items()):
+            instance = wanted.get(key)
+            if instance is None or _identity(instance) != _identity(member.instance):
+                changes.leaving.append(self.members.pop(key))
+            elif instance != member.instance:
+                changes.changed.append((member, instance))
+        self.departing += changes.leaving
+        present = dict(self.members)
+        self.members = {
+            key: present.get(key) or Member(instance, key[1], now, self._noted(key, instance))
+            for key, instance in wanted.items()
+        }
+        self.joining = {key for key in wanted if key not in present and self._joins(key, present)}
+        self._last_adverts.clear()
+        return changes
+
+    def _noted(self, key: Key, instance: Instance) -> float | None:
+        """What the process before noted of a new router: a group adopts mastership as a whole or
+        not at all. -inf: nothing to rely on, but the network is known to be there."""
+        notes = [self._last_adverts.get(other) for other in self._groups[key]]
+        young = [note for note in notes if note is not None]
+        if young and len(young) == len(notes):
+            return min(young)
+        return -math.inf if young or instance.interface in self.heard else None
+
+    def _joins(self, key: Key, present: dict[Key, Member]) -> bool:
+        others = (present[other] for other in self._groups[key] if other in present)
+        return any(isinstance(other.router.state, HOLDING) for other in others)
+
+
+def _of_family(instance: Instance, family: Family) -> Instance:
+    """The settings of one family's router: IPv6 knows version 3 only."""
+    return replace(instance, version=3) if family == 6 else instance
+
+
+def _identity(instance: Instance) -> tuple[object, ...]:
+    """What makes it the same virtual router for its peers."""
+    return instance.interface, instance.virtual_router_id, instance.version, instance.vmac

@@ -1,0 +1,103 @@
+"""The kernel settings a director owns, each with its reason.
+
+Order is part of the table: values are set from first to last and given back from last to first,
+so that sync_threshold is "0 1" only while a refresh period damps it. With no refresh period that
+threshold would send one sync record per packet.
+"""
+
+from dataclasses import dataclass
+
+from hadirector.core.ipvs import Timeouts
+
+_SYNC_SOCKET_BYTES = 8 << 20  # took a burst of 140,000 connections a second without loss
+_LONGEST_REFRESH = 10  # seconds
+_KERNEL_TIMEOUTS = Timeouts(tcp=900, tcp_fin=120, udp=300)
+
+
+@dataclass(frozen=True, slots=True)
+class Sysctl:
+    """One setting; `raise_only` leaves a greater value alone."""
+
+    name: str
+    value: str
+    why: str
+    raise_only: bool = False
+
+
+def for_director(ipv6: bool) -> tuple[Sysctl, ...]:
+    """What balancing needs; `ipv6` when there are IPv6 services with NAT.
+
+    net.ipv4.vs.conntrack is the operator's: it costs per packet and serves netfilter rules.
+    """
+    settings = [
+        Sysctl("net.ipv4.ip_forward", "1", "NAT: real servers answer through this node"),
+        Sysctl(
+            "net.ipv4.vs.expire_nodest_conn",
+            "1",
+            "clients of a removed server get an error and reconnect, instead of a black hole",
+        ),
+        Sysctl(
+            "net.ipv4.vs.expire_quiescent_template",
+            "1",
+            "persistent clients leave a server of weight 0 with their next connection",
+        ),
+        Sysctl(
+            "net.ipv4.vs.conn_reuse_mode",
+            "1",
+            "a client port used again is scheduled afresh; 0 also switches expire_nodest_conn off",
+        ),
+    ]
+    if ipv6:
+        why = "NAT over IPv6: real servers answer through this node"
+        settings.append(Sysctl("net.ipv6.conf.all.forwarding", "1", why))
+    return tuple(settings)
+
+
+def for_sync(timeouts: Timeouts) -> tuple[Sysctl, ...]:
+    """What connection sync needs before its threads start; `timeouts` are those in force.
+
+    The socket size is read when a thread starts, and capped by net.core.rmem_max, which exists
+    only in the initial network namespace.
+    """
+    size = str(_SYNC_SOCKET_BYTES)
+    return (
+        Sysctl("net.core.rmem_max", size, "lets the sync socket have its buffer", raise_only=True),
+        Sysctl(
+            "net.ipv4.vs.sync_sock_size",
+            size,
+            "the default loses 80 % of a burst of records",
+            raise_only=True,
+        ),
+        Sysctl("net.ipv4.vs.sync_version", "1", "0 knows neither IPv6 nor timeouts nor fwmarks"),
+        Sysctl(
+            "net.ipv4.vs.backup_only",
+            "0",
+            "both threads run on both nodes: 1 would switch IPVS off on the master as well",
+        ),
+        Sysctl(
+            "net.ipv4.vs.sync_persist_mode",
+            "0",
+            "1 leaves the connections of persistent services out",
+        ),
+        Sysctl(
+            "net.ipv4.vs.sync_refresh_period",
+            str(refresh_period(timeouts)),
+            "a slow connection is repeated before it expires on the standby",
+        ),
+        Sysctl("net.ipv4.vs.sync_retries", "1", "a lost record is made good by a second one"),
+        Sysctl(
+            "net.ipv4.vs.sync_threshold",
+            "0 1",
+            "each packet counts; the default waits for packet 3, then for every 50th",
+        ),
+    )
+
+
+def refresh_period(timeouts: Timeouts) -> int:
+    """Whole seconds: 10, but at most a third of the shortest timeout, and never 0."""
+    shortest = min(
+        timeouts.tcp or _KERNEL_TIMEOUTS.tcp,
+        timeouts.tcp_fin or _KERNEL_TIMEOUTS.tcp_fin,
+        timeouts.udp or _KERNEL_TIMEOUTS.udp,
+    )
+    return max(1, min(_LONGEST_REFRESH, shortest // 3))

@@ -1,0 +1,450 @@
+"""One virtual router: RFC 9568 section 6.4, to be read beside it.
+
+    Init --startup--> Backup --master down--> Master --better advert--> Backup
+                        |  \\                 /   |  \\
+                        |   -> Candidate -->     |   --stop, handover--> Leaving
+                        |   (sync group)         |                       (successor heard)
+                        |                        --slept too long--> Waking --any advert--> Backup
+                        |                                                  --silence--> Master
+                      Fault (from and to anywhere)
+
+The rules, in the order in which they win:
+
+1. Who advertises a higher priority is master; of two equal ones the higher address (6.4.3). A
+   master yields to a better advert at once and whatever else is configured.
+2. A backup listens. If no advert it obeys comes for three of the master's intervals and its skew
+   time, or for the skew time alone after priority 0, it becomes master (6.4.2).
+3. An advert of lower priority is not obeyed, so the timer runs out and the higher one preempts,
+   unless this router holds back: `preempt: never`, `when-synced` and not ready, the preempt delay,
+   or a handover not yet released. Holding back is for a healthy master: a degraded one (it
+   advertises less than its configured priority) is preempted, an absent one replaced.
+   To be obeyed in turn, a master under `never` advertises 254 unless it is degraded itself.
+4. A master answers a lower advert with its own at once, but not more than twice in an interval:
+   an advert that comes back through a loop must not become a storm.
+
+What the RFC leaves out and two directors need:
+
+- Leaving keeps the addresses until the successor is heard, so clients lose nothing meanwhile.
+- Waking: a master whose own advert is late by more than its peers' patience does not know whether
+  it is one still. It listens for an interval before it says anything.
+- A node whose director is silent advertises priority 1: anyone alive takes over, and where nobody
+  is, nothing changes.
+
+Each state carries its deadline; `deadline` is the only timer. Methods return effects in order.
+"""
+
+from dataclasses import replace
+from typing import assert_never
+
+from hadirector.core import priority
+from hadirector.core.address import Address
+from hadirector.core.advert import OWNER, RESIGN, Advert
+from hadirector.core.listening import Listener, master_down_interval, peers_patience
+from hadirector.core.settings.instances import Instance
+from hadirector.core.vrrp_states import (
+    HOLDING,
+    Advertise,
+    Backup,
+    Candidate,
+    Effect,
+    Fault,
+    Init,
+    Leaving,
+    Master,
+    Proclaim,
+    Release,
+    Standing,
+    State,
+    Stopped,
+    Take,
+    Tell,
+    Then,
+    Waking,
+    name_of,
+)
+
+STARTUP_PATIENCE = 10.0  # seconds the automatic startup gate waits for the network at most
+DUEL_TOLD_EVERY = 1.0  # seconds between journal lines about one duel: at 10 ms it would be 200
+
+
+class Router:
+    """One virtual router. `noted_at`: when a former process of this node last advertised for it
+    as master (0.0: it did, but nobody may rely on it); None: this is a fresh start."""
+
+    def __init__(self, instance: Instance, now: float, noted_at: float | None = None) -> None:
+        self.instance = instance
+        self.standing = Standing()
+        self.state: State = Init(None)
+        self.since = now
+        self.reason = "starting"
+        self.inputs: dict[str, str] = {}
+        self.held = False  # a handover not yet released
+        self.network_heard = noted_at is not None
+        self._noted_at = noted_at
+        self._duel_told_at: float | None = None
+
+    # --- readings ----------------------------------------------------------------------------
+
+    @property
+    def effective_priority(self) -> int:
+        """What counts in the election of a master."""
+        return priority.effective(self.instance, self.standing)
+
+    @property
+    def advertised_priority(self) -> int:
+        """What a master says; rule 3."""
+        return priority.advertised(self.instance, self.standing)
+
+    @property
+    def holds_addresses(self) -> bool:
+        """Whether the virtual addresses are to be on this node."""
+        return isinstance(self.state, HOLDING)
+
+    @property
+    def waits_for_network(self) -> bool:
+        """Whether it stands at the automatic startup gate."""
+        gated = isinstance(self.state, Init) and self.state.start_at is not None
+        return gated and self.instance.startup_delay is None
+
+    @property
+    def deadline(self) -> float | None:
+        """When `tick` has something to do."""
+        match self.state:
+            case Init(start_at=at):
+                return at
+            case Backup(master_down_at=at, overdue_at=overdue_at):
+                return at if overdue_at is None else min(at, overdue_at)
+            case Master(advert_at=at) | Waking(resume_at=at) | Leaving(until=at):
+                return at
+            case Candidate() | Fault() | Stopped():
+                return None
+            case unreachable:
+                assert_never(unreachable)
+
+    # --- what happens ------------------------------------------------------------------------
+
+    def tick(self, now: float) -> list[Effect]:
+        """Time passed: do what the deadline asks for, if it is reached."""
+        effects = self._notice_sleep(now)
+        if self.deadline is None or now < self.deadline:
+            return effects
+        match self.state:
+            case Init():
+                effects += self._start(now, "nothing heard from the network")
+            case Backup():
+                effects += self._tick_backup(self.state, now)
+            case Master():
+                effects += self._advertise(now)
+            case Waking():
+                effects += self._resume(now, "slept, and nobody took over")
+            case Leaving(then=then):
+                effects += self._leave_alone(then, now)
+            case Candidate() | Fault() | Stopped():
+                raise AssertionError("a state without a deadline ticked")
+            case unreachable:
+                assert_never(unreachable)
+        return effects
+
+    def heard(self, advert: Advert, source: Address, now: float) -> list[Effect]:
+        """A lawful advert for this virtual router, not from one of our own addresses."""
+        effects = self._notice_sleep(now) + self.hear_network(now)
+        match self.state:
+            case Backup():
+                effects += self._heard_as_backup(self.state, advert, source, now)
+            case Candidate(was=backup):
+                effects += self._heard_as_backup(backup, advert, source, now)
+            case Master():
+                effects += self._heard_as_master(self.state, advert, source, now)
+            case Waking():
+                effects += self._heard_waking(advert, source, now)
+            case Leaving(then=then) if advert.priority != RESIGN:
+                effects += self._succeed(advert, source, then, now)
+            case Init() | Leaving() | Fault() | Stopped():
+                pass
+            case unreachable:
+                assert_never(unreachable)
+        return effects
+
+    def hear_network(self, now: float) -> list[Effect]:
+        """Frames pass: the automatic startup gate opens."""
+        if self.instance.startup_delay is not None:
+            return []
+        self.network_heard = True
+        if isinstance(self.state, Init) and self.state.start_at is not None:
+            return self._start(now, "the network was heard")
+        return []
+
+    def update(self, standing: Standing, now: float) -> list[Effect]:
+        """The node's view of this router changed."""
+        said = self.advertised_priority
+        self.standing = standing
+        match self.state:
+            case Stopped():
+                return []
+            case Fault(faults=faults):
+                return self._update_fault(faults, now)
+            case _ if standing.faults:
+                return self._become_fault(now)
+            case Init(start_at=None) if standing.known:
+                return self._open_gate(now)
+            case Master() if self.advertised_priority != said:
+                return self._advertise(now)
+            case _:
+                return []
+
+    def configured(self, instance: Instance, now: float) -> list[Effect]:
+        """Other settings for the same virtual router; mastership is not touched, and the peers
+        learn priority and interval at once."""
+        self.instance = instance
+        return self._advertise(now) if isinstance(self.state, Master) else []
+
+    def stop(self, now: float) -> list[Effect]:
+        """Leave for good, in order. Priority 0 first; see Leaving."""
+        match self.state:
+            case Master() | Waking() | Leaving(then=Then.BACKUP):
+                return self._leave(Then.STOPPED, "stopping", now)
+            case Leaving() | Stopped():
+                return []
+            case Init() | Backup() | Candidate() | Fault():
+                self.state = Stopped()
+                return [self._moved("stopping", {}, now)]
+            case unreachable:
+                assert_never(unreachable)
+
+    def give_way(self, now: float) -> list[Effect]:
+        """Handover: give mastership away and hold back until `release`."""
+        if isinstance(self.state, Stopped | Leaving):
+            return []
+        self.held = True
+        if isinstance(self.state, Master | Waking):
+            return self._leave(Then.BACKUP, "handover", now)
+        return []
+
+    def release(self) -> None:
+        """The handover is over: preempt again as configured."""
+        self.held = False
+
+    def promote(self, reason: str, now: float) -> list[Effect]:
+        """Become master without waiting: ordered to, or with the rest of the sync group."""
+        match self.state:
+            case Backup() | Candidate():
+                return self._become_master(reason, {}, now)
+            case Leaving(then=Then.BACKUP):
+                return self._resume(now, reason)
+            case Init() | Leaving() | Master() | Waking() | Fault() | Stopped():
+                return []
+            case unreachable:
+                assert_never(unreachable)
+
+    def relegate(self, reason: str, now: float) -> list[Effect]:
+        """Give up with the rest of the sync group, which lost elsewhere."""
+        if not isinstance(self.state, Master | Waking):
+            return []
+        self.state = self._listener.silence(now)
+        return [Advertise(RESIGN), Release(), self._moved(reason, {}, now)]
+
+    # --- Init --------------------------------------------------------------------------------
+
+    def _open_gate(self, now: float) -> list[Effect]:
+        """The links are known: adopt mastership, start, or wait for the network first."""
+        patience = peers_patience(self.instance)
+        if self._noted_at is not None and now - self._noted_at < patience:
+            inputs = {"last_advert_ago": _seconds(now - self._noted_at)}
+            return self._become_master("adopted from the process before", inputs, now)
+        if self.network_heard:
+            return self._start(now, "listening first")
+        delay = self.instance.startup_delay
+        if delay == 0 or (delay is None and self.instance.priority == OWNER):
+            return self._start(now, "starting")
+        self.state = Init(now + (STARTUP_PATIENCE if delay is None else delay))
+        return []
+
+    def _start(self, now: float, reason: str) -> list[Effect]:
+        """RFC 9568 6.4.1, the Startup event."""
+        self.network_heard = True
+        self.state = self._listener.silence(now)
+        if self.effective_priority == OWNER:
+            return self._master_down(self.state, "owner of the addresses", now)
+        return [self._moved(reason, {}, now)]
+
+    # --- Backup ------------------------------------------------------------------------------
+
+    @property
+    def _listener(self) -> Listener:
+        return Listener(self.instance, self.standing, self.effective_priority, self.held)
+
+    def _tick_backup(self, state: Backup, now: float) -> list[Effect]:
+        if now < state.master_down_at:
+            return self._overdue(state)
+        patience = master_down_interval(self.instance.version, 1, state.interval)
+        if now - state.master_down_at > patience and not state.graced:
+            # We slept; adverts sent meanwhile may not have reached us yet. Listen, once.
+            self.state = replace(state, master_down_at=now + state.interval, graced=True)
+            return []
+        return self._master_down(state, state.cause, now)
+
+    def _overdue(self, state: Backup) -> list[Effect]:
+        """Not ready for longer than sync_wait beside a master of lower priority."""
+        self.state = replace(state, overdue_at=None, impatient=True)
+        then = "waiting on" if self.standing.accompanied else "preempting a foreign master"
+        wait = f"not ready after {self.instance.sync_wait:g} s"
+        self.reason = f"{wait} ({self.standing.ready_reason}): {then}"
+        return [Tell("sync_wait", self.reason, {"master": str(state.master)})]
+
+    def _heard_as_backup(
+        self, before: Backup, advert: Advert, source: Address, now: float
+    ) -> list[Effect]:
+        after, obeyed = self._listener.hear(before, advert, source, now)
+        candidate = isinstance(self.state, Candidate) and not obeyed
+        self.state = Candidate(after) if candidate else after
+        if not obeyed:
+            return []
+        said = (before.master, before.priority, before.hold, before.impatient)
+        if said == (after.master, after.priority, after.hold, after.impatient):
+            return []
+        self.reason = f"following {source}, priority {advert.priority}"
+        if after.hold is not None:
+            self.reason += f": {after.hold.value}"
+        self.inputs = {"heard": str(advert.priority), "priority": str(self.effective_priority)}
+        return [Tell("following", self.reason, self.inputs)] if before.master is None else []
+
+    def _master_down(self, state: Backup, cause: str, now: float) -> list[Effect]:
+        """RFC 9568 6.4.2, the timer fires."""
+        if self.standing.coupled:
+            self.state = Candidate(state)
+            self.reason = f"{cause}; waiting for its sync group"
+            return []
+        return self._become_master(cause, _silence(state, now), now)
+
+    def _become_master(self, reason: str, inputs: dict[str, str], now: float) -> list[Effect]:
+        """Advert first: whoever would rise as well learns it before anything slower is done."""
+        assert not self.standing.faults, self.standing.faults
+        self.held = False
+        self.state = Master(now + self.instance.advert_int, sent_at=now, reassert_at=now)
+        moved = self._moved(reason, inputs, now)
+        return [Advertise(self.advertised_priority), Take(), Proclaim(duel=False), moved]
+
+    # --- Master ------------------------------------------------------------------------------
+
+    def _heard_as_master(
+        self, state: Master, advert: Advert, source: Address, now: float
+    ) -> list[Effect]:
+        """RFC 9568 6.4.3: priority 0 and lower ones are answered, a better one is obeyed."""
+        own = self.advertised_priority
+        if priority.is_better(advert.priority, source, own, self.standing.source):
+            self.state = self._listener.follow(advert, source, now)
+            inputs = {"heard": str(advert.priority), "from": source}
+            return [Release(), self._moved(f"yielding to {source}, a better one", inputs, now)]
+        if now < state.reassert_at:
+            return []
+        effects = self._advertise(now)
+        self.state = Master(
+            advert_at=now + self.instance.advert_int,
+            sent_at=now,
+            reassert_at=now + self.instance.advert_int / 2,
+        )
+        if advert.priority == RESIGN:
+            return effects
+        effects.append(Proclaim(duel=True))
+        if self._duel_told_at is None or now - self._duel_told_at >= DUEL_TOLD_EVERY:
+            self._duel_told_at = now
+            inputs = {"heard": str(advert.priority), "priority": str(own)}
+            effects.append(Tell("duel", f"{source} advertises too, and is not better", inputs))
+        return effects
+
+    def _advertise(self, now: float) -> list[Effect]:
+        """One advert now; a scheduled one keeps the rhythm, any other starts it anew."""
+        assert isinstance(self.state, Master)
+        interval = self.instance.advert_int
+        due = self.state.advert_at
+        next_at = due + interval if due <= now < due + interval else now + interval
+        self.state = replace(self.state, advert_at=next_at, sent_at=now)
+        return [Advertise(self.advertised_priority)]
+
+    # --- Waking, Leaving, Fault --------------------------------------------------------------
+
+    def _notice_sleep(self, now: float) -> list[Effect]:
+        """A master that could not advertise for as long as its peers wait may be none any more."""
+        if not isinstance(self.state, Master):
+            return []
+        slept = now - self.state.sent_at
+        if slept <= peers_patience(self.instance):
+            return []
+        self.state = Waking(now + self.instance.advert_int)
+        self.reason = f"slept {_seconds(slept)} s: listening before speaking"
+        return [Tell("late_wake", self.reason, {"slept": _seconds(slept)})]
+
+    def _heard_waking(self, advert: Advert, source: Address, now: float) -> list[Effect]:
+        if advert.priority == RESIGN:
+            return self._resume(now, f"{source} gave up (priority 0)")
+        self.state = self._listener.follow(advert, source, now)
+        inputs = {"heard": str(advert.priority), "from": source}
+        return [Release(), self._moved(f"{source} took over while this node slept", inputs, now)]
+
+    def _resume(self, now: float, reason: str) -> list[Effect]:
+        """Master again. The addresses are put on again: their lease may have ended meanwhile."""
+        self.held = False
+        self.state = Master(now + self.instance.advert_int, sent_at=now, reassert_at=now)
+        self.reason = reason
+        return [
+            Advertise(self.advertised_priority),
+            Take(),
+            Proclaim(duel=True),
+            Tell("resumed", reason, {}),
+        ]
+
+    def _leave(self, then: Then, reason: str, now: float) -> list[Effect]:
+        self.state = Leaving(now + peers_patience(self.instance), then)
+        self.reason = f"{reason}: waiting for a successor"
+        return [Advertise(RESIGN), Tell("leaving", self.reason, {})]
+
+    def _succeed(self, advert: Advert, source: Address, then: Then, now: float) -> list[Effect]:
+        """The successor speaks: from now on the addresses are its."""
+        follows = then is Then.BACKUP
+        self.state = self._listener.follow(advert, source, now) if follows else Stopped()
+        inputs = {"heard": str(advert.priority), "from": source}
+        return [Release(), self._moved(f"{source} took over", inputs, now)]
+
+    def _leave_alone(self, then: Then, now: float) -> list[Effect]:
+        if then is Then.BACKUP:
+            return self._resume(now, "handover failed: nobody took over")
+        self.state = Stopped()
+        return [Release(), self._moved("no successor was heard", {}, now)]
+
+    def _become_fault(self, now: float) -> list[Effect]:
+        faults = self.standing.faults
+        effects: list[Effect] = []
+        if isinstance(self.state, Master | Waking):
+            effects.append(Advertise(RESIGN))
+        if self.holds_addresses:
+            effects.append(Release())
+        leaving = isinstance(self.state, Leaving) and self.state.then is Then.STOPPED
+        self.state = Stopped() if leaving else Fault(faults)
+        self._noted_at = None
+        return [*effects, self._moved("; ".join(faults), {}, now)]
+
+    def _update_fault(self, faults: tuple[str, ...], now: float) -> list[Effect]:
+        if self.standing.faults:
+            self.state = Fault(self.standing.faults)
+            self.reason = "; ".join(self.standing.faults)
+            return []
+        if self.network_heard:
+            return self._start(now, f"no fault any more: {'; '.join(faults)}")
+        self.state = Init(None)
+        return [self._moved("no fault any more", {}, now), *self._open_gate(now)]
+
+    def _moved(self, reason: str, inputs: dict[str, str], now: float) -> Tell:
+        """Note a transition, and the line about it."""
+        self.since, self.reason = now, reason
+        self.inputs = {"priority": str(self.effective_priority), **inputs}
+        kind = "stopped" if isinstance(self.state, Stopped) else name_of(self.state).value
+        return Tell(kind, reason, self.inputs)
+
+
+def _silence(state: Backup, now: float) -> dict[str, str]:
+    """How long the master has not been heard."""
+    return {} if state.heard_at is None else {"took": _seconds(now - state.heard_at)}
+
+
+def _seconds(duration: float) -> str:
+    return f"{duration:.3f}".rstrip("0").rstrip(".")

@@ -1,0 +1,186 @@
+"""The values core/vrrp works on: states with their deadlines, what it hears, what it causes."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import assert_never
+
+from hadirector.core.address import Address
+from hadirector.core.messages import RouterStateName
+
+
+class Hold(Enum):
+    """Why a backup obeys a master of lower priority."""
+
+    HANDOVER = "a handover is not yet released"
+    NEVER = "preempt is never"
+    NOT_READY = "not ready to take over"
+    DELAY = "the preempt delay is running"
+
+
+# --- states ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Init:
+    """Waiting until the links are known (`start_at` None), then for the startup gate."""
+
+    start_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """Listening. `master_down_at` is RFC 9568's Active_Down_Timer.
+
+    `interval` is the master's, learnt from it in version 3. `priority` is what `master` advertised
+    last and `best` the most it was heard to. `preempt_at` ends the preempt delay, `overdue_at` the
+    patience with a lower-priority master while not ready and `impatient` says it has. `cause` is
+    why the timer may run out, `hold` why a lower priority is obeyed; `graced`: it was put off once
+    because this node had slept.
+    """
+
+    master_down_at: float
+    interval: float
+    master: Address | None = None
+    priority: int = 0
+    best: int = 0
+    heard_at: float | None = None
+    preempt_at: float | None = None
+    overdue_at: float | None = None
+    impatient: bool = False
+    hold: Hold | None = None
+    cause: str = "no advert heard"
+    graced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A backup whose master is down, waiting for the rest of its sync group to see the same."""
+
+    was: Backup
+
+
+@dataclass(frozen=True, slots=True)
+class Master:
+    """Holding the addresses. `reassert_at`: not before this is a rival answered again."""
+
+    advert_at: float
+    sent_at: float
+    reassert_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Waking:
+    """A master that slept so long that another may have taken over: holding the addresses still,
+    silent and listening until `resume_at`."""
+
+    resume_at: float
+
+
+class Then(Enum):
+    """What a leaving master becomes."""
+
+    STOPPED = "stopped"
+    BACKUP = "backup"  # handover
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """A master that gave up (priority 0 is sent) and still holds the addresses until its
+    successor is heard, at most until `until`."""
+
+    until: float
+    then: Then
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Unable to be master; `faults` says why."""
+
+    faults: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Left for good."""
+
+
+State = Init | Backup | Candidate | Master | Waking | Leaving | Fault | Stopped
+
+HOLDING = (Master, Waking, Leaving)  # the states in which the addresses are held
+
+
+def name_of(state: State) -> RouterStateName:
+    """The state in the words of status and journal."""
+    match state:
+        case Init() | Stopped():
+            return RouterStateName.INIT
+        case Backup() | Candidate():
+            return RouterStateName.BACKUP
+        case Master() | Waking() | Leaving():
+            return RouterStateName.MASTER
+        case Fault():
+            return RouterStateName.FAULT
+        case unreachable:
+            assert_never(unreachable)
+
+
+# --- what the node tells a router ------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a router cannot know by itself: a level, renewed by core/election.
+
+    `known`: the links have been read. `source`: the address its adverts come from. `delta`: the
+    sum of what tracking takes from (or adds to) the priority. `accompanied`: another director of
+    this cluster is alive on the peer channel. `silent`: this node's own director is not.
+    """
+
+    known: bool = False
+    source: Address | None = None
+    faults: tuple[str, ...] = ()
+    delta: int = 0
+    ready: bool = False
+    ready_reason: str = "the director has not said so"
+    accompanied: bool = False
+    silent: bool = False
+    coupled: bool = False
+
+
+# --- what a router causes --------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Advertise:
+    """Send an advert of this priority now."""
+
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """Put the addresses on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Take the addresses off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proclaim:
+    """Start announcing the addresses; `duel`: another one may be doing the same."""
+
+    duel: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """A line of the journal. `kind` is the new state's name for a transition."""
+
+    kind: str
+    reason: str
+    inputs: dict[str, str]
+
+
+Effect = Advertise | Take | Release | Proclaim | Tell

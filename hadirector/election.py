@@ -1,0 +1,415 @@
+"""The election process: core/election over raw sockets, rtnetlink and a timer of the kernel's.
+
+    sockets, link and address events, timer, director, supervisor
+        -> inbox -> Election.handle -> actions, done at once and in order
+
+One task, `decide`, takes turns. In each: adverts that lie ready first (one that waited must win
+against the timer it would have stopped), then the inbox, then the kernel's changes, then the tick;
+last what may wait: reconciling, announcements, the director. Nothing here waits for anybody but
+the kernel; what could (disk, log, lease) has a thread of its own. Nothing heavy is imported.
+"""
+
+import asyncio
+import gc
+import logging
+import sys
+from collections import deque
+from typing import assert_never
+
+from hadirector.core import election_types as et
+from hadirector.core import messages
+from hadirector.core.address import Family
+from hadirector.core.election import Election
+from hadirector.core.messages import OrderKind, Process
+from hadirector.shell import (
+    announce,
+    child,
+    gateway,
+    links,
+    log_writer,
+    realtime,
+    rtnetlink,
+    timerfd,
+    vip_note,
+    vrrp_socket,
+)
+from hadirector.shell.addresses import Addresses
+from hadirector.shell.channel import Received
+from hadirector.shell.lease import Lease
+from hadirector.shell.netlink import KernelError
+from hadirector.shell.note import Full, Note
+
+log = logging.getLogger(__name__)
+
+INBOX = 4096  # inputs; levels come again, so what is dropped when it is full comes back
+TEND = (
+    0.1  # seconds: the loop shows it turns, gateways are looked at; a third of a 1 s lease is more
+)
+REPORT_EVERY = 1.0  # seconds: counters move without a report
+READ_EVERY = 5.0  # seconds between looks at the whole kernel
+COLLECT_EVERY = 60.0  # seconds between garbage collections; there is next to none
+REPAIR_SPACING = 0.05  # seconds: who removes our addresses in a loop gets 20 back a second
+
+NEVER_HERE = 3  # exit status for the supervisor: starting this process again cannot help
+_NET_ADMIN, _NET_RAW = 12, 13
+
+
+class ElectionProcess:
+    """The running process."""
+
+    def __init__(self, process: child.Child, note: Note) -> None:
+        self._child = process
+        self._note = note
+        self._core = Election(note.last_adverts())
+        self._settings: messages.ElectionSettings | None = None
+        self._inbox: deque[et.Input] = deque()
+        self._wake = asyncio.Event()
+        self._left = asyncio.Event()
+        self._status = 0
+        self._timer = timerfd.Timer()
+        self._route = rtnetlink.Route()
+        self._watch = rtnetlink.Watch()
+        self._table = links.Table()
+        self._lease = Lease(child.now)
+        self._addresses = Addresses(self._route, self._table, self._lease)
+        self._sockets = vrrp_socket.VrrpSockets(self._listen, self._ignore)
+        self._announcements = announce.Announcements(self._table.hardware)
+        self._gateways = gateway.Gateways(self._route)
+        self._events: list[messages.Event] = []
+        self._changed = True  # the kernel has something new to tell the core
+        self._reconcile = False
+        self._repair_at = 0.0
+        self._obstacles: tuple[et.Obstacle, ...] = ()
+        self._ready_until: float | None = None
+        self._file = vip_note.Keeper(self._wake.set)
+
+    async def run(self) -> int:
+        """Until it has left in order or was told to make way; the exit status."""
+        loop = asyncio.get_running_loop()
+        self._table.read(self._route)
+        loop.add_reader(self._timer.fileno(), self._timer_expired)
+        loop.add_reader(self._watch.fileno(), self._kernel_changed)
+        self._lease.start()
+        self._child.start(self._received)
+        self._child.ready, self._child.status = True, _be_on_time()
+        self._child.tell()
+        async with asyncio.TaskGroup() as tasks:
+            running = [
+                tasks.create_task(self._decide(), name="decide"),
+                tasks.create_task(self._tend(), name="tend"),
+                tasks.create_task(self._obey_signal(), name="signal"),
+            ]
+            await self._left.wait()
+            for task in running:
+                task.cancel()
+        self._close()
+        return self._status
+
+    # --- inputs ------------------------------------------------------------------------------
+
+    def _put(self, what: et.Input) -> None:
+        if len(self._inbox) >= INBOX:
+            log.error("inbox full: dropped %s", type(what).__name__)
+            return
+        self._inbox.append(what)
+        self._wake.set()
+
+    def _received(self, sender: Process, received: Received) -> None:
+        message = received.message
+        match message:
+            case messages.Order(kind=OrderKind.STOP, subject="restart"):
+                self._left.set()  # everything stays as it is for the next process
+            case messages.Order():
+                self._put(message)
+            case messages.ElectionSettings():
+                self._configure(message)
+            case messages.Ready():
+                self._ready_until = received.valid_until if message.ready else None
+                self._put(message)
+            case messages.Tracks() | messages.Peers():
+                self._put(message)
+            case messages.Hello() if sender is Process.DIRECTOR:
+                self._child.send(Process.DIRECTOR, messages.Routers(self._core.routers()))
+                self._put(et.DirectorHeard())
+            case messages.Heartbeat() if sender is Process.DIRECTOR:
+                self._put(et.DirectorHeard())
+            case _:
+                log.debug("from=%s nothing to do with %s", sender.value, type(message).__name__)
+
+    def _configure(self, settings: messages.ElectionSettings) -> None:
+        if settings.instances and not _may_run():
+            self._status = NEVER_HERE
+            self._left.set()
+            return
+        if self._settings is None:
+            self._addresses.noted = self._file.load(settings.state_file)
+        self._settings = settings
+        self._changed = self._reconcile = True  # other interfaces and addresses count from now on
+        self._put(settings)
+
+    async def _obey_signal(self) -> None:
+        """SIGTERM, from an operator or because the supervisor is gone: leave in order."""
+        await self._child.stopping.wait()
+        self._put(messages.Order(OrderKind.STOP, "signal"))
+
+    def _timer_expired(self) -> None:
+        self._timer.clear()
+        self._wake.set()
+
+    def _kernel_changed(self) -> None:
+        try:
+            for change in self._watch.read():
+                self._changed |= self._table.enter(change)
+        except rtnetlink.Lost as error:
+            log.warning("kernel events lost (%s): reading everything", error)
+            self._rewatch()
+        if self._changed:
+            self._wake.set()
+
+    def _rewatch(self) -> None:
+        """A new subscription, then everything: what changed in between is in one of the two."""
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._watch.fileno())
+        self._watch.close()
+        self._watch = rtnetlink.Watch()
+        loop.add_reader(self._watch.fileno(), self._kernel_changed)
+        self._read_kernel()
+
+    def _read_kernel(self) -> None:
+        try:
+            self._changed |= self._table.read(self._route)
+        except KernelError as error:
+            log.error("kernel not read: %s", error)
+
+    def _listen(self, sock: vrrp_socket.VrrpSocket) -> None:
+        def readable() -> None:
+            for packet in sock.receive():
+                self._put(packet)
+
+        asyncio.get_running_loop().add_reader(sock.fileno(), readable)
+
+    def _ignore(self, sock: vrrp_socket.VrrpSocket) -> None:
+        asyncio.get_running_loop().remove_reader(sock.fileno())
+        self._announcements.forget(sock.interface)
+
+    # --- the turn ----------------------------------------------------------------------------
+
+    async def _decide(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            self._turn()
+            await asyncio.sleep(0)  # an event already set does not wait: the readers need a turn
+
+    def _turn(self) -> None:
+        self._lease.turned()
+        for packet in self._sockets.receive():
+            self._put(packet)
+        for _ in range(len(self._inbox)):  # what comes of these is for the next turn
+            self._handle(self._inbox.popleft())
+        self._follow_kernel()
+        if self._deadline() <= child.now():
+            self._expire_ready()
+            self._handle(et.Tick())
+        self._repair()
+        left = self._announcements.waiting and self._announcements.send(self._table.present())
+        self._tell_director()
+        if self._settings is not None:
+            self._file.keep(self._settings.state_file, self._addresses.own)
+        self._timer.set(self._next_wake())
+        if left or self._inbox:
+            self._wake.set()
+
+    def _deadline(self) -> float:
+        soonest = self._core.deadline()
+        instants = [at for at in (soonest, self._ready_until) if at is not None]
+        return min(instants, default=float("inf"))
+
+    def _next_wake(self) -> float | None:
+        at = min(self._deadline(), self._repair_at if self._reconcile else float("inf"))
+        return None if at == float("inf") else at
+
+    def _expire_ready(self) -> None:
+        if self._ready_until is not None and self._ready_until <= child.now():
+            self._ready_until = None
+            self._handle(messages.Ready(False, "the director's word that it is has expired"))
+
+    def _follow_kernel(self) -> None:
+        """Tell the core what is new; the sockets follow the links."""
+        if self._addresses.stale:
+            self._addresses.stale = False
+            self._read_kernel()
+        if not self._changed or self._settings is None:
+            return
+        self._changed = False
+        self._reconcile = True
+        wanted = {
+            (i.interface, family): index
+            for i in self._settings.instances
+            if (index := self._table.index(i.interface)) is not None
+            for family in i.families()
+        }
+        self._sockets.keep(wanted)
+        virtual = [
+            v for i in self._settings.instances for v in i.virtual_addresses + i.excluded_addresses
+        ]
+        obstacles = self._addresses.obstacles(virtual)
+        if obstacles != self._obstacles:
+            self._obstacles = obstacles
+            self._handle(et.Obstacles(obstacles))
+        self._handle(et.Links(self._table.links(self._core.interfaces())))
+
+    def _repair(self) -> None:
+        """Make the kernel's addresses what they should be; a fight over one is not fought fast."""
+        if not self._reconcile or self._settings is None or child.now() < self._repair_at:
+            return
+        self._reconcile = False
+        if self._addresses.reconcile(self._core.desired().addresses):
+            self._repair_at = child.now() + REPAIR_SPACING
+
+    # --- actions -----------------------------------------------------------------------------
+
+    def _handle(self, what: et.Input) -> None:
+        for action in self._core.handle(what, child.now()):
+            self._do(action)
+
+    def _do(self, action: et.Action) -> None:
+        match action:
+            case et.SendAdvert():
+                self._send(action)
+            case et.Place() | et.SetLease() | et.Drop():
+                self._move(action)
+            case et.Announce(addresses=virtual, count=count):
+                self._announcements.add(virtual, count)
+            case et.AskGateway(interface=interface):
+                self._ask_gateway(interface)
+            case et.Note(instance=instance, family=family, sent_at=sent_at):
+                self._remember(instance, family, sent_at)
+            case et.Report():
+                self._child.send(Process.DIRECTOR, messages.Routers(self._core.routers()))
+            case et.Reconcile():
+                self._reconcile = True
+            case et.Stopped():
+                self._left.set()
+            case messages.Event():
+                self._events.append(action)
+            case unreachable:
+                assert_never(unreachable)
+
+    def _send(self, action: et.SendAdvert) -> None:
+        reason = self._sockets.send(
+            action.interface, action.message, action.source, action.destination
+        )
+        if reason:
+            log.debug("instance=%s advert not sent: %s", action.instance, reason)
+            self._put(et.SendFailed(action.instance, action.family, reason))
+
+    def _move(self, action: et.Place | et.SetLease | et.Drop) -> None:
+        if isinstance(action, et.Drop):
+            self._addresses.drop(action.addresses)
+        else:
+            self._addresses.place(action.addresses)
+
+    def _ask_gateway(self, interface: str) -> None:
+        index = self._table.index(interface)
+        if index is None:
+            return
+        try:
+            self._gateways.ask(interface, index)
+        except KernelError as error:
+            log.debug("interface=%s gateway not asked: %s", interface, error)
+
+    def _remember(self, instance: str, family: Family, sent_at: float | None) -> None:
+        try:
+            self._note.write(instance, family, sent_at)
+        except Full as error:
+            log.debug("%s", error)
+
+    def _tell_director(self) -> None:
+        if not self._events:
+            return
+        for event in self._events:
+            inputs = "".join(f" {name}={value}" for name, value in event.inputs.items())
+            log.info("%s subject=%s reason=%r%s", event.kind, event.subject, event.reason, inputs)
+        self._child.send(Process.DIRECTOR, messages.Events(tuple(self._events)))
+        self._events.clear()
+
+    # --- what is done now and then -----------------------------------------------------------
+
+    async def _tend(self) -> None:
+        report_at = read_at = collect_at = child.now()
+        while True:
+            await asyncio.sleep(TEND)
+            now = child.now()
+            self._wake.set()  # the turn shows the lease thread that the loop works
+            self._look_for_gateways()
+            if now >= report_at:
+                report_at = now + REPORT_EVERY
+                self._child.send(Process.DIRECTOR, messages.Routers(self._core.routers()))
+            if now >= read_at:
+                read_at = now + READ_EVERY
+                self._read_kernel()
+                self._reconcile = True
+            if now >= collect_at:
+                collect_at = now + COLLECT_EVERY
+                gc.collect()
+
+    def _look_for_gateways(self) -> None:
+        if not self._gateways.waiting:
+            return
+        try:
+            for interface in self._gateways.answered():
+                self._put(et.NetworkHeard(interface))
+        except KernelError as error:
+            log.debug("gateways: %s", error)
+
+    def _close(self) -> None:
+        loop = asyncio.get_running_loop()
+        for source in (self._timer, self._watch):
+            loop.remove_reader(source.fileno())
+            source.close()
+        self._tell_director()
+        self._lease.close()
+        if not self._addresses.own:  # a successor's addresses need the setting
+            self._addresses.restore()
+        self._announcements.close()
+        self._sockets.close()
+        self._file.close()
+        self._route.close()
+
+
+def _be_on_time() -> str:
+    """Scheduling, memory, garbage; what was got, for the status."""
+    gc.disable()
+    unlocked = realtime.lock_memory()
+    standing = realtime.acquire()
+    memory = f"memory not locked: {unlocked}" if unlocked else "memory locked"
+    log.info("scheduling=%s %s", standing, memory)
+    return f"scheduling {standing.policy}, {memory}"
+
+
+def _may_run() -> bool:
+    missing = [
+        name
+        for name, number in (("CAP_NET_ADMIN", _NET_ADMIN), ("CAP_NET_RAW", _NET_RAW))
+        if not realtime.has_capability(number)
+    ]
+    if missing:
+        log.error("VRRP needs %s: run as root or by the shipped unit", " and ".join(missing))
+    return not missing
+
+
+async def body(process: child.Child) -> None:
+    """Run with the note the supervisor keeps."""
+    writer = log_writer.LogWriter()
+    writer.take_over()
+    try:
+        status = await ElectionProcess(process, Note(process.descriptors["note"])).run()
+    finally:
+        writer.close()
+    if status:
+        sys.exit(status)
+
+
+if __name__ == "__main__":
+    sys.exit(child.main(Process.ELECTION, body))

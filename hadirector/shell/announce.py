@@ -1,0 +1,140 @@
+"""Announcing virtual addresses: gratuitous ARP and unsolicited neighbour advertisements.
+
+Whole Ethernet frames, made here and sent by a packet socket for each interface: neither the
+routing table nor a neighbour entry can hold them up. As keepalived sends them:
+
+- ARP *request*, sender and target address both the virtual one, all to broadcast. Requests are
+  what every implementation updates its cache from.
+- neighbour advertisement to all nodes, from the virtual address: hop limit 255, override set,
+  solicited clear, router as this node forwards, with the target's link address (RFC 4861 4.4).
+"""
+
+import logging
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from hadirector.core import address, advert
+from hadirector.core.address import Address
+from hadirector.core.settings.instances import VirtualAddress
+
+log = logging.getLogger(__name__)
+
+BURST = 128  # frames in one turn of the loop: a thousand addresses may not delay an advert
+BACKLOG = 65536  # frames waiting; more are not of use to anybody
+
+_BROADCAST = b"\xff" * 6
+_ALL_NODES_HARDWARE = bytes.fromhex("333300000001")
+_ALL_NODES = address.packed(Address("ff02::1"))
+_ETH_ARP, _ETH_IPV6 = 0x0806, 0x86DD
+_ETHERNET = struct.Struct("!6s6sH")
+_ARP = struct.Struct("!HHBBH6s4s6s4s")
+_IPV6 = struct.Struct("!IHBB16s16s")
+_ADVERTISEMENT = struct.Struct("!BBHI16sBB6s")
+_ICMPV6 = 58
+_ROUTER, _OVERRIDE = 0x80000000, 0x20000000
+
+
+def gratuitous_arp(hardware: bytes, what: Address) -> bytes:
+    """The frame that tells everybody that `what` is at `hardware`."""
+    raw = address.packed(what)
+    return _ETHERNET.pack(_BROADCAST, hardware, _ETH_ARP) + _ARP.pack(
+        1, 0x0800, 6, 4, 1, hardware, raw, _BROADCAST, raw
+    )
+
+
+def unsolicited_advertisement(hardware: bytes, what: Address, router: bool) -> bytes:
+    """The same for IPv6; `router`: whether this node forwards."""
+    raw = address.packed(what)
+    flags = _OVERRIDE | (_ROUTER if router else 0)
+    plain = _ADVERTISEMENT.pack(136, 0, 0, flags, raw, 2, 1, hardware)
+    pseudo = raw + _ALL_NODES + struct.pack("!II", len(plain), _ICMPV6)
+    checksum = advert.internet_checksum(pseudo + plain)
+    body = _ADVERTISEMENT.pack(136, 0, checksum, flags, raw, 2, 1, hardware)
+    return (
+        _ETHERNET.pack(_ALL_NODES_HARDWARE, hardware, _ETH_IPV6)
+        + _IPV6.pack(6 << 28, len(body), _ICMPV6, 255, raw, _ALL_NODES)
+        + body
+    )
+
+
+class Announcements:
+    """Frames to be sent, a burst in each turn of the loop. `hardware` gives an interface's
+    Ethernet address now, empty where it has none."""
+
+    def __init__(self, hardware: Callable[[str], bytes]) -> None:
+        self._hardware = hardware
+        self._waiting: deque[VirtualAddress] = deque()
+        self._sockets: dict[str, socket.socket] = {}
+        self.sent = 0
+        self.failed = 0
+
+    def add(self, addresses: tuple[VirtualAddress, ...], count: int) -> None:
+        """Announce each `count` times, round robin."""
+        if len(self._waiting) + len(addresses) * count > BACKLOG:
+            log.warning("announcements: %d are waiting, %d dropped", BACKLOG, len(addresses))
+            return
+        for _ in range(count):
+            self._waiting.extend(addresses)
+
+    def send(self, present: frozenset[tuple[str, Address]]) -> bool:
+        """Send a burst of those whose address is on its interface; whether some are left."""
+        for _ in range(min(BURST, len(self._waiting))):
+            each = self._waiting.popleft()
+            if (each.interface, each.address) in present:
+                self._send(each)
+        return bool(self._waiting)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether anything is to be sent."""
+        return bool(self._waiting)
+
+    def forget(self, interface: str) -> None:
+        """The interface went away or came anew: its socket is of no use."""
+        sock = self._sockets.pop(interface, None)
+        if sock is not None:
+            sock.close()
+
+    def close(self) -> None:
+        """Close all sockets."""
+        for interface in list(self._sockets):
+            self.forget(interface)
+
+    def _send(self, each: VirtualAddress) -> None:
+        hardware = self._hardware(each.interface)
+        if len(hardware) != 6:
+            return  # no Ethernet: nobody there keeps a cache
+        if address.family(each.address) == 4:
+            frame = gratuitous_arp(hardware, each.address)
+        else:
+            frame = unsolicited_advertisement(
+                hardware, each.address, _forwards_ipv6(each.interface)
+            )
+        try:
+            self._socket(each.interface).send(frame)
+            self.sent += 1
+        except OSError as error:
+            self.failed += 1
+            self.forget(each.interface)
+            log.debug("interface=%s announce %s: %s", each.interface, each.address, error)
+
+    def _socket(self, interface: str) -> socket.socket:
+        """Protocol 0: it sends, and nothing is ever queued to it."""
+        if interface not in self._sockets:
+            sock = socket.socket(
+                socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0
+            )
+            self._sockets[interface] = sock
+            sock.bind((interface, 0))
+        return self._sockets[interface]
+
+
+def _forwards_ipv6(interface: str) -> bool:
+    """The interface's setting, memory of the kernel's and no disk."""
+    try:
+        return Path("/proc/sys/net/ipv6/conf", interface, "forwarding").read_text().strip() != "0"
+    except OSError:
+        return False

@@ -1,0 +1,102 @@
+"""The lease: virtual addresses whose lifetime must be renewed, and the thread that does it.
+
+A process that is killed renews nothing, and the kernel takes the addresses away. A process whose
+loop hangs must not renew either: the loop shows that it turns by `turned`, and once that is longer
+ago than a third of the lease the thread stops. It is a thread of its own because a system call on
+an address waits for the kernel's routing lock, which others may hold for tens of milliseconds.
+
+What it shares with the loop are whole values, replaced and never changed: no locks. The price is
+that a renewal under way while the loop removes its address puts it back; the event of that reaches
+the loop, which removes it again (a renewal cannot be told not to add, the kernel offers no such
+flag).
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from hadirector.core.placement import Key
+from hadirector.shell import realtime, rtnetlink
+from hadirector.shell.netlink import KernelError, Request
+
+log = logging.getLogger(__name__)
+
+SHARE = 3  # renewed each third of the lease, given up when the loop stood still for a third
+_PATIENCE = 0.5  # seconds for the kernel's answer: it only matters for the log
+
+
+class Lease:
+    """The addresses on lease and their thread. All methods are for the loop."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._held: Mapping[Key, Request] = {}
+        self._lifetime = 0.0
+        self._turned_at = now()
+        self._stalled = False
+        self._leaving = threading.Event()
+        self._changed = threading.Event()
+        self._route = rtnetlink.Route(_PATIENCE)
+        self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
+
+    def start(self) -> None:
+        """Renew from now on."""
+        self._thread.start()
+
+    def turned(self) -> None:
+        """The loop turned."""
+        self._turned_at = self._now()
+
+    def hold(self, renewals: Mapping[Key, Request], lifetime: float) -> None:
+        """Renew these and no others; `lifetime` is the shortest of theirs, seconds."""
+        self._lifetime = lifetime
+        self._held = dict(renewals)
+        self._changed.set()
+
+    def close(self) -> None:
+        """Renew once more and stop: whoever comes next has the whole lease to take over in."""
+        self._leaving.set()
+        self._changed.set()
+        if self._thread.is_alive():
+            self._thread.join(_PATIENCE * 2)
+        self._route.close()
+
+    def _run(self) -> None:
+        realtime.follow()
+        due = self._now()
+        while not self._leaving.is_set():
+            third = self._lifetime / SHARE
+            self._changed.wait(max(0.0, due - self._now()) if self._held else None)
+            if self._changed.is_set():
+                self._changed.clear()
+                due = min(due, self._now() + self._lifetime / SHARE)
+            if not self._held or self._now() < due:
+                continue
+            due = self._now() + third
+            if self._is_turning(third):
+                self._renew()
+        if self._is_turning(self._lifetime / SHARE):
+            self._renew()
+
+    def _is_turning(self, patience: float) -> bool:
+        silent = self._now() - self._turned_at
+        if silent <= patience:
+            self._stalled = False
+        elif not self._stalled:
+            self._stalled = True
+            log.warning("lease not renewed: the loop stands still for %.2f s", silent)
+        return not self._stalled
+
+    def _renew(self) -> None:
+        requests = list(self._held.values())
+        if not requests:
+            return
+        started = time.monotonic()
+        try:
+            refused = self._route.execute(requests, "renew leases")
+        except KernelError as error:
+            log.warning("lease: %s after %.2f s", error, time.monotonic() - started)
+            return
+        if refused:
+            log.warning("lease: %d not renewed, first: %s", len(refused), refused[0].text)

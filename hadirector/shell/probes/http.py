@@ -1,0 +1,197 @@
+"""Check type http: one request, the whole answer, its status and its body.
+
+Our own reader of HTTP/1.x answers (RFC 9112), because a check needs little of it and must bear
+anything: what is over a bound or not lawful is a sentence in the verdict, never an exception.
+
+    head (status line, fields; 1xx skipped) -> body (length, chunked, until close, none) -> verdict
+"""
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+
+from hadirector.core import address
+from hadirector.core.address import Endpoint
+from hadirector.core.pacing import Cause, Outcome
+from hadirector.core.settings.checks import Check, StatusRange
+from hadirector.shell.probes import base
+from hadirector.shell.probes.chunks import Chunks
+from hadirector.shell.probes.search import LIMIT, Search, SearchTooLongError
+
+HEAD_BOUND = 16 << 10  # bytes of status line and fields, interim answers included
+BODY_BOUND = 256 << 10  # bytes of body read and searched; the rest is not waited for
+LENGTH_DIGITS = 18  # of a Content-Length: an exabyte is enough
+
+_BLANK_LINE = re.compile(rb"\r?\n\r?\n")
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: |$)")
+_PREFIX = b"HTTP/1."
+
+
+def starter(search: Search) -> Callable[[Check, Endpoint], base.Conversation]:
+    """Makes the conversation of each probe; they share the search."""
+    return lambda check, endpoint: Talk(check, endpoint, search)
+
+
+def request(check: Check, endpoint: Endpoint) -> bytes:
+    """The bytes to send. The configured fields come last and replace ours."""
+    fields = {
+        "host": ("Host", check.host or _host(endpoint)),
+        "user-agent": ("User-Agent", "hadirector"),
+        "accept": ("Accept", "*/*"),
+        "connection": ("Connection", "close"),
+    }
+    if check.method in ("POST", "PUT", "PATCH"):
+        fields["content-length"] = ("Content-Length", "0")
+    fields |= {name.lower(): (name, value) for name, value in check.headers}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields.values())
+    return f"{check.method} {check.path} HTTP/1.1\r\n{lines}\r\n".encode("utf-8", "surrogateescape")
+
+
+class Talk:
+    """One request and its answer."""
+
+    __slots__ = (
+        "_body",
+        "_check",
+        "_chunks",
+        "_endpoint",
+        "_head",
+        "_interim",
+        "_search",
+        "_size",
+        "_status",
+        "_wanted",
+    )
+
+    def __init__(self, check: Check, endpoint: Endpoint, search: Search) -> None:
+        self._check = check
+        self._endpoint = endpoint
+        self._search = search
+        self._head: bytearray | None = bytearray()  # None: read
+        self._interim = 0  # bytes of 1xx heads read before it
+        self._status = 0
+        self._wanted: int | None = None  # bytes of body; None: chunked, or until close
+        self._chunks: Chunks | None = None
+        self._size = 0  # bytes of body so far
+        self._body = bytearray()  # kept only where it is to be searched
+
+    def opened(self) -> bytes | Outcome:
+        return request(self._check, self._endpoint)
+
+    def received(self, data: bytes) -> Outcome | None:
+        try:
+            return self._take_head(data) if self._head is not None else self._take_body(data)
+        except ValueError as error:  # raised below and in chunks.py: the sentence
+            return base.answered(str(error))
+
+    def closed(self) -> Outcome:
+        if self._head is not None:
+            if not self._head:
+                return base.answered("closed without an answer")
+            return base.answered(f"closed in the head of its answer {base.excerpt(self._head)}")
+        if self._chunks is not None or self._wanted is not None:
+            of = f" of {self._wanted}" if self._wanted is not None else ""
+            return base.answered(f"closed in the body of its answer, after {self._size}{of} bytes")
+        return self._verdict()
+
+    def _take_head(self, data: bytes) -> Outcome | None:
+        assert self._head is not None
+        self._head += data
+        while (end := _BLANK_LINE.search(self._head)) is not None:
+            if end.start() + self._interim > HEAD_BOUND:
+                break
+            head, rest = bytes(self._head[: end.start()]), bytes(self._head[end.end() :])
+            self._status = _status(head)
+            if 100 <= self._status < 200 and self._status != 101:
+                self._interim += end.end()
+                self._head = bytearray(rest)
+                continue
+            self._head = None
+            return self._begin_body(head, rest)
+        if not self._head.startswith(_PREFIX[: len(self._head)]):
+            raise ValueError(f"not an HTTP answer: {base.excerpt(self._head)}")
+        if len(self._head) + self._interim > HEAD_BOUND:
+            raise ValueError(f"head of its answer over {HEAD_BOUND >> 10} KiB")
+        return None
+
+    def _begin_body(self, head: bytes, rest: bytes) -> Outcome | None:
+        if not any(wanted.first <= self._status <= wanted.last for wanted in self._check.status):
+            return base.answered(f"HTTP {self._status}, wanted {_wanted(self._check.status)}")
+        length, codings = _framing(head)
+        # RFC 9112 6.3, in its order.
+        if self._check.method == "HEAD" or self._status in (101, 204, 304):
+            self._wanted = 0
+        elif codings:
+            self._chunks = Chunks() if codings[-1] == b"chunked" else None
+        else:
+            self._wanted = length
+        return self._take_body(rest)
+
+    def _take_body(self, data: bytes) -> Outcome | None:
+        if self._chunks is not None:
+            data = bytes(self._chunks.feed(data))
+        self._size += len(data)
+        if self._check.body is not None:
+            self._body += data
+        complete = self._chunks is not None and self._chunks.done
+        return self._verdict() if complete or self._size >= self._enough() else None
+
+    def _enough(self) -> int:
+        return BODY_BOUND if self._wanted is None else min(BODY_BOUND, self._wanted)
+
+    def _verdict(self) -> Outcome:
+        pattern = self._check.body
+        if pattern is None:
+            return base.good(f"HTTP {self._status}")
+        body = bytes(self._body[: self._enough()])
+        try:
+            found = self._search.found(pattern, body.decode("utf-8", "replace"))
+        except SearchTooLongError:
+            return base.answered(f"body: /{pattern}/ was not decided within {base.duration(LIMIT)}")
+        except re.error as error:
+            return Outcome(Cause.OURS, f"/{pattern}/ is no regular expression: {error}")
+        if found:
+            return base.good(f"HTTP {self._status}, body matches")
+        starts = f"starts {base.excerpt(body)}" if body else "is empty"
+        return base.answered(f"HTTP {self._status}, body does not match /{pattern}/: it {starts}")
+
+
+def _host(endpoint: Endpoint) -> str:
+    if endpoint.port != 80:
+        return str(endpoint)
+    six = address.family(endpoint.address) == 6
+    return f"[{endpoint.address}]" if six else endpoint.address
+
+
+def _status(head: bytes) -> int:
+    line = head.split(b"\n", 1)[0].removesuffix(b"\r")
+    status = _STATUS_LINE.match(line)
+    if status is None:
+        raise ValueError(f"not an HTTP answer: {base.excerpt(line)}")
+    return int(status[1])
+
+
+def _framing(head: bytes) -> tuple[int | None, list[bytes]]:
+    """Content-Length, and the transfer codings in their order."""
+    lengths: set[bytes] = set()
+    codings: list[bytes] = []
+    for line in head.split(b"\n")[1:]:
+        name, _, value = line.partition(b":")
+        match name.strip().lower():
+            case b"content-length":
+                lengths.update(part.strip() for part in value.split(b","))
+            case b"transfer-encoding":
+                codings.extend(part.strip().lower() for part in value.split(b","))
+    if not lengths:
+        return None, codings
+    length = lengths.pop()
+    if lengths or not length.isdigit() or len(length) > LENGTH_DIGITS:
+        raise ValueError(f"Content-Length {base.excerpt(length)} is not one number")
+    return int(length), codings
+
+
+@lru_cache(maxsize=1024)
+def _wanted(ranges: tuple[StatusRange, ...]) -> str:
+    return ", ".join(
+        str(one.first) if one.first == one.last else f"{one.first}-{one.last}" for one in ranges
+    )

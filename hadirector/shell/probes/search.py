@@ -1,0 +1,48 @@
+"""Regular expressions over what a hostile server sent, within a bound of CPU time.
+
+A pattern like `(a+)+b` needs ages for 40 well-chosen bytes, so a bound on size is none on time.
+The matcher of `re` looks for signals while it works: a timer of the process's own CPU time
+(setitimer(2), ITIMER_VIRTUAL; waiting for a CPU does not count) breaks it off.
+"""
+
+import re
+import signal
+from functools import lru_cache
+from types import FrameType
+
+LIMIT = 0.02  # seconds of CPU; an honest pattern over 256 KiB takes about 1 ms
+_PLAIN = re.compile(r"[^\\.^$*+?{}\[\]|()]*")  # a literal takes linear time: no need of the timer
+
+
+class SearchTooLongError(Exception):
+    """The pattern was not decided within LIMIT."""
+
+
+class Search:
+    """The only user of SIGVTALRM in its process; made and used in the main thread."""
+
+    def __init__(self) -> None:
+        self._armed = False
+        signal.signal(signal.SIGVTALRM, self._rung)
+
+    def found(self, pattern: str, text: str) -> bool:
+        """Whether the pattern is found; SearchTooLongError; re.error when it is none."""
+        compiled = _compiled(pattern)
+        if _PLAIN.fullmatch(pattern):
+            return compiled.search(text) is not None
+        try:
+            self._armed = True
+            signal.setitimer(signal.ITIMER_VIRTUAL, LIMIT)
+            return compiled.search(text) is not None
+        finally:
+            self._armed = False  # first: a signal on its way must find nobody waiting
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+
+    def _rung(self, _number: int, _frame: FrameType | None) -> None:
+        if self._armed:
+            raise SearchTooLongError
+
+
+@lru_cache(maxsize=4096)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)

@@ -1,0 +1,31 @@
+"""Check type tcp: a server that accepts a connection is good."""
+
+from hadirector.core.address import Endpoint
+from hadirector.core.pacing import Outcome
+from hadirector.core.settings.checks import Check
+from hadirector.shell.probes import base
+
+_GOOD = base.good("connected")
+
+
+class Connect:
+    """Nothing is said: the connection is closed as soon as it stands."""
+
+    __slots__ = ()
+
+    def opened(self) -> bytes | Outcome:
+        return _GOOD
+
+    def received(self, data: bytes) -> Outcome | None:
+        return _GOOD
+
+    def closed(self) -> Outcome:
+        return _GOOD
+
+
+_CONNECT = Connect()
+
+
+def begin(_check: Check, _endpoint: Endpoint) -> base.Conversation:
+    """The conversation of one probe."""
+    return _CONNECT

@@ -1,0 +1,162 @@
+"""Everything of the kernel that is a level without events: sysctls, IPVS timeouts, sync threads.
+
+`settle` makes it so and may be called again and again; what was there before is kept in a file of
+the state directory until `restore` gives it back, also across a `kill -9`.
+"""
+
+import asyncio
+import contextlib
+import errno
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from hadirector.core import ipvs as values
+from hadirector.core import sysctls
+from hadirector.core.settings.cluster import Config, ConnectionSync
+from hadirector.shell import ipvs, owned, sysctl
+from hadirector.shell.netlink import KernelError
+
+BORROWED = "borrowed-settings.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What the kernel held before us."""
+
+    sysctls: dict[str, str]
+    timeouts: values.Timeouts | None = None
+
+
+class Settle:
+    """The settings of one node's kernel; `notice(kind, subject, reason)` tells of trouble."""
+
+    def __init__(
+        self, client: ipvs.Ipvs, config: Config, notice: Callable[[str, str, str], None]
+    ) -> None:
+        self.threads: tuple[values.SyncThread, ...] = ()
+        self._ipvs = client
+        self._file = f"{config.state_dir}/{BORROWED}"
+        self._notice = notice
+        self._before = _load(self._file)
+        self._loan = sysctl.Loan(self._before.sysctls)
+        self._told: set[tuple[str, str]] = set()
+
+    async def settle(self, config: Config) -> None:
+        """Sysctls first (sync threads read some when they start), then timeouts, then threads.
+
+        Without IPVS there is nothing to set, and that is told by whoever reads its table.
+        """
+        troubles: set[tuple[str, str]] = set()
+        try:
+            await self._ipvs.get_info()
+        except ipvs.IpvsMissing:
+            return
+        except KernelError as error:
+            troubles.add(("ipvs_settings", str(error)))
+        ipv6 = any(key.family == 6 for service in config.services for key in service.keys)
+        wanted = sysctls.for_director(ipv6)
+        if config.connection_sync is not None:
+            wanted += sysctls.for_sync(config.timeouts)
+        for trouble in self._loan.apply(wanted):
+            # rmem_max is not there in a network namespace: sysctl.d is the place for it.
+            if not (trouble.missing and trouble.name.startswith("net.core.")):
+                troubles.add(("sysctl", str(trouble)))
+        for step in (self._settle_timeouts, self._settle_threads):
+            try:
+                await step(config)
+            except KernelError as error:
+                troubles.add(("ipvs_settings", str(error)))
+        await self._keep()
+        self._tell_new(config.node, troubles)
+
+    def once(self, kind: str, subject: str, reason: str) -> None:
+        """Tell of a trouble of somebody else's, unless it was told before."""
+        if (kind, reason) not in self._told:
+            self._told.add((kind, reason))
+            self._notice(kind, subject, reason)
+
+    async def restore(self) -> None:
+        """Give everything back as it was found."""
+        with contextlib.suppress(KernelError):
+            for thread in self.threads:
+                await self._ipvs.stop_thread(thread.role)
+            if self._before.timeouts is not None:
+                await self._ipvs.set_timeouts(self._before.timeouts)
+        self._loan.restore()
+        await asyncio.to_thread(_forget, self._file)
+
+    def _tell_new(self, node: str, troubles: set[tuple[str, str]]) -> None:
+        for kind, text in sorted(troubles - self._told):
+            self._notice(kind, node, text)
+        ours = {"sysctl", "ipvs_settings"}
+        self._told = {told for told in self._told if told[0] not in ours} | troubles
+
+    async def _settle_timeouts(self, config: Config) -> None:
+        wanted = config.timeouts
+        if wanted == values.Timeouts():
+            return
+        now = await self._ipvs.get_timeouts()
+        goal = values.Timeouts(
+            wanted.tcp or now.tcp, wanted.tcp_fin or now.tcp_fin, wanted.udp or now.udp
+        )
+        if goal == now:
+            return
+        if self._before.timeouts is None:
+            self._before = Before(self._before.sysctls, now)
+        await self._ipvs.set_timeouts(goal)
+
+    async def _settle_threads(self, config: Config) -> None:
+        sync = config.connection_sync
+        running = await self._ipvs.threads()
+        if sync is None:
+            # Threads of somebody else's are left alone; ours stop when the section goes.
+            for thread in self.threads:
+                await self._ipvs.stop_thread(thread.role)
+            self.threads = ()
+            return
+        for wanted in _threads(sync):
+            if not any(wanted.satisfied_by(thread) for thread in running):
+                await self._start(wanted)
+        self.threads = await self._ipvs.threads()
+
+    async def _start(self, wanted: values.SyncThread) -> None:
+        try:
+            await self._ipvs.start_thread(wanted)
+        except KernelError as error:
+            if error.errno == errno.ENODEV:
+                text = f"no interface {wanted.interface}: connection sync waits for it"
+                raise KernelError("connection_sync", errno.ENODEV, text) from error
+            raise
+
+    async def _keep(self) -> None:
+        before = Before(dict(self._loan.recorded), self._before.timeouts)
+        if before == self._before:
+            return
+        self._before = before
+        try:
+            content = msgspec.json.encode(before)
+            await asyncio.to_thread(owned.replace_file, self._file, content)
+        except OSError as error:
+            self.once("state_not_saved", self._file, str(error))
+
+
+def _threads(sync: ConnectionSync) -> tuple[values.SyncThread, ...]:
+    """Both threads, on both nodes, all the time: roles change without restarting one."""
+    return tuple(
+        values.SyncThread(role, sync.interface, sync.sync_id, sync.group, sync.port)
+        for role in (values.SyncRole.MASTER, values.SyncRole.BACKUP)
+    )
+
+
+def _load(path: str) -> Before:
+    try:
+        return msgspec.json.decode(Path(path).read_bytes(), type=Before)
+    except (OSError, msgspec.MsgspecError):
+        return Before({})
+
+
+def _forget(path: str) -> None:
+    Path(path).unlink(missing_ok=True)

@@ -1,0 +1,95 @@
+"""Kernel settings under /proc/sys, changed on loan.
+
+/proc/sys is memory, not a disk: reading and writing it does not hold up the loop. Every value
+that is changed is recorded as it was before; `restore` gives them back. The record can be kept in
+a file by the caller and handed to the next `Loan`, so that a director that was killed does not
+make its own values the operator's.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hadirector.core.sysctls import Sysctl
+
+_ROOT = Path("/proc/sys")
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A setting that is not as it was wanted, and why; `missing` when this kernel has none."""
+
+    name: str
+    text: str
+    missing: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.text}"
+
+
+class Loan:
+    """The settings taken from the operator, and their values before."""
+
+    def __init__(self, recorded: Mapping[str, str] | None = None, root: Path = _ROOT) -> None:
+        self._recorded = dict(recorded or {})
+        self._root = root
+
+    @property
+    def recorded(self) -> Mapping[str, str]:
+        """What `restore` will write, by name, in the order of the first change."""
+        return dict(self._recorded)
+
+    def apply(self, wanted: Iterable[Sysctl]) -> tuple[Trouble, ...]:
+        """Sets what differs, in order; nothing is raised, each failure is told."""
+        found = (self._apply_one(setting) for setting in wanted)
+        return tuple(trouble for trouble in found if trouble is not None)
+
+    def restore(self) -> tuple[Trouble, ...]:
+        """Gives back every value in reverse order; what fails stays recorded."""
+        troubles = []
+        for name, value in reversed(list(self._recorded.items())):
+            trouble = self._write(name, value)
+            if trouble is None or trouble.missing:
+                del self._recorded[name]
+            if trouble is not None:
+                troubles.append(trouble)
+        return tuple(troubles)
+
+    def _apply_one(self, setting: Sysctl) -> Trouble | None:
+        try:
+            current = read(setting.name, self._root)
+        except OSError as error:
+            return _trouble(setting.name, error)
+        if current == setting.value or (setting.raise_only and _greater(current, setting.value)):
+            return None
+        trouble = self._write(setting.name, setting.value)
+        if read(setting.name, self._root) != current:  # also where the kernel made another of it
+            self._recorded.setdefault(setting.name, current)
+        return trouble
+
+    def _write(self, name: str, value: str) -> Trouble | None:
+        try:
+            _path(name, self._root).write_text(value + "\n")
+            kept = read(name, self._root)
+        except OSError as error:
+            return _trouble(name, error)
+        return None if kept == value else Trouble(name, f"the kernel made {kept} of {value}")
+
+
+def read(name: str, root: Path = _ROOT) -> str:
+    """The value with single spaces between its numbers; OSError when it cannot be read."""
+    return " ".join(_path(name, root).read_text().split())
+
+
+def _path(name: str, root: Path) -> Path:
+    return root / name.replace(".", "/")
+
+
+def _greater(current: str, wanted: str) -> bool:
+    return current.isdecimal() and int(current) >= int(wanted)
+
+
+def _trouble(name: str, error: OSError) -> Trouble:
+    if isinstance(error, FileNotFoundError):
+        return Trouble(name, "this kernel or network namespace has none", missing=True)
+    return Trouble(name, error.strerror or str(error))

@@ -1,0 +1,78 @@
+"""A reload of 200 services with 10 servers each, one server replaced, costs nobody anything.
+
+While a client uses the last service and checks run, one server of the first service is replaced
+by another and the director is told to reload. Measured: until the kernel has the change, failed
+client requests, and the longest silence between two checks seen at the servers, beside the
+longest in the same time before the reload.
+"""
+
+import time
+from dataclasses import replace
+from itertools import pairwise
+
+from labkit import topology
+from labkit.drills import Figures, at_most
+from labkit.lab import Lab
+from labkit.setup import Check, Service, Setup
+
+SERVICES, SERVERS = 200, 10
+FIRST_PORT, PORTS = 8100, 50  # 50 ports on each of the four servers
+WINDOW = 4.0
+GOALS = {
+    "failed": at_most(0),
+    "held_lost": at_most(0),
+    "checks_silent_ms": at_most(500),
+}
+
+
+def run(lab: Lab) -> Figures:
+    for server in lab.servers.values():
+        server.ports = (*server.ports, *range(FIRST_PORT, FIRST_PORT + PORTS))
+    services = [service(number) for number in range(SERVICES)]
+    last = services[-1] = replace(services[-1], port=80)
+    setup = Setup(services=tuple(services), check=Check(interval=5.0, timeout=2.0), pair=False)
+    lab.start(setup)
+    with lab.hold(idle=25, active=25) as held, lab.load() as load:
+        time.sleep(WINDOW)
+        changed = replace(services[0], servers=replaced(services[0].servers))
+        new = next(iter(changed.servers.keys() - services[0].servers.keys()))
+        lab.lb1.configure(replace(setup, services=(changed, *services[1:])))
+        began = lab.note("reload")
+        lab.lb1.reload()
+        key = (f"{topology.VIP}:{changed.port}", new)
+        lab.wait(lambda: key in lab.lb1.endpoints(), "the change in the kernel")
+        done = lab.note("the kernel has the change")
+        time.sleep(WINDOW)
+        survivors = held.survivors()
+    assert last.servers
+    return {
+        "reload_ms": 1000 * (done - began),
+        "failed": load.failed(),
+        "held_lost": 50 - sum(survivors.values()),
+        "checks_silent_before_ms": 1000 * silence(lab, began - WINDOW, began),
+        "checks_silent_ms": 1000 * silence(lab, began, began + WINDOW),
+    }
+
+
+def service(number: int) -> Service:
+    """The number-th service: ten of the 200 endpoints, no two services start at the same one."""
+    endpoints = [
+        f"{topology.back(host)}:{FIRST_PORT + port}"
+        for port in range(PORTS)
+        for host in topology.SERVERS.values()
+    ]
+    chosen = [endpoints[(number + i) % len(endpoints)] for i in range(SERVERS)]
+    return Service(f"s{number}", 1000 + number, dict.fromkeys(chosen, 1))
+
+
+def replaced(servers: dict[str, int]) -> dict[str, int]:
+    """The first server gives way to a new one."""
+    first, *others = servers
+    host = first.partition(":")[0]
+    return dict.fromkeys([f"{host}:{FIRST_PORT + PORTS - 1}", *others], 1)
+
+
+def silence(lab: Lab, since: float, until: float) -> float:
+    """The longest time in [since, until] in which no check arrived at any server."""
+    stamps = [s for server in lab.servers.values() for s in server.probes() if since < s < until]
+    return max(b - a for a, b in pairwise([since, *sorted(stamps), until]))

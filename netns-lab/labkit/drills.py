@@ -1,0 +1,182 @@
+"""Finds the drills, runs them, and weighs their figures against their goals.
+
+A drill is a module in ../drills whose docstring is what it does and why, with
+
+    GOALS = {"failed": at_most(0)}        which figure must be how, by its median
+    RUNS = 5                              where not said otherwise
+    PRODUCTS = ("hadirector",)            only if the rival cannot do it
+    def run(lab: Lab) -> Figures: ...     one run in a new lab
+"""
+
+import importlib.util
+import operator
+import statistics
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+
+from labkit.lab import Lab
+from labkit.story import Story
+
+Figures = dict[str, float]
+HERE = Path(__file__).resolve().parent.parent
+_OPERATORS: dict[str, Callable[[float, float], bool]] = {"<=": operator.le, ">=": operator.ge}
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A limit for the median of a figure."""
+
+    sign: str
+    limit: float
+
+    def met(self, value: float) -> bool:
+        return _OPERATORS[self.sign](value, self.limit)
+
+    def __str__(self) -> str:
+        return f"{self.sign} {self.limit:g}"
+
+
+def at_most(limit: float) -> Goal:
+    """The median shall not be above."""
+    return Goal("<=", limit)
+
+
+def at_least(limit: float) -> Goal:
+    """The median shall not be below."""
+    return Goal(">=", limit)
+
+
+@dataclass(frozen=True, slots=True)
+class Drill:
+    """One drill as found on disk."""
+
+    name: str
+    text: str
+    goals: dict[str, Goal]
+    runs: int
+    products: tuple[str, ...]
+    run: Callable[[Lab], Figures]
+
+    @property
+    def title(self) -> str:
+        return self.text.strip().split("\n")[0]
+
+
+@dataclass(slots=True)
+class Result:
+    """All runs of one drill with one product."""
+
+    drill: Drill
+    product: str
+    runs: list[Figures] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    stories: list[Story] = field(default_factory=list)
+
+    def median(self, figure: str) -> float:
+        return statistics.median(self._values(figure))
+
+    def summary(self) -> dict[str, dict[str, float]]:
+        """min, median, max by figure, in the drill's order."""
+        names = dict.fromkeys(name for run in self.runs for name in run)
+        return {
+            name: {
+                "min": min(self._values(name)),
+                "median": self.median(name),
+                "max": max(self._values(name)),
+            }
+            for name in names
+        }
+
+    def missed(self) -> list[str]:
+        """Goals not met; they bind hadirector only."""
+        if self.product != "hadirector":
+            return []
+        found = self.summary()
+        return [
+            f"{name} {goal}"
+            for name, goal in self.drill.goals.items()
+            if name not in found or not goal.met(found[name]["median"])
+        ]
+
+    def passed(self) -> bool:
+        return not self.errors and not self.missed()
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "drill": self.drill.name,
+            "director": self.product,
+            "passed": self.passed(),
+            "summary": self.summary(),
+            "goals": {name: str(goal) for name, goal in self.drill.goals.items()},
+            "missed": self.missed(),
+            "runs": self.runs,
+            "errors": self.errors,
+        }
+
+    def _values(self, figure: str) -> list[float]:
+        return [run[figure] for run in self.runs if figure in run]
+
+
+def find() -> list[Drill]:
+    """All drills, in the order of their numbers."""
+    return [_load(path) for path in sorted((HERE / "drills").glob("[0-9][0-9]_*.py"))]
+
+
+def choose(words: list[str], among: list[Drill]) -> list[Drill]:
+    """By name, by the beginning of one, or `all`; exits with 2 on a word that fits none."""
+    chosen: list[Drill] = []
+    for word in words:
+        fits = [d for d in among if word in ("all", d.name)] or [
+            d for d in among if word in d.name
+        ]
+        if not fits:
+            names = " ".join(d.name for d in among)
+            print(f"lab: no drill {word!r}; there are: {names}", file=sys.stderr)
+            raise SystemExit(2)
+        chosen += [d for d in fits if d not in chosen]
+    return chosen
+
+
+def run_once(drill: Drill, result: Result) -> str:
+    """One run in a lab of its own; what goes wrong is part of the result. Returns it in a line."""
+    with Lab(result.product) as lab:
+        try:
+            figures = drill.run(lab)
+            result.runs.append(figures)
+            told = line(figures)
+        except Exception as error:  # a drill may fail in any way, and the next one goes on
+            told = f"{type(error).__name__}: {error}"
+            result.errors.append(told)
+        for load in lab.story.loads:
+            load.poll()
+        result.stories.append(lab.story)
+    return told
+
+
+def line(figures: Figures) -> str:
+    """One run in one line."""
+    return ", ".join(f"{name.replace('_', ' ')} {number(v)}" for name, v in figures.items())
+
+
+def number(value: float) -> str:
+    """Three digits are enough for anybody."""
+    return f"{value:.0f}" if value == int(value) or abs(value) >= 100 else f"{value:.3g}"
+
+
+def _load(path: Path) -> Drill:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module: ModuleType = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return Drill(
+        name=path.stem.partition("_")[2],
+        text=module.__doc__ or "",
+        goals=module.GOALS,
+        runs=getattr(module, "RUNS", 5),
+        products=getattr(module, "PRODUCTS", ("hadirector", "keepalived")),
+        run=module.run,
+    )

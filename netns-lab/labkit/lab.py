@@ -1,0 +1,183 @@
+"""The running lab: what a drill is given."""
+
+import shutil
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from labkit import ipvs, kernel, topology
+from labkit.director import PRODUCTS, Director
+from labkit.load import Held, Load, Target
+from labkit.node import Node
+from labkit.server import RealServer
+from labkit.setup import Setup
+from labkit.story import Story, overlap
+
+
+class Lab:
+    """Network, real servers and (not yet started) directors. A context manager."""
+
+    def __init__(self, product: str) -> None:
+        self.product = product
+        self.directory = Path(tempfile.mkdtemp(prefix="hadirector-run-"))
+        self.story = Story()
+        self.network = topology.Network()
+        self.client = self.network.nodes["client"]
+        probers = frozenset(
+            address(host)
+            for host in topology.DIRECTORS.values()
+            for address in (topology.front, topology.back)
+        )
+        self.servers = {
+            name: RealServer(self.network.nodes[name], self.directory, probers)
+            for name in topology.SERVERS
+        }
+        self.lb1, self.lb2 = (
+            PRODUCTS[product](name, self.network, self.directory, self.story)
+            for name in topology.DIRECTORS
+        )
+        self.directors = (self.lb1, self.lb2)
+        self._watch: _AddressWatch | None = None
+
+    def __enter__(self) -> "Lab":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._watch:
+            self._watch.stop()
+        self.network.end()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    # To begin.
+
+    def start_servers(self) -> None:
+        """All four listen."""
+        for server in self.servers.values():
+            server.start()
+
+    def start(self, setup: Setup) -> None:
+        """Servers and directors, until lb1 serves (and, with `setup.pair`, lb2 stands by)."""
+        self.start_servers()
+        if setup.pair:
+            self._watch = _AddressWatch(self.directors, self.story)
+            self.start_pair(setup)
+        else:
+            self.give_address_to(self.lb1.node)
+            self.lb1.configure(setup)
+            self.lb1.start()
+            self.lb1.wait_serving()
+        self.settle_arp()
+
+    def start_pair(self, setup: Setup) -> None:
+        """lb1 first, so that each run begins with the same master."""
+        for director in self.directors:
+            director.configure(setup)
+            director.start()
+        for director in self.directors:
+            director.wait_serving()
+        self.lb1.wait_master()
+
+    @staticmethod
+    def give_address_to(node: Node) -> None:
+        """By hand, where no election does it."""
+        lines = f"address add {topology.VIP}/24 dev front\n"
+        lines += f"address add {topology.GATEWAY}/24 dev back\n"
+        node.run("ip", "-batch", "-", given=lines)
+
+    def settle_arp(self) -> None:
+        """A few requests that do not count: everybody knows everybody afterwards."""
+        with self.load(every=0.02, count=8) as warm_up:
+            warm_up.wait()
+        self.story.loads.remove(warm_up)
+
+    # To use.
+
+    def load(
+        self, every: float = 0.008, port: int = 80, count: int = 0, timeout: float = 1.0
+    ) -> Load:
+        """Client requests to the virtual address, begun by `with`."""
+        target = Target(topology.VIP, port, every, timeout, count)
+        load = Load(self.client, target, self.directory)
+        self.story.loads.append(load)
+        return load
+
+    def hold(self, port: int = 80, period: float = 0.5, **kinds: int) -> Held:
+        """Held client connections: `fresh=50, idle=75, active=75`."""
+        return Held(self.client, Target(topology.VIP, port), kinds, period)
+
+    def note(self, text: str) -> float:
+        """Tells the story what is being done, and when."""
+        return self.story.note(text)
+
+    def wait(self, met: Callable[[], bool], what: str, within: float = 20.0) -> float:
+        """Until `met`, looked at each 5 ms; returns the seconds it took."""
+        start = time.monotonic()
+        while not met():
+            if time.monotonic() - start > within:
+                raise RuntimeError(f"no {what} within {within:g} s")
+            time.sleep(0.005)
+        return time.monotonic() - start
+
+    def forget_arp(self, *names: str) -> None:
+        """Clients and servers ask anew who has which address."""
+        for name in names or ("client", *topology.SERVERS):
+            self.network.nodes[name].run("ip", "neigh", "flush", "all", check=False)
+
+    def name_of(self, server: str) -> str:
+        """rs2 for 10.0.1.12:8080 and 192.0.2.12:8000."""
+        host = int(server.rpartition(":")[0].rpartition(".")[2])
+        return next(name for name, number in topology.SERVERS.items() if number == host)
+
+    def connections(self, director: Director, port: int) -> Counter[str]:
+        """Connections by server name on one service port, as the real ipvsadm counts them."""
+        rows = ipvs.counters(director.node)
+        service = f"{topology.VIP}:{port}"
+        return Counter({self.name_of(r.server): r.connections for r in rows if r.service == service})
+
+    def overlap(self, since: float) -> float:
+        """Seconds after `since` in which two live nodes held the virtual address."""
+        return overlap(self.story.owned, since, time.monotonic())
+
+    def capture(self, node: Node, expression: str, output: IO[bytes]) -> object:
+        """Starts tcpdump on a node's front link; ends with the node."""
+        argv = ["tcpdump", "-i", "front", "-nn", "-U", "-w", "-", *expression.split()]
+        return node.spawn(argv, output)
+
+
+class _AddressWatch:
+    """A thread that notes each coming and going of the virtual address."""
+
+    def __init__(self, directors: tuple[Director, ...], story: Story) -> None:
+        self._story = story
+        self._running = True
+        self._threads = [
+            threading.Thread(target=self._listen, args=(d,), daemon=True) for d in directors
+        ]
+        self._monitors = {d.name: kernel.address_monitor(d.node.anchor) for d in directors}
+        for thread in self._threads:
+            thread.start()
+
+    def _listen(self, director: Director) -> None:
+        monitor = self._monitors[director.name]
+        monitor.settimeout(0.2)
+        held = False
+        while self._running:
+            with suppress(TimeoutError):
+                datagram = monitor.recv(1 << 16)
+                now = time.monotonic()
+                for added, address in kernel.address_events(datagram):
+                    if address == topology.VIP and added != held:
+                        held = added
+                        self._story.owned.append((now, director.name, held))
+
+    def stop(self) -> None:
+        self._running = False
+        for thread in self._threads:
+            thread.join(2)
+        for monitor in self._monitors.values():
+            monitor.close()

@@ -1,0 +1,218 @@
+"""What a drill wants of its directors, and how hadirector and keepalived are told so."""
+
+from dataclasses import dataclass, field
+
+from labkit import server, topology
+
+PRIORITIES = {"lb1": 150, "lb2": 100}
+VRID = 51
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """How real servers are checked. `kind` is http or tcp; durations are seconds."""
+
+    kind: str = "http"
+    interval: float = 1.0
+    timeout: float = 0.5
+    rise: int = 2
+    fall: int = 2
+    fast_interval: float | None = None
+    held: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A virtual service on the virtual address; `servers` maps `address:port` to weight."""
+
+    name: str
+    port: int
+    servers: dict[str, int]
+    scheduler: str = "rr"
+    forward: str = "nat"
+
+
+def nat(name: str = "web", port: int = 80, scheduler: str = "rr", **weights: int) -> Service:
+    """The four servers by NAT; `rs2=3` gives one a weight."""
+    servers = {
+        f"{topology.back(host)}:{server.NAT_PORT}": weights.get(rs, 1)
+        for rs, host in topology.SERVERS.items()
+    }
+    return Service(name, port, servers, scheduler, "nat")
+
+
+def direct(name: str = "direct", scheduler: str = "rr", **weights: int) -> Service:
+    """The four servers by direct routing: they answer on the service's own port."""
+    servers = {
+        f"{topology.front(host)}:{server.DIRECT_PORT}": weights.get(rs, 1)
+        for rs, host in topology.SERVERS.items()
+    }
+    return Service(name, server.DIRECT_PORT, servers, scheduler, "dr")
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """Everything a director is told. `pair`: the directors elect a master themselves; without,
+    the lab puts the virtual address on lb1 by hand."""
+
+    services: tuple[Service, ...] = field(default_factory=lambda: (nat(),))
+    check: Check | None = Check()
+    pair: bool = True
+    advert_int: float = 1.0
+    version: int = 3
+    sync: bool = True
+    preempt: str = "always"
+    vip_lease: str = "auto"
+    extra: str = ""  # further top-level YAML for hadirector
+
+
+def number(value: float) -> str:
+    """Without an exponent and without needless zeros."""
+    return f"{value:.3f}".rstrip("0").rstrip(".")
+
+
+# --- hadirector ---------------------------------------------------------------------------------
+
+
+def hadirector_yaml(setup: Setup) -> str:
+    """One file for both directors."""
+    parts = [
+        "cluster: lab\nstate_dir: /run/lab-state\nruntime_dir: /run/hadirector\n",
+        "nodes:\n"
+        + "".join(
+            f"  {name}: {{priority: {PRIORITIES[name]}, address: {topology.back(host)}}}\n"
+            for name, host in topology.DIRECTORS.items()
+        ),
+    ]
+    if setup.pair:
+        parts.append(_vrrp_yaml(setup))
+    if setup.check:
+        parts.append(_check_yaml(setup.check))
+    parts.append("virtual_services:\n" + "".join(_service_yaml(s, setup) for s in setup.services))
+    parts.append(setup.extra)
+    return "\n".join(parts)
+
+
+def _vrrp_yaml(setup: Setup) -> str:
+    # The floating gateway rides on the same election: address and gateway move in one step.
+    text = f"""\
+vip_lease: {setup.vip_lease}
+vrrp:
+  defaults: {{version: {setup.version}, advert_int: {number(setup.advert_int)}}}
+  instances:
+    front:
+      interface: front
+      virtual_router_id: {VRID}
+      virtual_addresses:
+        - {topology.VIP}/24
+        - {{address: {topology.GATEWAY}/24, interface: back}}
+      preempt: {setup.preempt}
+"""
+    if setup.sync:
+        text += f"\nconnection_sync: {{interface: back, sync_id: {VRID}}}\n"
+    return text
+
+
+def _check_yaml(check: Check) -> str:
+    keys = {
+        "type": check.kind,
+        "interval": number(check.interval),
+        "timeout": number(check.timeout),
+        "rise": str(check.rise),
+        "fall": str(check.fall),
+    }
+    if check.kind == "http":
+        keys["path"] = "/healthz"
+    if check.fast_interval is not None:
+        keys["fast_interval"] = number(check.fast_interval)
+    if check.held is not None:
+        keys["held"] = str(check.held).lower()
+    inner = ", ".join(f"{key}: {value}" for key, value in keys.items())
+    return f"checks:\n  page: {{{inner}}}\n"
+
+
+def _service_yaml(service: Service, setup: Setup) -> str:
+    check = "    check: page\n" if setup.check else ""
+    servers = "".join(
+        f"      - {address}\n" if weight == 1 else f"      - {{address: {address}, weight: {weight}}}\n"
+        for address, weight in service.servers.items()
+    )
+    return f"""\
+  {service.name}:
+    address: {topology.VIP}:{service.port}
+    protocol: tcp
+    scheduler: {service.scheduler}
+    forward: {service.forward}
+{check}    real_servers:
+{servers}"""
+
+
+# --- keepalived ---------------------------------------------------------------------------------
+
+
+def keepalived_conf(setup: Setup, node: str) -> str:
+    """The same for keepalived, as close as it can be told."""
+    text = "global_defs {\n    router_id lab\n}\n"
+    if setup.pair:
+        text += _keepalived_vrrp(setup, node)
+    return text + "".join(_keepalived_service(s, setup.check) for s in setup.services)
+
+
+def _keepalived_vrrp(setup: Setup, node: str) -> str:
+    version = f"    vrrp_version {setup.version}\n"
+    sync = f"    lvs_sync_daemon back FRONT id {VRID}\n" if setup.sync else ""
+    return f"""\
+global_defs {{
+{version}{sync}}}
+vrrp_instance FRONT {{
+    state BACKUP
+    interface front
+    virtual_router_id {VRID}
+    priority {PRIORITIES[node]}
+    advert_int {number(setup.advert_int)}
+    {"nopreempt" if setup.preempt == "never" else ""}
+    virtual_ipaddress {{
+        {topology.VIP}/24 dev front
+        {topology.GATEWAY}/24 dev back
+    }}
+}}
+"""
+
+
+def _keepalived_service(service: Service, check: Check | None) -> str:
+    servers = "".join(
+        _keepalived_server(address, weight, check) for address, weight in service.servers.items()
+    )
+    return f"""\
+virtual_server {topology.VIP} {service.port} {{
+    lvs_sched {service.scheduler}
+    lvs_method {service.forward.upper()}
+    protocol TCP
+    delay_loop {number(check.interval if check else 60)}
+{servers}}}
+"""
+
+
+def _keepalived_server(address: str, weight: int, check: Check | None) -> str:
+    host, _, port = address.rpartition(":")
+    probe = _keepalived_check(check) if check else ""
+    return f"    real_server {host} {port} {{\n        weight {weight}\n{probe}    }}\n"
+
+
+def _keepalived_check(check: Check) -> str:
+    # `retry` counts the tries after the first: fall 2 is retry 1.
+    timing = f"""\
+            connect_timeout {number(check.timeout)}
+            retry {check.fall - 1}
+            delay_before_retry {number(check.fast_interval or check.interval)}
+"""
+    if check.kind == "tcp":
+        return f"        TCP_CHECK {{\n{timing}        }}\n"
+    return f"""\
+        HTTP_GET {{
+            url {{
+                path /healthz
+                status_code 200
+            }}
+{timing}        }}
+"""

@@ -1,0 +1,149 @@
+"""The network of the lab.
+
+      client .100                 192.0.2.0/24, bridge `front`
+         |                            virtual address .10
+    =====+=====+==========+=======+===================  front
+               |          |       |  (direct routing: replies go straight to the client)
+              lb1 .1     lb2 .2  rs1 .11 ... rs4 .14
+               |          |       |
+    ===========+==========+=======+===================  back
+                                  10.0.1.0/24, bridge `back`; floating gateway .254
+
+Real servers have two faces: 10.0.1.11-14 answer by way of the floating gateway, as NAT needs it;
+192.0.2.11-14 and the virtual address (on lo, silent in ARP) answer clients directly.
+"""
+
+from dataclasses import dataclass
+
+from labkit import kernel
+from labkit.node import Node
+
+VIP = "192.0.2.10"
+GATEWAY = "10.0.1.254"
+CLIENT = "192.0.2.100"
+DIRECTORS = {"lb1": 1, "lb2": 2}
+SERVERS = {"rs1": 11, "rs2": 12, "rs3": 13, "rs4": 14}
+LINKS = ("front", "back")
+
+_COMMON = {
+    "net.ipv4.conf.all.rp_filter": "0",
+    "net.ipv4.conf.default.rp_filter": "0",
+    "net.ipv6.conf.default.accept_dad": "0",
+}
+_DIRECTOR = _COMMON | {
+    "net.ipv4.ip_forward": "1",
+    "net.ipv6.conf.all.forwarding": "1",
+    "net.ipv4.conf.all.send_redirects": "0",
+    "net.ipv4.conf.default.send_redirects": "0",
+}
+# The virtual address on lo must not be heard or used in ARP: the rule of direct routing.
+_SERVER = _COMMON | {"net.ipv4.conf.all.arp_ignore": "1", "net.ipv4.conf.all.arp_announce": "2"}
+
+
+def front(host: int) -> str:
+    """The address of `host` on the front network."""
+    return f"192.0.2.{host}"
+
+
+def back(host: int) -> str:
+    """The address of `host` on the back network."""
+    return f"10.0.1.{host}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How a node is set up: sysctls, links (interface, address), and further `ip` lines."""
+
+    sysctls: dict[str, str]
+    links: tuple[tuple[str, str], ...]
+    lines: tuple[str, ...] = ()
+
+
+def _plans() -> dict[str, _Plan]:
+    plans = {"client": _Plan(_COMMON, (("front", f"{CLIENT}/24"),))}
+    for name, host in DIRECTORS.items():
+        links = (("front", f"{front(host)}/24"), ("back", f"{back(host)}/24"))
+        plans[name] = _Plan(_DIRECTOR, links)
+    for name, host in SERVERS.items():
+        links = (("front", f"{front(host)}/24"), ("back", f"{back(host)}/24"))
+        by_gateway = (
+            f"address add {VIP}/32 dev lo",
+            "rule add from 10.0.1.0/24 to 10.0.1.0/24 lookup main priority 99",
+            "rule add from 10.0.1.0/24 lookup 100 priority 100",
+            f"route add default via {GATEWAY} dev back table 100",
+            f"route add default via {GATEWAY} dev back",
+        )
+        plans[name] = _Plan(_SERVER, links, by_gateway)
+    return plans
+
+
+class Network:
+    """The switch and the nodes plugged into it."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, Node] = {}
+        self.switch = Node("switch", {"net.ipv6.conf.all.disable_ipv6": "1"})
+        try:
+            self._build()
+        except BaseException:
+            self.end()
+            raise
+
+    def _build(self) -> None:
+        self._links = kernel.Links(self.switch.anchor)
+        self._ports: dict[tuple[str, str], int] = {}
+        # The kernel delays carrier news of veth pairs with equal indexes: each index is its own.
+        self._next_index = 10
+        bridge = "type bridge forward_delay 0 mcast_snooping 0"
+        lines = [line for link in LINKS for line in (f"link add {link} {bridge}",)]
+        self._batch(self.switch, [*lines, *(f"link set {link} up" for link in LINKS)])
+        for name in _plans():
+            self.add(name)
+
+    def add(self, name: str) -> Node:
+        """Makes the node (anew) and plugs it in."""
+        plan = _plans()[name]
+        node = Node(name, plan.sysctls)
+        self.nodes[name] = node
+        lines = []
+        for link, _ in plan.links:
+            inner, outer = self._next_index, self._next_index + 500
+            self._next_index += 1
+            self._ports[name, link] = outer
+            port = f"{name}-{link}"
+            lines += [
+                f"link add {link} index {inner} netns {node.anchor} type veth"
+                f" peer name {port} index {outer}",
+                f"link set {port} master {link} up",
+            ]
+        self._batch(self.switch, lines)
+        lines = ["link set lo up"]
+        for link, address in plan.links:
+            lines += [f"address add {address} dev {link}", f"link set {link} up"]
+        self._batch(node, [*lines, *plan.lines])
+        return node
+
+    def plug(self, name: str, links: tuple[str, ...], *, up: bool) -> None:
+        """Puts the cables of a node in or pulls them, all at the same instant."""
+        self._links.set([self._ports[name, link] for link in links], up=up)
+
+    def partition(self, names: tuple[str, ...], *, on: bool) -> None:
+        """The named nodes stop (or go on) hearing each other; everybody else hears all of them."""
+        state = "on" if on else "off"
+        lines = [f"link set dev {n}-{link} isolated {state}" for n in names for link in LINKS]
+        self.switch.run("bridge", "-batch", "-", given="\n".join(lines) + "\n")
+
+    def end(self) -> None:
+        """Takes everything down."""
+        for node in [*self.nodes.values(), self.switch]:
+            node.end()
+
+    @staticmethod
+    def _batch(node: Node, lines: list[str]) -> None:
+        node.run("ip", "-batch", "-", given="\n".join(lines) + "\n")
+
+
+def describe() -> str:
+    """The picture above, for `lab shell`."""
+    picture = (__doc__ or "").split("\n\n")
+    return "\n".join(picture[1:2])

@@ -1,0 +1,91 @@
+"""A whole daemon on the real kernel, in a namespace and directories of its own."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+PATIENCE = 60.0  # seconds for anything to come true: the lab kernel starts Python slowly
+
+
+def until(what: str, holds: Callable[[], bool], patience: float = PATIENCE) -> float:
+    """Wait until it holds; the seconds it took. AssertionError when it never does."""
+    started = time.monotonic()
+    while not holds():
+        assert time.monotonic() - started < patience, f"never: {what}"
+        time.sleep(0.02)
+    return time.monotonic() - started
+
+
+@dataclass
+class Daemon:
+    """`hadirector run` with this configuration; use as a context manager."""
+
+    folder: Path
+    text: str
+    node: str = "lb1"
+    process: "subprocess.Popen[bytes] | None" = None
+    log: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.log = self.folder / "log"
+        self.write(self.text)
+
+    def write(self, text: str) -> None:
+        """Replace the configuration on disk."""
+        own = f"state_dir: {self.folder}/state\nruntime_dir: {self.folder}/run\n"
+        (self.folder / "hadirector.yaml").write_text(own + text)
+
+    def __enter__(self) -> "Daemon":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+            time.sleep(0.5)
+
+    def start(self) -> None:
+        """Start it and wait for its control socket."""
+        arguments = ["run", "-c", str(self.folder / "hadirector.yaml"), "--node", self.node]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "hadirector", *arguments], stderr=log, stdout=log
+            )
+        until("the daemon answers", lambda: self.ask() is not None)
+
+    def ask(self) -> dict[str, Any] | None:
+        """Its status, or None while it does not answer."""
+        done = self.run("status", "--json")
+        told: dict[str, Any] | None = json.loads(done.stdout) if done.returncode == 0 else None
+        return told
+
+    def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """One verb of the command line."""
+        return subprocess.run(
+            [
+                *(sys.executable, "-m", "hadirector", *arguments),
+                *("--socket", str(self.folder / "run" / "control.sock")),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+    def pid(self, process: str) -> int:
+        """The process ID of one of its processes, 0 while it has none."""
+        told = self.ask()
+        return int(told["processes"][process]["pid"]) if told else 0
+
+    def stop(self) -> int:
+        """SIGTERM, and its exit status."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(PATIENCE)

@@ -1,0 +1,407 @@
+"""The checker: what it sends when, that it bears load, and that it holds no privilege."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from hadirector import checker
+from hadirector.core.address import Endpoint, canonical
+from hadirector.core.messages import (
+    Health,
+    Heartbeat,
+    Hello,
+    Message,
+    Order,
+    OrderKind,
+    Process,
+    Ready,
+    Targets,
+    Verdict,
+    Verdicts,
+)
+from hadirector.core.pacing import Cause, Outcome, Report
+from hadirector.core.settings.checks import Check, CheckType, Target, target_id
+from hadirector.shell import channel
+from hadirector.shell.child import Child
+from hadirector.shell.probes import base
+
+CHECK = Check(
+    name="port",
+    type=CheckType.TCP,
+    interval=0.1,
+    fast_interval=0.05,
+    timeout=0.1,
+    rise=2,
+    fall=2,
+    held=False,
+)
+GOOD = Outcome(Cause.GOOD, "connected")
+REFUSED = Outcome(Cause.ANSWERED, "refused")
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK"
+
+
+def target(number: int = 1, check: Check = CHECK, port: int = 80) -> Target:
+    endpoint = Endpoint(canonical(f"127.1.{number >> 8}.{number & 255}"), port)
+    return Target(target_id(check.name, endpoint), check, endpoint)
+
+
+class FakeRunning:
+    """A probe that ends when told, or not at all."""
+
+    def __init__(self) -> None:
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class FakeEngine:
+    """Ends each probe on the next turn with `outcome`; None: never."""
+
+    def __init__(self, outcome: Outcome | None) -> None:
+        self.outcome = outcome
+        self.running: list[FakeRunning] = []
+
+    def start(self, target: Target, done: base.Done) -> base.Running:
+        running = FakeRunning()
+        self.running.append(running)
+        if self.outcome is not None:
+            asyncio.get_running_loop().call_soon(done, self.outcome)
+        return running
+
+
+@asynccontextmanager
+async def checking(
+    engine: base.Engine, kind: CheckType = CheckType.TCP
+) -> AsyncIterator[tuple[checker.Checker, list[Verdicts]]]:
+    """A checker with one engine, and what it sends."""
+    sent: list[Verdicts] = []
+
+    def send(message: Message) -> None:
+        assert isinstance(message, Verdicts)
+        sent.append(message)
+
+    one = checker.Checker(send, {kind: engine})
+    yield one, sent
+    one.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110  # what is waited for knows no events
+            await asyncio.sleep(0.005)
+
+
+def told(message: Verdicts) -> list[tuple[str, Health]]:
+    return [(verdict.target, verdict.health) for verdict in message.verdicts]
+
+
+async def test_targets_are_answered_whole_and_the_first_verdict_follows_at_once() -> None:
+    async with checking(FakeEngine(GOOD)) as (one, sent):
+        one.receive(Targets((target(),)))
+        assert [told(message) for message in sent] == [[(target().id, Health.UNKNOWN)]]
+        assert sent[0].whole
+
+        await until(lambda: len(sent) == 2)
+
+    assert told(sent[1]) == [(target().id, Health.UP)]
+    assert not sent[1].whole
+
+
+async def test_hello_is_answered_whole_but_not_before_targets_ever_came() -> None:
+    async with checking(FakeEngine(GOOD)) as (one, sent):
+        one.receive(Hello(Process.DIRECTOR, 1))
+        assert sent == []
+        one.receive(Targets((target(),)))
+
+        one.receive(Hello(Process.DIRECTOR, 2))
+
+    assert [message.whole for message in sent] == [True, True]
+
+
+async def test_a_message_for_others_is_ignored() -> None:
+    async with checking(FakeEngine(GOOD)) as (one, sent):
+        one.receive(Ready(True, "x"))
+
+    assert sent == []
+
+
+async def test_changes_of_one_turn_go_in_one_message() -> None:
+    check = replace(CHECK, interval=0.001, fast_interval=0.001)
+    async with checking(FakeEngine(GOOD)) as (one, sent):
+        one.receive(Targets(tuple(target(number, check) for number in range(1, 101))))
+        await until(lambda: sum(len(message.verdicts) for message in sent[1:]) >= 100)
+
+    # Spread over 1 ms and sent each 5 ms at most: a hundred targets come in a few messages.
+    assert len(sent) < 20
+
+
+async def test_a_burst_of_changes_waits_for_the_gap_and_only_the_newest_of_a_target_is_sent() -> (
+    None
+):
+    sent: list[Message] = []
+    outbox = checker.Outbox(sent.append)
+    up = Verdict("a", Health.UP, 1.0, None)
+
+    outbox.add(Report(up, changed=True))
+    await until(lambda: len(sent) == 1)
+    outbox.add(Report(replace(up, health=Health.FALLING), changed=True))
+    outbox.add(Report(replace(up, health=Health.DOWN), changed=True))
+    outbox.add(Report(replace(up, health=Health.DOWN, since=2.0), changed=False))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert len(sent) == 1
+    await until(lambda: len(sent) == 2)
+
+    assert sent[1] == Verdicts((replace(up, health=Health.DOWN, since=2.0),), whole=False)
+
+
+async def test_a_whole_answer_leaves_nothing_older_to_send() -> None:
+    sent: list[Message] = []
+    outbox = checker.Outbox(sent.append)
+    up = Verdict("a", Health.UP, 1.0, None)
+    outbox.add(Report(replace(up, target="b"), changed=False))
+    outbox.add(Report(up, changed=True))
+
+    outbox.send_whole((up,))
+    await asyncio.sleep(checker.REFRESH + 0.1)
+
+    assert sent == [Verdicts((up,), whole=True)]
+
+
+async def test_probes_that_change_nothing_are_told_once_in_a_while() -> None:
+    async with checking(FakeEngine(GOOD)) as (one, sent):
+        one.receive(Targets((target(),)))
+        await until(lambda: one.counts.done >= 5)
+        assert len(sent) == 2
+
+        await until(lambda: len(sent) == 3)
+
+    assert told(sent[2]) == [(target().id, Health.UP)]
+    last = sent[2].verdicts[0].last
+    assert last is not None
+    assert last.at > sent[2].verdicts[0].since
+
+
+async def test_a_server_that_dies_and_returns_is_told_through_every_doubt() -> None:
+    engine = FakeEngine(GOOD)
+    async with checking(engine) as (one, sent):
+        one.receive(Targets((target(),)))
+        await until(lambda: told(sent[-1]) == [(target().id, Health.UP)])
+        engine.outcome = REFUSED
+        await until(lambda: told(sent[-1]) == [(target().id, Health.DOWN)])
+        engine.outcome = GOOD
+        await until(lambda: told(sent[-1]) == [(target().id, Health.UP)])
+
+    healths = [message.verdicts[0].health for message in sent]
+    changes = [new for old, new in zip([None, *healths], healths, strict=False) if new != old]
+    assert changes == [
+        Health.UNKNOWN,
+        Health.UP,
+        Health.FALLING,
+        Health.DOWN,
+        Health.RISING,
+        Health.UP,
+    ]
+
+
+async def test_a_removed_target_has_its_probe_cancelled() -> None:
+    engine = FakeEngine(None)
+    async with checking(engine) as (one, _sent):
+        one.receive(Targets((target(),)))
+        await until(lambda: len(engine.running) == 1)
+
+        one.receive(Targets(()))
+
+        assert engine.running[0].cancelled
+
+
+async def test_closing_cancels_what_is_under_way() -> None:
+    engine = FakeEngine(None)
+    async with checking(engine) as (one, _sent):
+        one.receive(Targets((target(),)))
+        await until(lambda: len(engine.running) == 1)
+
+    assert engine.running[0].cancelled
+
+
+async def test_a_check_that_cannot_be_probed_stays_without_verdict() -> None:
+    async with checking(FakeEngine(GOOD)) as (one, sent):
+        one.receive(Targets((target(1, replace(CHECK, type=CheckType.DNS)), target(2))))
+
+    assert told(sent[0]) == [(target(2).id, Health.UNKNOWN)]
+
+
+async def test_silence_seen_by_a_loop_that_turns_is_a_verdict() -> None:
+    class Silent:
+        def start(self, target: Target, done: base.Done) -> base.Running:
+            silent = Outcome(Cause.SILENT, "no answer within 100 ms")
+            asyncio.get_running_loop().call_later(0.1, done, silent)
+            return FakeRunning()
+
+    async with checking(Silent()) as (one, sent):
+        one.receive(Targets((target(check=replace(CHECK, timeout=0.3)),)))
+        await until(lambda: one.counts.done >= 3)
+
+    assert told(sent[1]) == [(target().id, Health.DOWN)]
+    assert one.counts.void == 0
+
+
+async def test_silence_while_our_own_loop_stood_still_changes_no_verdict() -> None:
+    class Blind:
+        """Good until `blocked`; then the loop stands still and the probe runs out of time."""
+
+        blocked = False
+
+        def start(self, target: Target, done: base.Done) -> base.Running:
+            loop = asyncio.get_running_loop()
+            if self.blocked:
+                loop.call_later(0.02, time.sleep, 0.2)
+                loop.call_later(0.1, done, Outcome(Cause.SILENT, "no answer within 100 ms"))
+            else:
+                loop.call_soon(done, GOOD)
+            return FakeRunning()
+
+    engine = Blind()
+    async with checking(engine) as (one, sent):
+        one.receive(Targets((target(),)))
+        await until(lambda: len(sent) == 2)
+        engine.blocked = True
+
+        await until(lambda: one.counts.void >= 4)
+
+    assert {verdict.health for message in sent[1:] for verdict in message.verdicts} == {Health.UP}
+
+
+@pytest.fixture
+def answering_port() -> Iterator[int]:
+    """A port open on every address of 127.0.0.0/8; each connection is sent an answer and closed."""
+    serve = (
+        "import socket\n"
+        "server = socket.create_server(('0.0.0.0', 0), backlog=4096)\n"
+        "print(server.getsockname()[1], flush=True)\n"
+        "while True:\n"
+        "    one, _ = server.accept()\n"
+        f"    one.recv(4096) and one.send({ANSWER!r})\n"
+        "    one.close()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", serve], stdout=subprocess.PIPE, text=True) as one:
+        assert one.stdout is not None
+        yield int(one.stdout.readline())
+        one.kill()
+
+
+@pytest.mark.parametrize("kind", [CheckType.TCP, CheckType.HTTP], ids=lambda kind: kind.value)
+async def test_a_thousand_targets_a_second_are_probed_on_time(
+    kind: CheckType, answering_port: int
+) -> None:
+    check = replace(CHECK, type=kind, interval=1.0, fast_interval=0.2, timeout=0.5)
+    targets = tuple(target(number, check, answering_port) for number in range(1, 1001))
+
+    async with checking(checker.engines()[kind], kind) as (one, sent):
+        one.receive(Targets(targets))
+        await asyncio.sleep(3.2)
+        one.receive(Hello(Process.DIRECTOR, 1))
+
+    assert one.counts.due >= 3000
+    assert one.counts.done >= 0.99 * one.counts.due
+    assert {health for _, health in told(sent[-1])} == {Health.UP}
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A real checker process, and our ends of its channels."""
+
+    process: subprocess.Popen[str]
+    director: channel.Channel
+    supervisor: channel.Channel
+
+    def status(self) -> str:
+        return Path(f"/proc/{self.process.pid}/status").read_text()
+
+
+@pytest.fixture
+def started() -> Iterator[Started]:
+    director, its_director = channel.pair()
+    supervisor, its_supervisor = channel.pair()
+    fds = (its_director.fileno(), its_supervisor.fileno())
+    arguments = ["--fd", f"director={fds[0]}", "--fd", f"supervisor={fds[1]}"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hadirector.checker", *arguments],
+        pass_fds=fds,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    its_director.close()
+    its_supervisor.close()
+    yield Started(
+        process, channel.Channel(director, "checker"), channel.Channel(supervisor, "checker")
+    )
+    process.kill()
+    process.wait()
+    assert process.stderr is not None
+    process.stderr.close()
+
+
+async def test_the_process_holds_no_capability_and_speaks_the_contract(started: Started) -> None:
+    got: list[Message] = []
+    started.director.start(lambda received: got.append(received.message))
+    started.supervisor.start(lambda received: got.append(received.message))
+    started.director.send(Targets((target(port=1),)))
+    await until(lambda: (target(port=1).id, Health.DOWN) in flat(got))
+    status = started.status()
+    started.supervisor.send(Order(OrderKind.STOP, "1"))
+    await until(lambda: started.process.poll() is not None)
+    started.director.close()
+    started.supervisor.close()
+    assert started.process.stderr is not None
+    errors = started.process.stderr.read()
+
+    assert Hello(Process.CHECKER, started.process.pid) in got
+    assert any(isinstance(message, Heartbeat) and message.ready for message in got)
+    for held in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
+        assert f"{held}:\t0000000000000000\n" in status
+    assert "NoNewPrivs:\t1\n" in status
+    assert started.process.returncode == 0
+    assert "Traceback" not in errors
+
+
+def flat(messages: list[Message]) -> list[tuple[str, Health]]:
+    """Every verdict told, in order."""
+    return [pair for message in messages if isinstance(message, Verdicts) for pair in told(message)]
+
+
+def test_a_privileged_process_cannot_gain_anything_back() -> None:
+    code = (
+        "from hadirector.shell import confine; confine.drop_capabilities()\n"
+        "import subprocess; subprocess.run(['cat', '/proc/self/status'])"
+    )
+
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    # Root would regain at exec all that the bounding set holds, so look at what was executed.
+    assert "CapPrm:\t0000000000000000\n" in run.stdout
+    assert "CapEff:\t0000000000000000\n" in run.stdout
+    if os.geteuid() == 0:  # only a privileged process can empty its bounding set
+        assert "CapBnd:\t0000000000000000\n" in run.stdout
+
+
+async def test_a_fault_of_our_own_ends_the_process_rather_than_leaving_it_blind() -> None:
+    process = Child(Process.CHECKER, {}, {})
+    faults: list[str] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(partial(checker._failed, process, faults))
+
+    loop.call_soon(lambda: 1 // 0)
+    await until(process.stopping.is_set)
+
+    assert len(faults) == 1

@@ -1,0 +1,198 @@
+"""The API and the verbs that use it, over a real unix socket."""
+
+import asyncio
+import json
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from hadirector.cli import main as command
+from hadirector.core.status import Json
+from hadirector.shell.control import Answers, Control, SocketInUse
+
+EVENT: Json = {
+    "number": 1,
+    "at": 1000.25,
+    "kind": "server_down",
+    "subject": "web/10.0.1.11:80",
+    "reason": "down, quiesced: refused",
+    "inputs": {"weight": "0"},
+}
+
+
+class Daemon:
+    """The director as the API sees it."""
+
+    def __init__(self) -> None:
+        self.refusal: str | None = None
+        self.restarts = 0
+
+    def answers(self) -> Answers:
+        return Answers(
+            status=lambda: {"node": "lb1"},
+            events=lambda since: [EVENT] if since < 1 else [],
+            explain=lambda what: {
+                "subject": what,
+                "now": [f"{what}: all well"],
+                "history": [EVENT],
+            },
+            reload=self._reload,
+            restart=self._restart,
+        )
+
+    async def _reload(self) -> str | None:
+        return self.refusal
+
+    def _restart(self) -> str | None:
+        self.restarts += 1
+        return None
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "control.sock")
+
+
+@pytest.fixture
+def daemon() -> Daemon:
+    return Daemon()
+
+
+@pytest.fixture
+async def api(path: str, daemon: Daemon) -> AsyncIterator[Control]:
+    control = Control(daemon.answers())
+    await control.open_socket(path)
+    yield control
+    await control.close()
+
+
+async def _run(*arguments: str) -> int:
+    """A verb as an operator runs it, beside the loop that serves it."""
+    return await asyncio.to_thread(command.main, list(arguments))
+
+
+@pytest.mark.usefixtures("api")
+async def test_the_socket_is_for_owner_and_group_only(path: str) -> None:
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o660
+
+
+@pytest.mark.usefixtures("api")
+async def test_status_is_told_as_json(path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await _run("status", "--json", "--socket", path) == 0
+
+    assert json.loads(capsys.readouterr().out) == {"node": "lb1"}
+
+
+@pytest.mark.usefixtures("api")
+async def test_events_are_one_line_each(path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await _run("events", "--socket", path) == 0
+
+    line = capsys.readouterr().out.strip()
+    assert line.partition("  ")[2] == (
+        "server_down      web/10.0.1.11:80: down, quiesced: refused  [weight=0]"
+    )
+
+
+@pytest.mark.usefixtures("api")
+async def test_explain_tells_the_state_then_the_history(
+    path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await _run("explain", "web", "--socket", path) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "web: all well"
+    assert "server_down" in lines[2]
+
+
+@pytest.mark.usefixtures("api")
+async def test_a_refused_reload_exits_1_with_the_reason(
+    path: str, daemon: Daemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fine = await _run("reload", "--socket", path)
+    daemon.refusal = "x.yaml:3:1: error: unknown key"
+    refused = await _run("reload", "--socket", path)
+
+    assert (fine, refused) == (0, 1)
+    assert capsys.readouterr().err == "x.yaml:3:1: error: unknown key\n"
+
+
+@pytest.mark.usefixtures("api")
+async def test_restart_director_is_asked_for_once(path: str, daemon: Daemon) -> None:
+    assert await _run("restart-director", "--socket", path) == 0
+
+    assert daemon.restarts == 1
+
+
+async def test_events_stream_on_to_a_follower(path: str, api: Control) -> None:
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(b"GET /v1/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n")
+
+    async with asyncio.timeout(5):
+        await reader.readuntil(b"data: ")
+        first = json.loads(await reader.readline())
+        api.publish({"number": 2})
+        await reader.readuntil(b"data: ")
+        second = json.loads(await reader.readline())
+    writer.close()
+
+    assert (first, second) == (EVENT, {"number": 2})
+
+
+async def test_http_answers_readers_and_takes_no_orders(daemon: Daemon) -> None:
+    control = Control(daemon.answers())
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    await control.open_http("127.0.0.1", port)
+
+    codes = []
+    for request in ("GET /v1/status", "POST /v1/reload"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        async with asyncio.timeout(5):
+            codes.append((await reader.read()).split()[1])
+        writer.close()
+    await control.close()
+
+    assert codes == [b"200", b"404"]
+
+
+async def test_a_socket_left_by_a_dead_daemon_is_replaced(path: str, daemon: Daemon) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(path)
+
+    control = Control(daemon.answers())
+    await control.open_socket(path)
+
+    assert await _run("status", "--json", "--socket", path) == 0
+    await control.close()
+
+
+@pytest.mark.usefixtures("api")
+async def test_a_socket_somebody_answers_on_is_left_alone(path: str, daemon: Daemon) -> None:
+    with pytest.raises(SocketInUse, match="another daemon answers there"):
+        await Control(daemon.answers()).open_socket(path)
+
+
+async def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path, daemon: Daemon) -> None:
+    file = tmp_path / "control.sock"
+    file.write_text("precious")
+
+    with pytest.raises(SocketInUse, match="is not a socket"):
+        await Control(daemon.answers()).open_socket(str(file))
+
+    assert file.read_text() == "precious"
+
+
+def test_without_a_daemon_every_verb_says_so_in_one_line(
+    path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for verb in ("status", "events", "explain", "reload", "restart-director"):
+        assert command.main([verb, "--socket", path]) == 1
+        error = capsys.readouterr().err
+        assert error.startswith("hadirector: no daemon answers on ")
+        assert error.count("\n") == 1

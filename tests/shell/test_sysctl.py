@@ -1,0 +1,89 @@
+"""Settings on loan, on a directory that stands for /proc/sys."""
+
+from pathlib import Path
+
+import pytest
+
+from hadirector.core.sysctls import Sysctl
+from hadirector.shell.sysctl import Loan, Trouble, read
+
+FORWARD = Sysctl("net.ipv4.ip_forward", "1", "NAT")
+THRESHOLD = Sysctl("net.ipv4.vs.sync_threshold", "0 1", "sync")
+BUFFER = Sysctl("net.core.rmem_max", "8388608", "sync", raise_only=True)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for name, value in (
+        ("net/ipv4/ip_forward", "0\n"),
+        ("net/ipv4/vs/sync_threshold", "3\t50\n"),
+        ("net/core/rmem_max", "212992\n"),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(value)
+    return tmp_path
+
+
+def test_what_is_changed_is_recorded_and_given_back(root: Path) -> None:
+    loan = Loan(root=root)
+
+    assert loan.apply([FORWARD, THRESHOLD, BUFFER]) == ()
+    assert read("net.ipv4.vs.sync_threshold", root) == "0 1"
+    assert read("net.core.rmem_max", root) == "8388608"
+    assert loan.recorded == {
+        "net.ipv4.ip_forward": "0",
+        "net.ipv4.vs.sync_threshold": "3 50",
+        "net.core.rmem_max": "212992",
+    }
+
+    assert loan.restore() == ()
+    assert read("net.ipv4.ip_forward", root) == "0"
+    assert read("net.ipv4.vs.sync_threshold", root) == "3 50"
+    assert loan.recorded == {}
+
+
+def test_a_value_that_is_right_already_is_not_ours_to_give_back(root: Path) -> None:
+    (root / "net/ipv4/ip_forward").write_text("1\n")
+    loan = Loan(root=root)
+
+    assert loan.apply([FORWARD]) == ()
+    assert loan.recorded == {}
+
+
+def test_a_greater_buffer_is_left_alone(root: Path) -> None:
+    (root / "net/core/rmem_max").write_text("16777216\n")
+    loan = Loan(root=root)
+
+    assert loan.apply([BUFFER]) == ()
+    assert read("net.core.rmem_max", root) == "16777216"
+    assert loan.recorded == {}
+
+
+def test_the_first_value_recorded_is_the_one_given_back(root: Path) -> None:
+    first = Loan(root=root)
+    first.apply([FORWARD])
+
+    second = Loan(first.recorded, root=root)
+    second.apply([Sysctl("net.ipv4.ip_forward", "2", "again")])
+
+    assert second.recorded == {"net.ipv4.ip_forward": "0"}
+
+
+def test_a_missing_setting_is_told_not_raised(root: Path) -> None:
+    loan = Loan(root=root)
+    absent = Sysctl("net.ipv4.vs.no_such_thing", "1", "-")
+
+    assert loan.apply([absent, FORWARD]) == (
+        Trouble(
+            "net.ipv4.vs.no_such_thing",
+            "this kernel or network namespace has none",
+            missing=True,
+        ),
+    )
+    assert read("net.ipv4.ip_forward", root) == "1"
+
+
+def test_a_setting_that_cannot_be_read_is_told_not_raised(root: Path) -> None:
+    loan = Loan(root=root)
+
+    assert loan.apply([Sysctl("net.ipv4", "1", "-")]) == (Trouble("net.ipv4", "Is a directory"),)

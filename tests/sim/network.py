@@ -1,0 +1,65 @@
+"""The network between the nodes: what is lost, late, doubled, overtaken or cut off.
+
+Three planes: the segments `eth0` and `eth1` carry adverts and announcements, `peer` carries
+presences. A cut has a direction, so that one side may hear what the other does not.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.sim.agenda import Agenda
+
+PLANES = ("eth0", "eth1", "peer")
+FLIGHT = (0.00005, 0.0003)  # seconds a packet takes on a switched segment
+
+
+@dataclass(frozen=True, slots=True)
+class Weather:
+    """Probabilities per packet, and the most it may be late (seconds). `echo`: a loop in the
+    segment brings a packet back to its sender as well."""
+
+    loss: float = 0.0
+    duplicate: float = 0.0
+    late: float = 0.0
+    late_by: float = 0.0
+    echo: float = 0.0
+
+
+FAIR = Weather()
+
+
+class Network:
+    """Carries packets between nodes named by strings."""
+
+    def __init__(self, agenda: Agenda, rng: random.Random) -> None:
+        self.weather = dict.fromkeys(PLANES, FAIR)
+        self.cuts: set[tuple[str, str, str]] = set()
+        self._agenda = agenda
+        self._rng = rng
+
+    def carry(self, plane: str, source: str, target: str, deliver: Callable[[], None]) -> None:
+        """Call `deliver` when the packet arrives: never, once, or more than once."""
+        if (plane, source, target) in self.cuts:
+            return
+        weather, rng = self.weather[plane], self._rng
+        if weather.loss and rng.random() < weather.loss:
+            return
+        copies = 1
+        while weather.duplicate and copies < 5 and rng.random() < weather.duplicate:
+            copies += 1
+        for _ in range(copies):
+            flight = rng.uniform(*FLIGHT)
+            if weather.late and rng.random() < weather.late:
+                flight += rng.uniform(0.0, weather.late_by)
+            self._agenda.after(flight, deliver)
+
+    def echoes(self, plane: str) -> bool:
+        """Whether this packet comes back to its sender."""
+        echo = self.weather[plane].echo
+        return bool(echo) and self._rng.random() < echo
+
+    def heal(self) -> None:
+        """Fair weather, no cuts. What is in flight still arrives."""
+        self.weather = dict.fromkeys(PLANES, FAIR)
+        self.cuts.clear()

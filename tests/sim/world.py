@@ -1,0 +1,154 @@
+"""The cluster: nodes, the network between them, one client's neighbour cache, and the trace."""
+
+import random
+from collections import deque
+from hashlib import sha256
+
+from hadirector.core import advert, messages, peers
+from hadirector.core import director_events as ev
+from hadirector.core import election_types as et
+from hadirector.core.address import Address
+from tests.sim.agenda import Agenda
+from tests.sim.election_process import ElectionProcess
+from tests.sim.host import Host, own_addresses
+from tests.sim.invariants import Invariants
+from tests.sim.network import FLIGHT, Network
+from tests.sim.node import Node
+from tests.sim.scenario import Scenario
+
+TRACE = 400  # last events kept for a report
+
+
+class World:
+    """Everything one seed runs."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.agenda = Agenda()
+        self.rng = random.Random(f"world {scenario.seed}")
+        self.network = Network(self.agenda, self.rng)
+        self.gateway_answers = True
+        self.cache: dict[Address, str] = {}  # what a client believes: address -> node
+        self.trace: deque[str] = deque(maxlen=TRACE)
+        self.on_trace = lambda line: None
+        self._hash = sha256()
+        self.nodes = [self._node(i, name) for i, name in enumerate(scenario.names)]
+        self.invariants = Invariants(scenario, self.agenda, self.nodes, self.cache)
+
+    def note(self, who: str, what: str) -> None:
+        """One line of the trace."""
+        line = f"{self.agenda.now:12.6f} {who:4} {what}"
+        self._hash.update(line.encode())
+        self.trace.append(line)
+        self.on_trace(line)
+
+    def digest(self) -> str:
+        """The hash of the whole trace so far."""
+        return self._hash.hexdigest()
+
+    def run(self, duration: float) -> None:
+        """Let virtual time pass, checking after each step."""
+        until = self.agenda.now + duration
+        while self.agenda.step(until):
+            self.invariants.after_step()
+
+    # --- between the nodes -------------------------------------------------------------------
+
+    def _node(self, index: int, name: str) -> Node:
+        config = self.scenario.config(name)
+        rng = random.Random(f"{name} {self.scenario.seed}")
+        node: Node
+
+        def relink() -> None:
+            if node.election is not None and node.election.loop.alive:
+                node.election.relink()
+
+        host = Host(index, config, self.agenda, self.network, rng, lambda: None)
+        node = Node(host, self._observed, self._emit, self._presence, self._journal)
+        host.links_changed = relink
+        host.boot()
+        return node
+
+    def _emit(self, node: Node, action: et.Action) -> None:
+        match action:
+            case et.SendAdvert():
+                self._advert(node, action)
+            case et.Announce():
+                self._announce(node, action)
+            case et.AskGateway(interface=interface):
+                if self.gateway_answers and node.hears(interface):
+                    heard = et.NetworkHeard(interface)
+                    self.agenda.after(2 * FLIGHT[1], lambda: _deliver(node, interface, heard))
+
+    def _advert(self, node: Node, sent: et.SendAdvert) -> None:
+        self.invariants.sent(node, sent)
+        interface, destination = sent.interface, sent.destination
+        said = f"> {sent.instance}/ipv{sent.family} prio {sent.advert.priority}"
+        if not node.hears(interface):
+            self.note(node.name, f"{said} not sent: no link")
+            assert node.election is not None
+            node.election.put(et.SendFailed(sent.instance, sent.family, "network is down"))
+            return
+        self.note(node.name, said)
+        packet = et.PacketReceived(interface, sent.source, destination, advert.TTL, sent.message)
+        for other in self.nodes:
+            if other is node:
+                if self.network.echoes(interface):
+                    self.agenda.after(FLIGHT[1], lambda: _deliver(node, interface, packet))
+            elif advert.is_multicast(destination) or _has(other, interface, destination):
+                self.network.carry(
+                    interface,
+                    node.name,
+                    other.name,
+                    lambda other=other: _deliver(other, interface, packet),  # type: ignore[misc]  # a bound default
+                )
+
+    def _announce(self, node: Node, action: et.Announce) -> None:
+        self.invariants.announced(node, action)
+        for one in action.addresses:
+            held = (one.address, one.interface) in node.host.kernel.addresses
+            if held and node.hears(one.interface):
+                self.cache[one.address] = node.name
+
+    def _presence(self, node: Node, presence: peers.Presence) -> None:
+        if not node.answers:
+            return
+        for other in self.nodes:
+            if other is not node:
+                self.network.carry(
+                    "peer",
+                    node.name,
+                    other.name,
+                    lambda other=other: _introduce(other, presence),  # type: ignore[misc]  # a bound default
+                )
+
+    def _journal(self, node: Node, event: messages.Event) -> None:
+        self.note(node.name, f". {event.subject} {event.kind}: {event.reason}")
+        self.invariants.told(node, event)
+
+    def _observed(
+        self, process: ElectionProcess, what: et.Input, actions: tuple[et.Action, ...]
+    ) -> None:
+        node = next(n for n in self.nodes if n.election is process)
+        for action in actions:
+            if isinstance(action, messages.Event):
+                where = f"{action.subject}/{action.inputs.get('family', '')}"
+                self.note(node.name, f"= {where} {action.kind}: {action.reason}")
+        self.invariants.observed(node, process, actions)
+        if process.stopped:
+            self.note(node.name, "left in order")
+            node.kill_all()
+
+
+def _deliver(node: Node, interface: str, what: et.Input) -> None:
+    if node.hears(interface) and node.election is not None:
+        node.election.put(what)
+
+
+def _introduce(node: Node, presence: peers.Presence) -> None:
+    if node.answers and node.director is not None:
+        node.director.put(ev.Heard(presence))
+
+
+def _has(node: Node, interface: str, destination: Address) -> bool:
+    return destination in own_addresses(node.host.index, interface)
