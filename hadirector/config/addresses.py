@@ -129,7 +129,7 @@ def _hosts(six: str | None, four: str | None, whole: str) -> tuple[Address, ...]
 
 
 def _in_brackets(six: str | None, four: str | None, whole: str) -> Address:
-    found = _address(six if six is not None else four or "", "is no address and port: " + _EXAMPLES)
+    found = _address(six if six is not None else four or "")
     if (family(found) == 6) is not (six is not None):
         raise Wrong(f"{shown(whole)}: brackets go around IPv6 addresses, and only these")
     return found

@@ -76,7 +76,7 @@ def _groups(vrrp: Section, known: tuple[str, ...]) -> tuple[SyncGroup, ...]:
                 text = f"{member} is in {taken[member]} already: one group may hold it, once"
                 whole.error(whole.value_at(name), name, text)
             taken[member] = name
-        if len(members) == 1:
+        if len(members) == 1 == len(whole.items(name)):
             whole.warn(whole.value_at(name), name, "a group of one moves with nothing: add others")
         groups.append(SyncGroup(name, members))
     return tuple(groups)
@@ -161,6 +161,10 @@ def _addresses(
         first = scope.addresses.setdefault(virtual.address, (section.path, item.at))
         if first[1] != item.at:
             text = f"{virtual.address} is in {first[0]}, line {first[1].line}, already: keep one"
+            section.error(item.at, key, text)
+        owner = scope.nodes.owner(virtual.address)
+        if owner is not None:
+            text = f"{virtual.address} is node {owner}'s own address: take one that is nobody's"
             section.error(item.at, key, text)
         found.append(virtual)
     return tuple(found)
@@ -247,6 +251,9 @@ def _lint(section: Section, instance: Instance, scope: Scope) -> None:
                 f"{count} IPv{kind} addresses do not fit an advert: at most {most}; "
                 "move the others to excluded_addresses"
             )
+            section.error(at, "virtual_addresses", text)
+        if not count:
+            text = f"has no IPv{kind} address to go with those in excluded_addresses: move one here"
             section.error(at, "virtual_addresses", text)
     if instance.version == 2 and 6 in instance.families():
         section.error(at, "virtual_addresses", "version 2 has no IPv6: write version: 3")

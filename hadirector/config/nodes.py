@@ -7,6 +7,7 @@ from hadirector.config import addresses, scalars
 from hadirector.config.problem import Problems, Wrong, listed, suggestion
 from hadirector.config.reader import Parse, Section
 from hadirector.config.tree import Mapping
+from hadirector.core.address import Address
 from hadirector.core.settings.cluster import Node
 
 T = TypeVar("T")
@@ -24,6 +25,10 @@ class Nodes:
     def names(self) -> tuple[str, ...]:
         """Their names."""
         return tuple(node.name for node in self.all)
+
+    def owner(self, address: Address) -> str | None:
+        """The node whose own address it is."""
+        return next((node.name for node in self.all if node.address == address), None)
 
     @property
     def mine(self) -> Node:

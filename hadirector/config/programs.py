@@ -1,6 +1,7 @@
 """`scripts:` and `hooks:`: the commands that a node runs, as lists of arguments without a shell."""
 
 from hadirector.config import scalars
+from hadirector.config.problem import listed
 from hadirector.config.reader import Section
 from hadirector.core.settings.cluster import Hook, Script
 
@@ -39,6 +40,8 @@ def read_hooks(root: Section) -> tuple[Hook, ...]:
         if not section.has("events"):
             section.error(section.at, "", "'events' is missing: add 'events: [master, backup]'")
         events = section.each("events", scalars.word(*EVENTS))
+        if not events and not section.items("events") and section.has("events"):
+            section.error(section.value_at("events"), "events", f"is empty: name {listed(EVENTS)}")
         command = section.required("command", scalars.arguments, _EXAMPLE)
         timeout = section.read("timeout", scalars.duration(0.1, 3600), 5.0)
         section.close()

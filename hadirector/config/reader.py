@@ -137,7 +137,7 @@ class Section:
 
     def close(self) -> None:
         """Tell of every key that nobody asked for."""
-        known = tuple(self._known)
+        known = tuple(sorted(self._known))
         for key, at in self.node.keys_at.items():
             if key not in self._known and key in self.node.entries:
                 near = suggestion(key, known)

@@ -77,7 +77,7 @@ class _Sources:
         folder = os.path.dirname(tree.at.file)
         names: list[tuple[str, Place]] = []
         for item in value.items:
-            if not isinstance(item, Scalar) or item.null or "\0" in item.text:
+            if not isinstance(item, Scalar) or item.null or not item.text.isprintable():
                 self.problems.error(item.at, "include: write the name or pattern of a file")
             elif glob.has_magic(item.text):
                 found = sorted(glob.glob(os.path.join(glob.escape(folder), item.text)))
@@ -91,7 +91,7 @@ class _Sources:
         if real in self.named_at:
             first = self.named_at[real]
             text = f"included in {first} already" if first else "the file that begins it all"
-            self.problems.error(at, f"include: {shown(path)} is {text}: name each file once")
+            self.problems.error(at, f"include: '{path}' is {text}: name each file once")
             return None
         if len(self.named_at) >= FILES:
             self.problems.error(at, f"include: more than {FILES} files")
@@ -101,7 +101,7 @@ class _Sources:
     def _text(self, path: str, at: Place | None) -> str | None:
         """A file's text, or None and a problem: at the include, or of the file as a whole."""
         where = at or Place(path, 0, 0)
-        about = f"include: {shown(path)} " if at else ""
+        about = f"include: '{path}' " if at else ""
         try:
             # A pipe may be the file given (a shell's <(...)); an included one would hang us.
             if at is not None and not stat.S_ISREG(os.stat(path).st_mode):
@@ -120,7 +120,7 @@ class _Sources:
         try:
             return raw.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            before = raw[: error.start].decode("utf-8-sig")
+            before = error.object[: error.start].decode()
             line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
             self.problems.error(Place(path, line, column), "not UTF-8: save the file as UTF-8")
             return None

@@ -58,7 +58,7 @@ def _parts(tree: Tree) -> Iterator[bytes]:
     """An unambiguous text of a tree: each part says its kind and its length first."""
     match tree:
         case Scalar():
-            text = b"" if tree.null else tree.text.encode()
+            text = b"" if tree.null else _raw(tree.text)
             yield b"%c%d:" % (b"~" if tree.null else b"s", len(text)) + text
         case Sequence():
             yield b"l%d:" % len(tree.items)
@@ -67,8 +67,13 @@ def _parts(tree: Tree) -> Iterator[bytes]:
         case Mapping():
             yield b"m%d:" % len(tree.entries)
             for key in sorted(tree.entries):
-                raw = key.encode()
+                raw = _raw(key)
                 yield b"k%d:" % len(raw) + raw
                 yield from _parts(tree.entries[key])
         case _:
             assert_never(tree)
+
+
+def _raw(text: str) -> bytes:
+    """Without libyaml, an escape in quotes can make a lone surrogate: refused, but not here."""
+    return text.encode(errors="surrogatepass")

@@ -48,6 +48,9 @@ def parse(text: str, file: str, problems: Problems) -> Tree | None:
     except yaml.reader.ReaderError as error:
         problems.error(_unreadable_at(text, file), f"not YAML: {error.reason}: remove it")
         return None
+    except (ValueError, OverflowError) as error:  # PyYAML's own scanner, of "\\UFFFFFFFF"
+        problems.error(Place(file, 0, 0), f"not YAML: {error}: mend the escapes in quotes")
+        return None
     except _Stop as stop:
         problems.error(stop.at, stop.text)
         return None
@@ -142,14 +145,14 @@ class _Builder:
             raise _Stop(at, f"*{name} stands inside &{name} itself: write the value out")
         if len(self._open) + known.height > DEPTH:
             raise _Stop(at, f"*{name}: more than {DEPTH} levels deep: write the value out")
-        self._place(known.tree, known.size, known.height)
+        self._place(known.tree, at, known.size, known.height)
 
     def _finish(self, tree: Tree, anchor: str | None, size: int, height: int) -> None:
         if anchor:
             self._anchors[anchor] = _Anchored(tree, size, height)
-        self._place(tree, size, height)
+        self._place(tree, tree.at, size, height)
 
-    def _place(self, tree: Tree, size: int, height: int) -> None:
+    def _place(self, tree: Tree, at: Place, size: int, height: int) -> None:
         """Put a finished node where it belongs, and keep the bounds."""
         if not self._open:
             self.root = tree
@@ -158,7 +161,7 @@ class _Builder:
         into.size += size
         into.height = max(into.height, height + 1)
         if into.size > NODES:
-            raise _Stop(tree.at, f"more than {NODES} values once aliases (*name) are written out")
+            raise _Stop(at, f"more than {NODES} values once aliases (*name) are written out")
         if not into.mapping:
             into.items.append(tree)
         elif into.keyed:

@@ -82,7 +82,7 @@ class Election:
         self._orders: deque[str] = deque(maxlen=_ORDERS_REMEMBERED)
         self._configured = False
         self._ask_at = math.inf
-        self._stopping = False
+        self._stopping = self._stopped = False
         self._number = 0
         self._now = -math.inf
 
@@ -122,8 +122,8 @@ class Election:
             actions.append(Reconcile())
         if faces != [member.face for member in self._roster]:
             actions.append(Report())
-        if self._stopping and not self._roster.departing:
-            self._stopping = False
+        if self._stopping and not self._roster.departing and not self._stopped:
+            self._stopped = True
             actions.append(Stopped())
         return tuple(actions)
 
@@ -242,6 +242,8 @@ class Election:
         for member in changes.leaving:
             actions += self._act(member, member.router.stop, now)
         actions += self._review(now)
+        for member in self._roster:  # whom it waited for may be gone
+            actions += self._rise(self._roster.together(member), now)
         # Left-overs of a former process go now; not before it is known what is adopted.
         return actions if self._view.links is None else [*actions, Reconcile()]
 
@@ -275,7 +277,15 @@ class Election:
             if order.kind is OrderKind.YIELD:
                 actions += self._act(member, member.router.give_way, now)
             elif order.kind is OrderKind.TAKE_OVER:
-                actions += self._act(member, partial(member.router.promote, "ordered to"), now)
+                actions += self._take_over(member, now)
+        return actions
+
+    def _take_over(self, member: Member, now: float) -> list[Action]:
+        """Not from a fault, nor before the start."""
+        actions = self._act(member, partial(member.router.promote, "ordered to"), now)
+        if not member.router.holds_addresses:
+            name, reason = member.instance.name, f"take-over: {member.router.reason}"
+            actions.append(self._journal("order_refused", name, reason, {}, now))
         return actions
 
     def _stop(self, now: float) -> list[Action]:
@@ -316,18 +326,26 @@ class Election:
                 reason = "its sync group has been handed over"
                 return self._carry_out(member, member.router.relegate(reason, now), now)
             return []
-        group = [member, *others]
-        if all(self._may_rise(m) for m in group):
+        return self._rise(self._roster.together(member), now)
+
+    def _rise(self, group: list[Member], now: float) -> list[Action]:
+        """Rules 2 and 4: all at once, in the order of the configuration."""
+        actions: list[Action] = []
+        if self._may_rise(group):
             for one in group:
-                reason = f"with its sync group: {one.router.reason}"
-                actions += self._carry_out(one, one.router.promote(reason, now), now)
+                self._roster.joining.discard(one.key)
+                effects = one.router.promote("with its sync group", now)
+                actions += self._carry_out(one, effects, now)
         return actions
 
-    def _may_rise(self, member: Member) -> bool:
-        state = member.router.state
-        if isinstance(state, Backup) and member.key in self._roster.joining:
-            return True
-        return isinstance(state, Candidate | Master | Waking)
+    def _may_rise(self, group: list[Member]) -> bool:
+        """Whether each is a candidate or a master already; one that joins masters is neither."""
+        masters = any(isinstance(m.router.state, Master | Waking) for m in group)
+        return all(
+            isinstance(m.router.state, Candidate | Master | Waking)
+            or (masters and m.key in self._roster.joining and isinstance(m.router.state, Backup))
+            for m in group
+        )
 
     def _carry_out(self, member: Member, effects: list[Effect], now: float) -> list[Action]:
         if not effects:

@@ -30,6 +30,16 @@ def peers_patience(instance: Instance) -> float:
     return master_down_interval(instance.version, 1, instance.advert_int)
 
 
+def waited(state: Backup, now: float) -> dict[str, str]:
+    """For the journal: how long the master had been silent."""
+    return {} if state.heard_at is None else {"took": seconds(now - state.heard_at)}
+
+
+def seconds(duration: float) -> str:
+    """A duration as the journal shows it: "3.609", "20"."""
+    return f"{duration:.3f}".rstrip("0").rstrip(".")
+
+
 @dataclass(frozen=True, slots=True)
 class Listener:
     """Who listens. `handed_over`: after a handover that is not yet released."""

@@ -265,7 +265,8 @@ class Member:
             )
             for destination in destinations
         ]
-        return [*sent, Note(*self.key, None if resigns else now)]
+        stays = isinstance(self.router.state, Master)
+        return [*sent, Note(*self.key, now if stays else None)]
 
     def _drop(self, what: Desired, elsewhere: Desired) -> list[Action]:
         """Take off what no other router of this node holds."""

@@ -1,12 +1,10 @@
 """One virtual router: RFC 9568 section 6.4, to be read beside it.
 
     Init --startup--> Backup --master down--> Master --better advert--> Backup
-                        |  \\                 /   |  \\
-                        |   -> Candidate -->     |   --stop, handover--> Leaving
-                        |   (sync group)         |                       (successor heard)
-                        |                        --slept too long--> Waking --any advert--> Backup
-                        |                                                  --silence--> Master
-                      Fault (from and to anywhere)
+                      Backup --> Candidate --> Master      (waiting for its sync group)
+    Master --stop, handover--> Leaving --successor heard--> Stopped, Backup
+    Master --slept too long--> Waking  --any advert--> Backup, --silence--> Master
+    Fault: from and to anywhere
 
 The rules, in the order in which they win:
 
@@ -15,15 +13,15 @@ The rules, in the order in which they win:
 2. A backup listens. If no advert it obeys comes for three of the master's intervals and its skew
    time, or for the skew time alone after priority 0, it becomes master (6.4.2).
 3. An advert of lower priority is not obeyed, so the timer runs out and the higher one preempts,
-   unless this router holds back: `preempt: never`, `when-synced` and not ready, the preempt delay,
-   or a handover not yet released. Holding back is for a healthy master: a degraded one (it
-   advertises less than its configured priority) is preempted, an absent one replaced.
-   To be obeyed in turn, a master under `never` advertises 254 unless it is degraded itself.
+   unless this router holds back (core/listening). To be obeyed in turn, a master under
+   `preempt: never` advertises 254 unless it is degraded.
 4. A master answers a lower advert with its own at once, but not more than twice in an interval:
    an advert that comes back through a loop must not become a storm.
 
 What the RFC leaves out and two directors need:
 
+- Who yields to a better advert sends a last one after it has dropped the addresses: the winner
+  hears it, and announces them again when nobody else answers for them any more.
 - Leaving keeps the addresses until the successor is heard, so clients lose nothing meanwhile.
 - Waking: a master whose own advert is late by more than its peers' patience does not know whether
   it is one still. It listens for an interval before it says anything.
@@ -33,13 +31,20 @@ What the RFC leaves out and two directors need:
 Each state carries its deadline; `deadline` is the only timer. Methods return effects in order.
 """
 
+import math
 from dataclasses import replace
 from typing import assert_never
 
 from hadirector.core import priority
 from hadirector.core.address import Address
 from hadirector.core.advert import OWNER, RESIGN, Advert
-from hadirector.core.listening import Listener, master_down_interval, peers_patience
+from hadirector.core.listening import (
+    Listener,
+    master_down_interval,
+    peers_patience,
+    seconds,
+    waited,
+)
 from hadirector.core.settings.instances import Instance
 from hadirector.core.vrrp_states import (
     HOLDING,
@@ -60,6 +65,7 @@ from hadirector.core.vrrp_states import (
     Tell,
     Then,
     Waking,
+    deadline_of,
     name_of,
 )
 
@@ -81,7 +87,7 @@ class Router:
         self.held = False  # a handover not yet released
         self.network_heard = noted_at is not None
         self._noted_at = noted_at
-        self._duel_told_at: float | None = None
+        self._duel_told_at = -math.inf
 
     # --- readings ----------------------------------------------------------------------------
 
@@ -109,17 +115,7 @@ class Router:
     @property
     def deadline(self) -> float | None:
         """When `tick` has something to do."""
-        match self.state:
-            case Init(start_at=at):
-                return at
-            case Backup(master_down_at=at, overdue_at=overdue_at):
-                return at if overdue_at is None else min(at, overdue_at)
-            case Master(advert_at=at) | Waking(resume_at=at) | Leaving(until=at):
-                return at
-            case Candidate() | Fault() | Stopped():
-                return None
-            case unreachable:
-                assert_never(unreachable)
+        return deadline_of(self.state)
 
     # --- what happens ------------------------------------------------------------------------
 
@@ -137,8 +133,11 @@ class Router:
                 effects += self._advertise(now)
             case Waking():
                 effects += self._resume(now, "slept, and nobody took over")
-            case Leaving(then=then):
-                effects += self._leave_alone(then, now)
+            case Leaving(then=Then.BACKUP):
+                effects += self._resume(now, "handover failed: nobody took over")
+            case Leaving():
+                self.state = Stopped()
+                effects += [Release(), self._moved("no successor was heard", {}, now)]
             case Candidate() | Fault() | Stopped():
                 raise AssertionError("a state without a deadline ticked")
             case unreachable:
@@ -227,8 +226,11 @@ class Router:
     def promote(self, reason: str, now: float) -> list[Effect]:
         """Become master without waiting: ordered to, or with the rest of the sync group."""
         match self.state:
-            case Backup() | Candidate():
+            case Backup():
                 return self._become_master(reason, {}, now)
+            case Candidate(was=backup):
+                cause = f"{backup.cause} ({reason})"
+                return self._become_master(cause, waited(backup, now), now)
             case Leaving(then=Then.BACKUP):
                 return self._resume(now, reason)
             case Init() | Leaving() | Master() | Waking() | Fault() | Stopped():
@@ -249,7 +251,7 @@ class Router:
         """The links are known: adopt mastership, start, or wait for the network first."""
         patience = peers_patience(self.instance)
         if self._noted_at is not None and now - self._noted_at < patience:
-            inputs = {"last_advert_ago": _seconds(now - self._noted_at)}
+            inputs = {"last_advert_ago": seconds(now - self._noted_at)}
             return self._become_master("adopted from the process before", inputs, now)
         if self.network_heard:
             return self._start(now, "listening first")
@@ -314,7 +316,7 @@ class Router:
             self.state = Candidate(state)
             self.reason = f"{cause}; waiting for its sync group"
             return []
-        return self._become_master(cause, _silence(state, now), now)
+        return self._become_master(cause, waited(state, now), now)
 
     def _become_master(self, reason: str, inputs: dict[str, str], now: float) -> list[Effect]:
         """Advert first: whoever would rise as well learns it before anything slower is done."""
@@ -332,9 +334,7 @@ class Router:
         """RFC 9568 6.4.3: priority 0 and lower ones are answered, a better one is obeyed."""
         own = self.advertised_priority
         if priority.is_better(advert.priority, source, own, self.standing.source):
-            self.state = self._listener.follow(advert, source, now)
-            inputs = {"heard": str(advert.priority), "from": source}
-            return [Release(), self._moved(f"yielding to {source}, a better one", inputs, now)]
+            return self._yield(advert, source, f"yielding to {source}, a better one", now)
         if now < state.reassert_at:
             return []
         effects = self._advertise(now)
@@ -346,11 +346,24 @@ class Router:
         if advert.priority == RESIGN:
             return effects
         effects.append(Proclaim(duel=True))
-        if self._duel_told_at is None or now - self._duel_told_at >= DUEL_TOLD_EVERY:
+        # The last word of the one we took over from is no news.
+        if (
+            now >= self._duel_told_at + DUEL_TOLD_EVERY
+            and now >= self.since + self.instance.advert_int
+        ):
             self._duel_told_at = now
             inputs = {"heard": str(advert.priority), "priority": str(own)}
             effects.append(Tell("duel", f"{source} advertises too, and is not better", inputs))
         return effects
+
+    def _yield(self, advert: Advert, source: Address, reason: str, now: float) -> list[Effect]:
+        """Drop at once. The last word is only for a better one: it would unseat a lower one."""
+        own = self.advertised_priority
+        better = priority.is_better(advert.priority, source, own, self.standing.source)
+        self.state = self._listener.follow(advert, source, now)
+        inputs = {"heard": str(advert.priority), "from": source}
+        last_word = [Advertise(own)] if better else []
+        return [Release(), *last_word, self._moved(reason, inputs, now)]
 
     def _advertise(self, now: float) -> list[Effect]:
         """One advert now; a scheduled one keeps the rhythm, any other starts it anew."""
@@ -371,15 +384,13 @@ class Router:
         if slept <= peers_patience(self.instance):
             return []
         self.state = Waking(now + self.instance.advert_int)
-        self.reason = f"slept {_seconds(slept)} s: listening before speaking"
-        return [Tell("late_wake", self.reason, {"slept": _seconds(slept)})]
+        self.reason = f"slept {seconds(slept)} s: listening before speaking"
+        return [Tell("late_wake", self.reason, {"slept": seconds(slept)})]
 
     def _heard_waking(self, advert: Advert, source: Address, now: float) -> list[Effect]:
         if advert.priority == RESIGN:
             return self._resume(now, f"{source} gave up (priority 0)")
-        self.state = self._listener.follow(advert, source, now)
-        inputs = {"heard": str(advert.priority), "from": source}
-        return [Release(), self._moved(f"{source} took over while this node slept", inputs, now)]
+        return self._yield(advert, source, f"{source} took over while this node slept", now)
 
     def _resume(self, now: float, reason: str) -> list[Effect]:
         """Master again. The addresses are put on again: their lease may have ended meanwhile."""
@@ -404,12 +415,6 @@ class Router:
         self.state = self._listener.follow(advert, source, now) if follows else Stopped()
         inputs = {"heard": str(advert.priority), "from": source}
         return [Release(), self._moved(f"{source} took over", inputs, now)]
-
-    def _leave_alone(self, then: Then, now: float) -> list[Effect]:
-        if then is Then.BACKUP:
-            return self._resume(now, "handover failed: nobody took over")
-        self.state = Stopped()
-        return [Release(), self._moved("no successor was heard", {}, now)]
 
     def _become_fault(self, now: float) -> list[Effect]:
         faults = self.standing.faults
@@ -439,12 +444,3 @@ class Router:
         self.inputs = {"priority": str(self.effective_priority), **inputs}
         kind = "stopped" if isinstance(self.state, Stopped) else name_of(self.state).value
         return Tell(kind, reason, self.inputs)
-
-
-def _silence(state: Backup, now: float) -> dict[str, str]:
-    """How long the master has not been heard."""
-    return {} if state.heard_at is None else {"took": _seconds(now - state.heard_at)}
-
-
-def _seconds(duration: float) -> str:
-    return f"{duration:.3f}".rstrip("0").rstrip(".")

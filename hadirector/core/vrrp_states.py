@@ -109,6 +109,21 @@ State = Init | Backup | Candidate | Master | Waking | Leaving | Fault | Stopped
 HOLDING = (Master, Waking, Leaving)  # the states in which the addresses are held
 
 
+def deadline_of(state: State) -> float | None:
+    """When a state asks for a tick; None: something has to happen first."""
+    match state:
+        case Init(start_at=at):
+            return at
+        case Backup(master_down_at=at, overdue_at=overdue_at):
+            return at if overdue_at is None else min(at, overdue_at)
+        case Master(advert_at=at) | Waking(resume_at=at) | Leaving(until=at):
+            return at
+        case Candidate() | Fault() | Stopped():
+            return None
+        case unreachable:
+            assert_never(unreachable)
+
+
 def name_of(state: State) -> RouterStateName:
     """The state in the words of status and journal."""
     match state:

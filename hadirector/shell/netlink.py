@@ -205,6 +205,12 @@ class Conversation:
         self._turn = asyncio.Lock()
         self._reads = 0
 
+    @property
+    def port(self) -> int:
+        """The number the kernel knows this socket by."""
+        port, _ = self._socket.getsockname()
+        return int(port)
+
     def close(self) -> None:
         """Gives the socket back; a question under way ends with an error."""
         self._socket.close()

@@ -47,8 +47,12 @@ class Case:
 def run(lab: Lab) -> Figures:
     cases = [
         Case("wrong YAML", GOOD + "vrrp: [\n", r":\d+:\d+: error: ", leaves=True),
-        Case("unknown key", GOOD + "virtual_service: {}\n", r":\d+:\d+: error: .*virtual_service",
-             leaves=True),
+        Case(
+            "unknown key",
+            GOOD + "virtual_service: {}\n",
+            r":\d+:\d+: error: .*virtual_service",
+            leaves=True,
+        ),
         Case("missing interface", missing_interface(), r"nope0"),
         Case("no CAP_NET_ADMIN", GOOD, r"(?i)net_admin", prefix=WITHOUT_NET_ADMIN),
         Case("port in use", GOOD + API, r"9180", around=port_in_use),
@@ -99,7 +103,9 @@ def status(lab: Lab) -> str:
 
 
 def missing_interface() -> str:
-    return hadirector_yaml(Setup(pair=True, sync=False)).replace("interface: front", "interface: nope0")
+    return hadirector_yaml(Setup(pair=True, sync=False)).replace(
+        "interface: front", "interface: nope0"
+    )
 
 
 @contextmanager

@@ -30,6 +30,7 @@ def main() -> int:
     result_file = verbs.prepare(order)
     terminal = order.verb == "shell" and sys.stdin.isatty() and sys.stdout.isatty()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also when started in background
     if order.verb != "exec":
         _announce(arguments.kernel, arguments.why)
     try:

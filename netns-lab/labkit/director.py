@@ -101,8 +101,12 @@ class Director:
 
     def power_off(self) -> None:
         """The machine is gone: nothing leaves or reaches it from one instant to the next."""
+        doomed = self.node.processes()
         self._network.plug(self.name, LINKS, up=False)
         self._story.owner(self.name, held=False)
+        for pid in doomed:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.kill_all()
 
     def power_on(self) -> None:
@@ -214,7 +218,7 @@ class Hadirector(Director):
 
     def cli(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Runs a hadirector command on this node."""
-        return subprocess.run(  # noqa: S603
+        return subprocess.run(
             [HADIRECTOR, *words],
             text=True,
             capture_output=True,

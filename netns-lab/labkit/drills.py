@@ -6,6 +6,12 @@ A drill is a module in ../drills whose docstring is what it does and why, with
     RUNS = 5                              where not said otherwise
     PRODUCTS = ("hadirector",)            only if the rival cannot do it
     def run(lab: Lab) -> Figures: ...     one run in a new lab
+
+or, for a family of drills that differ in one thing (names are then drill-variant),
+
+    VARIANTS = {"1s": ..., "100ms": ...}  what each is called, and what `run` is given
+    GOALS = {"1s": {"failed": ...}, ...}
+    def run(lab: Lab, variant) -> Figures: ...
 """
 
 import importlib.util
@@ -13,7 +19,8 @@ import operator
 import statistics
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -122,16 +129,15 @@ class Result:
 
 def find() -> list[Drill]:
     """All drills, in the order of their numbers."""
-    return [_load(path) for path in sorted((HERE / "drills").glob("[0-9][0-9]_*.py"))]
+    paths = sorted((HERE / "drills").glob("[0-9][0-9]_*.py"))
+    return [drill for path in paths for drill in _load(path)]
 
 
 def choose(words: list[str], among: list[Drill]) -> list[Drill]:
     """By name, by the beginning of one, or `all`; exits with 2 on a word that fits none."""
     chosen: list[Drill] = []
     for word in words:
-        fits = [d for d in among if word in ("all", d.name)] or [
-            d for d in among if word in d.name
-        ]
+        fits = [d for d in among if word in ("all", d.name)] or [d for d in among if word in d.name]
         if not fits:
             names = " ".join(d.name for d in among)
             print(f"lab: no drill {word!r}; there are: {names}", file=sys.stderr)
@@ -166,13 +172,13 @@ def number(value: float) -> str:
     return f"{value:.0f}" if value == int(value) or abs(value) >= 100 else f"{value:.3g}"
 
 
-def _load(path: Path) -> Drill:
+def _load(path: Path) -> list[Drill]:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module: ModuleType = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return Drill(
+    plain = Drill(
         name=path.stem.partition("_")[2],
         text=module.__doc__ or "",
         goals=module.GOALS,
@@ -180,3 +186,14 @@ def _load(path: Path) -> Drill:
         products=getattr(module, "PRODUCTS", ("hadirector", "keepalived")),
         run=module.run,
     )
+    if not hasattr(module, "VARIANTS"):
+        return [plain]
+    return [
+        replace(
+            plain,
+            name=f"{plain.name}-{name}",
+            goals=module.GOALS.get(name, {}),
+            run=partial(module.run, variant=variant),
+        )
+        for name, variant in module.VARIANTS.items()
+    ]

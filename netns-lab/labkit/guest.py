@@ -16,6 +16,7 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 import tty
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -57,7 +58,7 @@ def run(order: Order, directory: Path, *, terminal: bool) -> int:
     _compile()
     order.write(directory)
     with _a_processor() as processor:
-        _write_environment(directory, terminal=terminal)
+        _write_environment(directory, terminal=terminal, color=order.color)
         if terminal:
             _boot_on_terminal(directory, processor)
         else:
@@ -70,7 +71,7 @@ def _compile() -> None:
     root = HERE.parent.parent
     trees = [str(root / "hadirector"), str(HERE), str(root / "tests")]
     command = [sys.executable, "-m", "compileall", "-q", *trees]
-    subprocess.run(command, check=False, stdout=subprocess.DEVNULL)  # noqa: S603
+    subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
 
 
 @contextmanager
@@ -93,7 +94,7 @@ def _a_processor() -> Iterator[int | None]:
     yield None
 
 
-def _write_environment(directory: Path, *, terminal: bool) -> None:
+def _write_environment(directory: Path, *, terminal: bool, color: bool) -> None:
     size = shutil.get_terminal_size()
     lines = [
         f"guest_python={sys.executable}",
@@ -101,6 +102,8 @@ def _write_environment(directory: Path, *, terminal: bool) -> None:
         f"guest_out={OUT}",
         f"guest_tty={'cooked' if terminal else 'raw'}",
         f"guest_size='rows {size.lines} cols {size.columns}'",
+        f"export TERM={os.environ.get('TERM', 'dumb') if color else 'dumb'}",
+        *([] if color else ["export NO_COLOR=1"]),  # con1 is a terminal even where ours is none
     ]
     (directory / "guest.env").write_text("\n".join(lines) + "\n")
     init = directory / "init"
@@ -108,9 +111,7 @@ def _write_environment(directory: Path, *, terminal: bool) -> None:
     init.chmod(0o755)
 
 
-def _boot(
-    directory: Path, processor: int | None, read: int, write: int
-) -> subprocess.Popen[bytes]:
+def _boot(directory: Path, processor: int | None, read: int, write: int) -> subprocess.Popen[bytes]:
     command = [
         *_scheduling(processor),
         "linux.uml",
@@ -126,7 +127,7 @@ def _boot(
         f"con1=fd:{read},fd:{write}",
     ]
     with (directory / "console").open("wb") as console:
-        return subprocess.Popen(  # noqa: S603
+        return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=console,
@@ -134,7 +135,8 @@ def _boot(
             pass_fds=(read, write),
             start_new_session=True,
             env={**os.environ, "TMPDIR": str(directory)},
-            preexec_fn=lambda: kernel.die_with_parent(signal.SIGKILL),
+            # SIGTERM, for then it takes its own processes along; SIGKILL would orphan them.
+            preexec_fn=lambda: kernel.die_with_parent(signal.SIGTERM),
         )
 
 
@@ -144,7 +146,7 @@ def _scheduling(processor: int | None) -> list[str]:
         return []
     pinned = ["taskset", "-c", str(processor)]
     real_time = ["chrt", "-r", "10"]
-    probe = subprocess.run([*real_time, "true"], capture_output=True, check=False)  # noqa: S603
+    probe = subprocess.run([*real_time, "true"], capture_output=True, check=False)
     return [*real_time, *pinned] if probe.returncode == 0 else pinned
 
 
@@ -166,7 +168,7 @@ def _boot_on_pipe(directory: Path, processor: int | None) -> None:
 
 
 def _boot_on_terminal(directory: Path, processor: int | None) -> None:
-    """Our terminal in raw mode, theirs behind a pseudo-terminal: keys and Ctrl-C go to the guest."""
+    """Our terminal in raw mode, theirs a pseudo-terminal: all keys go to the guest."""
     ours, theirs = pty.openpty()
     size = shutil.get_terminal_size()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", size.lines, size.columns, 0, 0))
@@ -195,9 +197,17 @@ def _write_all(fd: int, data: bytes) -> None:
 
 
 def _kill(guest: subprocess.Popen[bytes]) -> None:
+    """Until the last of its processes is gone."""
     with suppress(ProcessLookupError):
         os.killpg(guest.pid, signal.SIGKILL)
     guest.wait()
+    for _ in range(100):
+        with suppress(PermissionError):  # only zombies are left, for init to reap
+            try:
+                os.killpg(guest.pid, 0)
+            except ProcessLookupError:
+                return
+        time.sleep(0.05)
 
 
 def _status(directory: Path) -> int:

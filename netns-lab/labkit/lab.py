@@ -37,6 +37,8 @@ class Lab:
             name: RealServer(self.network.nodes[name], self.directory, probers)
             for name in topology.SERVERS
         }
+        self.lb1: Director
+        self.lb2: Director
         self.lb1, self.lb2 = (
             PRODUCTS[product](name, self.network, self.directory, self.story)
             for name in topology.DIRECTORS
@@ -95,6 +97,14 @@ class Lab:
             warm_up.wait()
         self.story.loads.remove(warm_up)
 
+    def swap(self, name: str, product: str) -> Director:
+        """This node runs another product: a pair of strangers. Before `start`."""
+        stranger = PRODUCTS[product](name, self.network, self.directory, self.story)
+        self.lb1 = stranger if name == "lb1" else self.lb1
+        self.lb2 = stranger if name == "lb2" else self.lb2
+        self.directors = (self.lb1, self.lb2)
+        return stranger
+
     # To use.
 
     def load(
@@ -137,11 +147,17 @@ class Lab:
         """Connections by server name on one service port, as the real ipvsadm counts them."""
         rows = ipvs.counters(director.node)
         service = f"{topology.VIP}:{port}"
-        return Counter({self.name_of(r.server): r.connections for r in rows if r.service == service})
+        return Counter(
+            {self.name_of(r.server): r.connections for r in rows if r.service == service}
+        )
 
     def overlap(self, since: float) -> float:
         """Seconds after `since` in which two live nodes held the virtual address."""
         return overlap(self.story.owned, since, time.monotonic())
+
+    def takeovers(self, since: float) -> int:
+        """How often after `since` a node took the virtual address."""
+        return sum(1 for at, _, held in self.story.owned if held and at > since)
 
     def capture(self, node: Node, expression: str, output: IO[bytes]) -> object:
         """Starts tcpdump on a node's front link; ends with the node."""

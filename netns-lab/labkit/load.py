@@ -8,7 +8,9 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from labkit.node import Node
@@ -95,7 +97,7 @@ class Load:
     def outage(self, since: float = 0.0, until: float = float("inf")) -> float:
         """Seconds between the two answers farthest apart, less the time between requests."""
         ends = sorted(r.end for r in self.requests if not r.error and since <= r.end <= until)
-        gaps = [b - a for a, b in zip(ends, ends[1:], strict=False)]
+        gaps = [b - a for a, b in pairwise(ends)]
         return max(0.0, max(gaps, default=float("inf")) - self.target.every)
 
     def served(self) -> Counter[str]:
@@ -325,15 +327,11 @@ def _exchange(connection: socket.socket) -> str:
 def _exchange_soon(connection: socket.socket) -> None:
     """Sends a request and takes in whatever answers have come meanwhile."""
     connection.setblocking(False)
-    try:
+    with suppress(OSError):
         while connection.recv(4096):
             pass
-    except OSError:
-        pass
-    try:
+    with suppress(OSError):
         connection.send(_HELD_REQUEST)
-    except OSError:
-        pass
 
 
 def _answer_by(connection: socket.socket, deadline: float) -> str | None:

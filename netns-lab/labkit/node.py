@@ -59,7 +59,7 @@ class Node:
         stdin: int = subprocess.DEVNULL,
     ) -> subprocess.Popen[bytes]:
         """Starts a program here, in a session of its own."""
-        return subprocess.Popen(  # noqa: S603
+        return subprocess.Popen(
             argv,
             stdin=stdin,
             stdout=output,
@@ -70,7 +70,7 @@ class Node:
 
     def run(self, *argv: str, given: str = "", check: bool = True) -> str:
         """Runs a program here to its end and returns its output; `given` is its input."""
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(
             argv,
             input=given,
             text=True,
@@ -94,7 +94,7 @@ class Node:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             work()
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             print(f"lab: {self.name}: {error!r}", file=sys.stderr)
         finally:
             os._exit(0)
@@ -147,7 +147,7 @@ def _hold_namespaces(name: str, sysctls: dict[str, str], told: int) -> NoReturn:
         os.close(told)
         while True:
             signal.pause()
-    except BaseException as error:  # noqa: BLE001
+    except BaseException as error:
         print(f"lab: {name}: {error}", file=sys.stderr)
     finally:
         os._exit(1)

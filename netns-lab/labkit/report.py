@@ -30,7 +30,8 @@ def table(results: list[Result]) -> str:
         rows.append([*cells, str(goal or ""), verdict])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join(
-        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        "  "
+        + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     )
 
@@ -53,7 +54,8 @@ _STYLE = """
 body { font: 14px sans-serif; margin: 2em; max-width: 1200px }
 svg { background: #fafafa; border: 1px solid #ddd } svg text { font: 11px sans-serif }
 .ok { stroke: #2a7 } .bad { stroke: #d22; stroke-width: 2 } .note { stroke: #888 }
-.own { fill: #48c } td, th { padding: 2px 1em; text-align: right } td:first-child { text-align: left }
+.own { fill: #48c } td, th { padding: 2px 1em; text-align: right }
+td:first-child { text-align: left }
 """
 
 

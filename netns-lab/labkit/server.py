@@ -18,7 +18,7 @@ from labkit.node import Node
 NAT_PORT = 8080
 DIRECT_PORT = 8000
 SERVING, FAILING, HANGING = range(3)
-_STAMP = struct.Struct("=d")
+_STAMP = struct.Struct("=dI")
 
 
 class RealServer:
@@ -51,9 +51,10 @@ class RealServer:
         """SERVING; FAILING: /healthz answers 503; HANGING: nothing is answered at all."""
         self._mood[0] = mood
 
-    def probes(self) -> list[float]:
-        """When checks connected (monotonic seconds)."""
-        return [stamp for (stamp,) in _STAMP.iter_unpack(self._log.read_bytes())]
+    def probes(self) -> list[tuple[float, int]]:
+        """When checks connected (monotonic seconds), and to which port."""
+        data = self._log.read_bytes()
+        return list(_STAMP.iter_unpack(data[: len(data) // _STAMP.size * _STAMP.size]))
 
     def _serve(self) -> None:
         loop = _Server(self.name.encode(), self._mood, self._log, self._probers)
@@ -65,9 +66,7 @@ class RealServer:
 class _Server:
     """One thread, one selector."""
 
-    def __init__(
-        self, name: bytes, mood: mmap.mmap, log: Path, probers: frozenset[str]
-    ) -> None:
+    def __init__(self, name: bytes, mood: mmap.mmap, log: Path, probers: frozenset[str]) -> None:
         self._name = name
         self._mood = mood
         self._log = os.open(log, os.O_WRONLY | os.O_APPEND)
@@ -100,7 +99,7 @@ class _Server:
         except OSError:
             return
         if peer[0] in self._probers:
-            os.write(self._log, _STAMP.pack(time.monotonic()))
+            os.write(self._log, _STAMP.pack(time.monotonic(), connection.getsockname()[1]))
         connection.setblocking(False)
         self._selector.register(connection, selectors.EVENT_READ)
 

@@ -134,7 +134,9 @@ def _check_yaml(check: Check) -> str:
 def _service_yaml(service: Service, setup: Setup) -> str:
     check = "    check: page\n" if setup.check else ""
     servers = "".join(
-        f"      - {address}\n" if weight == 1 else f"      - {{address: {address}, weight: {weight}}}\n"
+        f"      - {address}\n"
+        if weight == 1
+        else f"      - {{address: {address}, weight: {weight}}}\n"
         for address, weight in service.servers.items()
     )
     return f"""\

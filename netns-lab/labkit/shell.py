@@ -36,7 +36,7 @@ def run(arguments: list[str]) -> int:
             nodes = " ".join(lab.network.nodes)
             print(topology.describe())
             print(_HELP.format(nodes=nodes, vip=topology.VIP, config=lab.lb1.config), flush=True)
-        return subprocess.run(shell, env=environment, check=False).returncode  # noqa: S603
+        return subprocess.run(shell, env=environment, check=False).returncode
 
 
 def _write_commands(lab: Lab, directory: Path) -> None:

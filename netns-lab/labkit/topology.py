@@ -1,6 +1,6 @@
 """The network of the lab.
 
-      client .100                 192.0.2.0/24, bridge `front`
+      client .100 (and gateway)   192.0.2.0/24, bridge `front`
          |                            virtual address .10
     =====+=====+==========+=======+===================  front
                |          |       |  (direct routing: replies go straight to the client)
@@ -63,7 +63,7 @@ def _plans() -> dict[str, _Plan]:
     plans = {"client": _Plan(_COMMON, (("front", f"{CLIENT}/24"),))}
     for name, host in DIRECTORS.items():
         links = (("front", f"{front(host)}/24"), ("back", f"{back(host)}/24"))
-        plans[name] = _Plan(_DIRECTOR, links)
+        plans[name] = _Plan(_DIRECTOR, links, (f"route add default via {CLIENT} dev front",))
     for name, host in SERVERS.items():
         links = (("front", f"{front(host)}/24"), ("back", f"{back(host)}/24"))
         by_gateway = (
@@ -126,6 +126,15 @@ class Network:
     def plug(self, name: str, links: tuple[str, ...], *, up: bool) -> None:
         """Puts the cables of a node in or pulls them, all at the same instant."""
         self._links.set([self._ports[name, link] for link in links], up=up)
+
+    def slow_down(self, name: str, link: str, milliseconds: float) -> None:
+        """What goes to this node over this link arrives later (0: no more)."""
+        port = f"{name}-{link}"
+        if milliseconds:
+            delay = f"{milliseconds:g}ms"
+            self.switch.run("tc", "qdisc", "replace", "dev", port, "root", "netem", "delay", delay)
+        else:
+            self.switch.run("tc", "qdisc", "del", "dev", port, "root", check=False)
 
     def partition(self, names: tuple[str, ...], *, on: bool) -> None:
         """The named nodes stop (or go on) hearing each other; everybody else hears all of them."""

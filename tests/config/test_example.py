@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from files import CONF, EXAMPLE, config_of
 
 from hadirector.config.load import load
 from hadirector.config.problem import Severity
@@ -42,6 +41,7 @@ from hadirector.core.settings.instances import (
     VirtualAddress,
 )
 from hadirector.core.settings.services import OnFailure, RealServer, VirtualService
+from tests.config.files import CONF, EXAMPLE, config_of
 
 FRONT = Instance(
     name="front",

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from files import config_of, load_text, told
 
 from hadirector.config.load import load
 from hadirector.config.problem import Problem
+from tests.config.files import config_of, load_text, told
 
 SERVICE = """\
 checks: {port: {type: tcp}, page: {type: http, port: 80}}
@@ -45,7 +45,8 @@ TOP = [
     ("api: {http: 127.0.0.1}", "1:13 error: api.http: '127.0.0.1' has no port: write 127.0.0.1:80"),
     (f"api: {{socket: /{'s' * 107}}}", f"1:15 error: api.socket: /{'s' * 107} is too long for a "
      "unix socket: at most 107 bytes"),
-    ("cluster: !!str shop", "1:10 error: YAML tags are not used here: remove 'tag:yaml.org,2002:str'"),
+    ("cluster: !!str shop", "1:10 error: YAML tags are not used here: "
+     "remove 'tag:yaml.org,2002:str'"),
     ("nodes: {lb1: {priority: 0}}", "1:25 error: nodes.lb1.priority: 0 is out of range: 1 to 255"),
     ("nodes: {lb1: {address: 10.0.0.1}, lb2: {address: 10.0.0.1}}", "1:50 error: nodes.lb2.address:"
      " 10.0.0.1 is the address of lb1 too: each node has its own"),
@@ -63,7 +64,7 @@ TOP = [
     ("checks: {c: {type: htp, body: x}}", "1:20 error: checks.c.type: 'htp' is none of tcp, http, "
      "https, tls, udp, dns, smtp, expect, exec, ping, agent, external (did you mean 'http'?)"),
     ("checks: {c: {type: tcp, path: /}}", "1:25 error: unknown key 'path' in checks.c: known here "
-     "are type, interval, fast_interval, timeout, rise, fall, held, port"),
+     "are fall, fast_interval, held, interval, port, rise, timeout, type"),
     ("checks: {c: {type: http, held: yes}}", "1:32 error: checks.c.held: 'yes' is not true or "
      "false: write one of these, unquoted"),
     ("checks: {c: {type: http, status: [200-99]}}", "1:35 error: checks.c.status: '200-99' is no "
@@ -98,12 +99,20 @@ INSTANCES = [
     (B + C + "[192.0.2.10/24]", "5:7 error: vrrp.instances.front: 'interface' is missing: add "
      "'interface: eth0'"),
     (A + B + C + "[192.0.2.256/24]", "7:27 error: vrrp.instances.front.virtual_addresses: "
-     "'192.0.2.256/24' is no address: write it as 192.0.2.10/24 or 2001:db8::10/64"),
+     "'192.0.2.256' is no address: write it as 192.0.2.10/24 or 2001:db8::10/64"),
     (A + B + C + "[192.0.2.10/33]", "7:27 error: vrrp.instances.front.virtual_addresses: "
      "'192.0.2.10/33': the prefix length is a number from 1 to 32"),
     (A + B + C + "[192.0.2.10/24, 192.0.2.10/32]", "7:42 error: "
      "vrrp.instances.front.virtual_addresses: 192.0.2.10 is in vrrp.instances.front, line 7, "
      "already: keep one"),
+    (A + B + C + "[198.51.100.1/24]", "7:27 error: vrrp.instances.front.virtual_addresses: "
+     "198.51.100.1 is node lb1's own address: take one that is nobody's"),
+    (A + B + C + "[192.0.2.10/24]\n      excluded_addresses: ['2001:db8::1/64']", "7:26 error: "
+     "vrrp.instances.front.virtual_addresses: has no IPv6 address to go with those in "
+     "excluded_addresses: move one here"),
+    (A + B + C + f"[{', '.join(f'10.0.{n // 200}.{n % 200}/24' for n in range(256))}]", "7:26 "
+     "error: vrrp.instances.front.virtual_addresses: 256 IPv4 addresses do not fit an advert: at "
+     "most 255; move the others to excluded_addresses"),
     (A + B + C + "[192.0.2.10]", "7:27 warning: vrrp.instances.front.virtual_addresses: "
      "192.0.2.10 has no prefix: /32 is taken; write it, or the network's"),
     (A + B + C + "[192.0.2.10/24]\n      advert_int: 15ms", "8:19 error: "
@@ -136,7 +145,7 @@ SERVICES = [
     (V + "    real_servers: [10.0.1.11:80, 10.0.1.11:80]", "6:34 error: "
      "virtual_services.web.real_servers: 10.0.1.11:80 is in line 6 already: keep one"),
     (V + "    real_servers: [10.0.1.011:80]", "6:20 error: virtual_services.web.real_servers: "
-     "'10.0.1.011:80' is no address and port: write 192.0.2.10:80, \"[2001:db8::10]:80\""),
+     "'10.0.1.011' is no IPv4 or IPv6 address"),
     (V + '    real_servers: ["[2001:db8::1]:80"]', "6:20 error: virtual_services.web.real_servers:"
      " [2001:db8::1]:80 is IPv6 and the service IPv4, which only 'forward: tun' can bridge"),
     (V + "    forward: dr\n    real_servers: [10.0.1.11:8080]", "7:20 error: "
@@ -153,8 +162,9 @@ SERVICES = [
      "be up: lower it"),
     (V + R + "    one_packet: true", "7:17 error: virtual_services.web.one_packet: is for UDP, not "
      "tcp: remove it, or write 'protocol: udp'"),
-    (V + R + "    floor: 1.5", "7:12 error: virtual_services.web.floor: 1.5 is out of range: 0 to 1"),
-    (V + "    real_servers: [{address: 10.0.1.11:80, tun: {type: gue}}]", "6:44 error: "
+    (V + R + "    floor: 1.5", "7:12 error: virtual_services.web.floor: 1.5 is "
+     "out of range: 0 to 1"),
+    (V + "    real_servers: [{address: 10.0.1.11:80, tun: {type: gre}}]", "6:44 error: "
      "virtual_services.web.real_servers.tun: is for 'forward: tun' only: remove it, or change "
      "forward"),
     (V + "    real_servers: [{address: 10.0.1.11:80, lower_threshold: 5}]", "6:61 error: "
@@ -211,9 +221,9 @@ def test_all_mistakes_of_a_file_are_told_at_once(tmp_path: Path) -> None:
         "3:26 error: unknown key 'chek' in virtual_services.web (did you mean 'check'?)",
         "3:44 error: virtual_services.web.address: '1' is no address and port: write "
         '192.0.2.10:80, "[2001:db8::10]:80", 192.0.2.10-19:80 or 192.0.2.10:8000-8003',
-        "4:1 error: unknown key 'foo': known here are nodes, runtime_dir, key_file, scripts, "
-        "checks, virtual_services, cluster, state_dir, peer, vip_lease, api, vrrp, hooks, "
-        "connection_sync, timeouts",
+        "4:1 error: unknown key 'foo': known here are api, checks, cluster, connection_sync, "
+        "hooks, key_file, nodes, peer, runtime_dir, scripts, state_dir, timeouts, vip_lease, "
+        "virtual_services, vrrp",
     ]
 
 
@@ -253,11 +263,13 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
 
 def test_text_that_is_not_utf8_is_told_where_it_breaks(tmp_path: Path) -> None:
     path = tmp_path / "latin.yaml"
-    path.write_bytes(b"cluster: a\n# caf\xe9\n")
+    expected = [f"{path}:2:6: error: not UTF-8: save the file as UTF-8"]
 
-    assert [str(p) for p in problems_of(path)] == [
-        f"{path}:2:6: error: not UTF-8: save the file as UTF-8"
-    ]
+    path.write_bytes(b"cluster: a\n# caf\xe9\n")
+    assert [str(p) for p in problems_of(path)] == expected
+
+    path.write_bytes(b"\xef\xbb\xbfcluster: \xc3\xa4\n# caf\xe9\n")
+    assert [str(p) for p in problems_of(path)] == expected
 
 
 def test_a_billion_laughs_stop_at_the_bound(tmp_path: Path) -> None:
@@ -265,7 +277,7 @@ def test_a_billion_laughs_stop_at_the_bound(tmp_path: Path) -> None:
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
 
     assert told(tmp_path, "\n".join(lines)) == [
-        "6:10 error: more than 1000000 values once aliases (*name) are written out"
+        "6:55 error: more than 1000000 values once aliases (*name) are written out"
     ]
 
 
@@ -273,9 +285,9 @@ def test_a_mistake_behind_aliases_is_told_for_each_that_uses_it(tmp_path: Path) 
     text = "checks:\n  a: &a {type: tcp, rise: 0}\n  b: *a\n  c: {<<: *a, fall: 3}\n"
 
     assert told(tmp_path, text) == [
-        "2:26 error: checks.a.rise: 0 is out of range: 1 to 1000",
-        "2:26 error: checks.b.rise: 0 is out of range: 1 to 1000",
-        "2:26 error: checks.c.rise: 0 is out of range: 1 to 1000",
+        "2:27 error: checks.a.rise: 0 is out of range: 1 to 1000",
+        "2:27 error: checks.b.rise: 0 is out of range: 1 to 1000",
+        "2:27 error: checks.c.rise: 0 is out of range: 1 to 1000",
     ]
 
 

@@ -253,12 +253,16 @@ def test_master_yields_to_a_higher_priority_and_to_a_higher_address_among_equals
 ) -> None:
     router, now = master()
 
+    now += 1.0
+    router.tick(now)
+
     effects = router.heard(said(heard), source, now + 0.5)
 
     if yields:
         inputs = {"priority": "100", "heard": str(heard), "from": source}
         assert effects == [
             Release(),
+            Advertise(100),  # the last word: the winner announces again
             Tell("backup", f"yielding to {source}, a better one", inputs),
         ]
         assert router.deadline == now + 0.5 + DOWN
@@ -272,8 +276,15 @@ def test_addresses_tie_by_their_bytes_and_not_by_their_text() -> None:
 
     assert kinds(router.heard(said(100), Address("198.51.100.10"), now)) == [
         "release",
+        "advertise 100",
         "tell backup",
     ]
+
+
+def test_the_last_word_of_the_one_taken_over_from_is_answered_but_no_news() -> None:
+    router, now = master()
+
+    assert kinds(router.heard(said(90), PEER, now + 0.001)) == ["advertise 100", "proclaim True"]
 
 
 def test_master_answers_priority_zero_with_an_advert() -> None:
@@ -322,13 +333,17 @@ def test_a_master_that_is_a_little_late_just_advertises() -> None:
     assert router.tick(now + PATIENCE - 0.01) == [Advertise(100)]
 
 
-@pytest.mark.parametrize("heard", [1, 90, 150])
-def test_a_waking_master_becomes_backup_on_any_advert(heard: int) -> None:
+@pytest.mark.parametrize(
+    ("heard", "last_word"), [(1, []), (90, []), (100, []), (150, ["advertise 100"])]
+)
+def test_a_waking_master_becomes_backup_on_any_advert_and_unseats_nobody(
+    heard: int, last_word: list[str]
+) -> None:
     router, now = master()
 
     effects = router.heard(said(heard), PEER, now + 20)
 
-    assert kinds(effects) == ["tell late_wake", "release", "tell backup"]
+    assert kinds(effects) == ["tell late_wake", "release", *last_word, "tell backup"]
     assert isinstance(router.state, Backup)
 
 

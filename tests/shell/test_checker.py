@@ -95,10 +95,10 @@ async def checking(
     one.close()
 
 
-async def until(condition: Callable[[], bool]) -> None:
+async def until(condition: Callable[[], bool], pause: float = 0.005) -> None:
     async with asyncio.timeout(5):
         while not condition():  # noqa: ASYNC110  # what is waited for knows no events
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(pause)
 
 
 def told(message: Verdicts) -> list[tuple[str, Health]]:
@@ -153,15 +153,14 @@ async def test_a_burst_of_changes_waits_for_the_gap_and_only_the_newest_of_a_tar
     up = Verdict("a", Health.UP, 1.0, None)
 
     outbox.add(Report(up, changed=True))
-    await until(lambda: len(sent) == 1)
+    await until(lambda: len(sent) == 1, pause=0)
     outbox.add(Report(replace(up, health=Health.FALLING), changed=True))
     outbox.add(Report(replace(up, health=Health.DOWN), changed=True))
     outbox.add(Report(replace(up, health=Health.DOWN, since=2.0), changed=False))
-    for _ in range(3):
-        await asyncio.sleep(0)
-    assert len(sent) == 1
-    await until(lambda: len(sent) == 2)
+    began = asyncio.get_running_loop().time()
+    await until(lambda: len(sent) == 2, pause=0)
 
+    assert asyncio.get_running_loop().time() - began > 0.5 * checker.CHANGE_GAP
     assert sent[1] == Verdicts((replace(up, health=Health.DOWN, since=2.0),), whole=False)
 
 
@@ -174,8 +173,13 @@ async def test_a_whole_answer_leaves_nothing_older_to_send() -> None:
 
     outbox.send_whole((up,))
     await asyncio.sleep(checker.REFRESH + 0.1)
+    outbox.add(Report(replace(up, target="c"), changed=True))
+    await until(lambda: len(sent) > 1)
 
-    assert sent == [Verdicts((up,), whole=True)]
+    assert sent == [
+        Verdicts((up,), whole=True),
+        Verdicts((replace(up, target="c"),), whole=False),
+    ]
 
 
 async def test_probes_that_change_nothing_are_told_once_in_a_while() -> None:
@@ -300,17 +304,30 @@ def answering_port() -> Iterator[int]:
         one.kill()
 
 
+async def late(seconds: float) -> float:
+    """Let the loop run; for how much of it the machine did not let us."""
+    loop, lost, end = asyncio.get_running_loop(), 0.0, asyncio.get_running_loop().time() + seconds
+    while (before := loop.time()) < end:
+        await asyncio.sleep(0.02)
+        lost += loop.time() - before - 0.02
+    return lost
+
+
 @pytest.mark.parametrize("kind", [CheckType.TCP, CheckType.HTTP], ids=lambda kind: kind.value)
 async def test_a_thousand_targets_a_second_are_probed_on_time(
     kind: CheckType, answering_port: int
 ) -> None:
     check = replace(CHECK, type=kind, interval=1.0, fast_interval=0.2, timeout=0.5)
     targets = tuple(target(number, check, answering_port) for number in range(1, 1001))
-
-    async with checking(checker.engines()[kind], kind) as (one, sent):
-        one.receive(Targets(targets))
-        await asyncio.sleep(3.2)
-        one.receive(Hello(Process.DIRECTOR, 1))
+    for _ in range(3):
+        async with checking(checker.engines()[kind], kind) as (one, sent):
+            one.receive(Targets(targets))
+            lost = await late(3.2)
+            one.receive(Hello(Process.DIRECTOR, 1))
+        if lost < 0.5:
+            break
+    else:
+        pytest.skip("this machine is too busy with other work to measure anything")
 
     assert one.counts.due >= 3000
     assert one.counts.done >= 0.99 * one.counts.due

@@ -130,11 +130,14 @@ async def test_a_refused_request_is_named_by_its_place_and_the_others_are_carrie
 
     with Conversation(GENERIC) as conversation:
         refusals = await conversation.execute([good, bad, good, bad, good], "asking")
-        all_bad = await conversation.execute([bad] * 1000, "asking")
+        all_bad = await conversation.execute(
+            [bad] * 4000,  # three chunks
+            "asking",
+        )
 
     missing = os.strerror(errno.ENOENT)
     assert refusals == (Refusal(1, errno.ENOENT, missing), Refusal(3, errno.ENOENT, missing))
-    assert [each.place for each in all_bad] == list(range(1000))
+    assert [each.place for each in all_bad] == list(range(4000))
 
 
 async def test_nothing_to_execute_is_not_sent() -> None:
@@ -186,3 +189,37 @@ async def test_silence_ends_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> 
 
     assert caught.value.errno == errno.ETIMEDOUT
     assert later == ()
+
+
+async def test_an_answer_that_comes_after_its_question_was_given_up_is_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def give_up(*_: object) -> list[Reply]:
+        raise KernelError("asking", errno.ETIMEDOUT)
+
+    with Conversation(GENERIC) as conversation:
+        with monkeypatch.context() as patch:
+            patch.setattr(Conversation, "_receive", give_up)
+            with pytest.raises(KernelError):
+                await conversation.execute([Request(NOWHERE, bytes(4))], "asking")
+
+        assert await conversation.execute([family_request("nlctrl")], "asking") == ()
+
+
+async def test_what_another_process_sends_is_not_the_kernels_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    user_sockets = 2  # NETLINK_USERSOCK: the one protocol where anyone may write to anyone
+    monkeypatch.setattr(Conversation, "_send", lambda *_: None)
+    with (
+        Conversation(user_sockets, patience=0.05) as conversation,
+        socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, user_sockets) as liar,
+    ):
+        port = conversation.port
+        forged = netlink.message(netlink.ERROR, 0, struct.pack("=i16x", 0), sequence=1)
+        liar.sendto(forged, (port, 0))
+
+        with pytest.raises(KernelError) as caught:
+            await conversation.execute([Request(NOWHERE, bytes(4))], "asking")
+
+    assert caught.value.errno == errno.ETIMEDOUT

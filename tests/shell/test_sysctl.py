@@ -69,6 +69,15 @@ def test_the_first_value_recorded_is_the_one_given_back(root: Path) -> None:
     assert second.recorded == {"net.ipv4.ip_forward": "0"}
 
 
+def test_values_are_given_back_from_last_to_first(root: Path) -> None:
+    loan = Loan(root=root)
+    same_file_by_another_name = Sysctl("net/ipv4/ip_forward", "2", "-")
+    loan.apply([FORWARD, same_file_by_another_name])
+
+    assert loan.restore() == ()
+    assert read("net.ipv4.ip_forward", root) == "0"
+
+
 def test_a_missing_setting_is_told_not_raised(root: Path) -> None:
     loan = Loan(root=root)
     absent = Sysctl("net.ipv4.vs.no_such_thing", "1", "-")

@@ -27,12 +27,12 @@ class ElectionProcess:
         self.loop = Loop(host.agenda, host.rng, self._turn)
         self.stopped = False  # left in order
         self.halted = False  # the lease thread too: SIGSTOP, or the whole node asleep
-        self.knows = False  # settings and links are known: the kernel may be touched
+        self.knows = False  # settings are known: the kernel may be touched
         self.reconciled = False  # what former processes left is gone or adopted
         self.die_after: int | None = None  # actions still done before a death in their middle
         self._observe = observe
         self._emit = emit
-        self._inbox: list[et.Input] = []
+        self._inbox: list[et.Input] = [host.links()]
         self._reconcile_at = host.agenda.now + RECONCILE_EVERY
         self._renewed_at = host.agenda.now
         host.to_election.wake = host.stop_order.wake = self.loop.wake
@@ -48,7 +48,7 @@ class ElectionProcess:
 
     def relink(self) -> None:
         """Links or addresses changed: told on the next turn."""
-        if self.knows:
+        if self.loop.alive:
             self._inbox = [one for one in self._inbox if not isinstance(one, et.Links)]
             self._inbox.append(self.host.links())
             self.loop.wake(self.host.agenda.now)
@@ -66,9 +66,7 @@ class ElectionProcess:
             inbox += [opened for letter in pipe.read() if (opened := self._open(letter))]
         for what in inbox:
             self._handle(what)
-        if not self.knows and self.core.interfaces():
-            self._handle(self.host.links())
-            self.knows = True
+        self.knows = self.knows or bool(self.core.interfaces())
         deadline = self.core.deadline()
         if deadline is not None and deadline <= self.host.clock():
             self._handle(et.Tick())

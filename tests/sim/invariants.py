@@ -206,6 +206,7 @@ class Invariants:
         for node in self._nodes:
             self._check_group(node)
             self._check_leases(node)
+        self._check_rightful()
         self.settled = True
 
     def _check_one_master(self, key: Key) -> None:
@@ -222,14 +223,21 @@ class Invariants:
                 believed = self._cache.get(address)
                 detail = f"{address}: a client has {believed}, the master is {master.name}"
                 raise Violation("client-knows", detail)
-        self._check_rightful(key, master)
 
-    def _check_rightful(self, key: Key, master: Node) -> None:
+    def _check_rightful(self) -> None:
+        """Nobody waits who has the better priority: of all routers that move together."""
         if self._scenario.preempt is Preempt.NEVER:
             return
-        ranks = {n.name: r.effective_priority for n in self._nodes if (r := self.router(n, key))}
-        if ranks[master.name] < max(ranks.values()):
-            raise Violation("rightful-master", f"{key[0]}/ipv{key[1]}: {master.name} of {ranks}")
+        keys = self.keys()
+        for group in [keys] if self._scenario.coupled else [[key] for key in keys]:
+            (master,) = self.masters(group[0])
+            for node in self._nodes:
+                if all(self._rank(node, key) > self._rank(master, key) for key in group):
+                    raise Violation("rightful-master", f"{group}: {master.name}, not {node.name}")
+
+    def _rank(self, node: Node, key: Key) -> int:
+        router = self.router(node, key)
+        return router.effective_priority if router else 0
 
     def _check_group(self, node: Node) -> None:
         if not self._scenario.coupled:

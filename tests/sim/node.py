@@ -73,6 +73,8 @@ class Node:
             self.host, self._observe, lambda action: self._emit(self, action)
         )
         self.host.to_director.send(messages.Hello(messages.Process.ELECTION, 1), inf)
+        if self.asleep:
+            self.hang_election(whole=True)
 
     def start_director(self) -> None:
         """Unless one lives."""
@@ -83,6 +85,8 @@ class Node:
             lambda presence: self._tell(self, presence),
             lambda event: self._journal(self, event),
         )
+        if self.asleep:
+            self.hang_director()
 
     # --- dying -------------------------------------------------------------------------------
 
@@ -106,7 +110,7 @@ class Node:
     def power_off(self) -> None:
         """Nothing remains."""
         self.kill_all()
-        self.on = False
+        self.on = self.asleep = False
         self.host.kernel.addresses.clear()
         self.host.boot()
 

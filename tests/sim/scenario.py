@@ -11,6 +11,7 @@ from hadirector.core.address import Address
 from hadirector.core.listening import master_down_interval
 from hadirector.core.settings.cluster import Config, LeaseMode, Node, VipLease
 from hadirector.core.settings.instances import (
+    Garp,
     Instance,
     Preempt,
     SyncGroup,
@@ -31,6 +32,7 @@ ADDED = VirtualAddress(Address("192.0.2.11"), 24, "eth0")  # by a reload
 LAYOUTS = ("one", "dual", "uncoupled", "two", "group")
 INTERVALS = (0.01, 0.03, 0.1, 0.1, 1.0, 1.0)
 RARE_INTERVAL = 40.0
+GARP = Garp(repeat=5, delay=1.0, refresh=4.0)  # refreshed within the quiet of an episode
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ class Scenario:
             preempt=self.preempt,
             preempt_delay=self.preempt_delay,
             startup_delay=self.startup_delay,
+            garp=GARP,
             unicast=self._unicast(interface, index),
             track_interfaces=(Tracked("eth1", -60),) if self.track else (),
             peer_priorities=tuple(p for i, p in enumerate(ranks) if i != index),

@@ -76,9 +76,11 @@ class World:
             case et.Announce():
                 self._announce(node, action)
             case et.AskGateway(interface=interface):
+                heard = et.NetworkHeard(interface)
                 if self.gateway_answers and node.hears(interface):
-                    heard = et.NetworkHeard(interface)
-                    self.agenda.after(2 * FLIGHT[1], lambda: _deliver(node, interface, heard))
+                    self.network.carry(
+                        interface, "gateway", node.name, lambda: _deliver(node, interface, heard)
+                    )
 
     def _advert(self, node: Node, sent: et.SendAdvert) -> None:
         self.invariants.sent(node, sent)

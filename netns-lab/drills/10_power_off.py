@@ -1,0 +1,38 @@
+"""The master loses power: the standby takes over, established connections go on.
+
+Nothing announces the end: from one instant to the next nothing leaves the master any more. The
+outage is what a client notices that makes a new request each 8 ms; the goals are what keepalived
+needs in this lab, and 10 ms more.
+"""
+
+from labkit.drills import Figures, Goal, at_least, at_most
+from labkit.failover import blow
+from labkit.lab import Lab
+from labkit.server import DIRECT_PORT
+from labkit.setup import Setup, direct, nat
+
+VARIANTS = {
+    "1s": (1.0, 80),
+    "100ms": (0.1, 80),
+    "30ms": (0.03, 80),
+    "10ms": (0.01, 80),
+    "dr-100ms": (0.1, DIRECT_PORT),
+}
+_SURVIVAL: dict[str, Goal] = {
+    "idle_survive_pc": at_least(100),
+    "active_survive_pc": at_least(100),
+    "overlap_ms": at_most(0),
+}
+GOALS = {
+    "1s": {"outage_ms": at_most(2889), **_SURVIVAL},
+    "100ms": {"outage_ms": at_most(331), **_SURVIVAL},
+    "30ms": {"outage_ms": at_most(109), **_SURVIVAL},
+    "10ms": {"outage_ms": at_most(55), **_SURVIVAL},
+    "dr-100ms": {"outage_ms": at_most(339), **_SURVIVAL},
+}
+
+
+def run(lab: Lab, variant: tuple[float, int]) -> Figures:
+    advert_int, port = variant
+    lab.start(Setup(services=(nat(), direct()), advert_int=advert_int))
+    return blow(lab, "lb1 loses power", lab.lb1.power_off, 2 + 4 * advert_int, port)

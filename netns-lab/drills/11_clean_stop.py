@@ -1,0 +1,26 @@
+"""The master is stopped in order: clients hardly notice.
+
+SIGTERM to the master's daemon. It says goodbye (priority 0) and goes on forwarding until the
+successor is heard; keepalived drops its addresses at once and makes its clients wait 630 ms at
+1 s adverts. `to-keepalived`: the successor is a keepalived.
+"""
+
+from labkit.drills import Figures, at_least, at_most
+from labkit.failover import blow
+from labkit.lab import Lab
+from labkit.setup import Setup
+
+VARIANTS = {"1s": (1.0, ""), "100ms": (0.1, ""), "to-keepalived": (1.0, "keepalived")}
+GOALS = {
+    "1s": {"outage_ms": at_most(40), "idle_survive_pc": at_least(100)},
+    "100ms": {"outage_ms": at_most(40), "idle_survive_pc": at_least(100)},
+    "to-keepalived": {"outage_ms": at_most(40), "idle_survive_pc": at_least(100)},
+}
+
+
+def run(lab: Lab, variant: tuple[float, str]) -> Figures:
+    advert_int, successor = variant
+    if successor:
+        lab.swap("lb2", successor)
+    lab.start(Setup(advert_int=advert_int))
+    return blow(lab, "lb1 is told to stop", lab.lb1.terminate, 2 + 4 * advert_int)

@@ -1,0 +1,42 @@
+"""What every failover drill does: clients at work, a blow, and what it cost them."""
+
+import time
+from collections.abc import Callable
+
+from labkit.drills import Figures
+from labkit.lab import Lab
+
+# A connection is on the standby two seconds after it was opened at the latest: so long may the
+# kernel's sync thread keep a buffer that is not full.
+SYNC_DELAY = 3.0
+HELD = {"fresh": 20, "idle": 30, "active": 30}
+
+
+def blow(
+    lab: Lab,
+    what: str,
+    strike: Callable[[], object],
+    settle: float,
+    port: int = 80,
+    every: float = 0.008,
+) -> Figures:
+    """Strikes under load and looks on for `settle` seconds. Needs a started pair.
+
+    outage_ms: longest time without an answer; failed: requests lost; overlap_ms: two live nodes
+    held the virtual address; takeovers: how often one took it; survival of held connections in
+    percent, by what they had done before.
+    """
+    with lab.hold(port=port, **HELD) as held, lab.load(port=port, every=every) as load:
+        time.sleep(SYNC_DELAY)
+        struck = lab.note(what)
+        strike()
+        time.sleep(settle)
+        lab.note("connections are asked")
+        survivors = held.survivors()
+    return {
+        "outage_ms": 1000 * load.outage(struck - 0.5),
+        "failed": load.failed(),
+        "overlap_ms": 1000 * lab.overlap(struck),
+        "takeovers": lab.takeovers(struck),
+        **{f"{kind}_survive_pc": 100 * survivors[kind] / HELD[kind] for kind in HELD},
+    }

@@ -1,0 +1,77 @@
+"""What is accepted and not active yet is told, key by key, and only where it asks for something."""
+
+from pathlib import Path
+
+from hadirector.config.inactive import INACTIVE, warn
+from hadirector.config.problem import Problems
+from hadirector.config.tree import Mapping
+from hadirector.config.yaml_tree import parse
+from tests.config.files import load_text
+
+ASKING = """\
+key_file: /etc/hadirector/cluster.key
+hooks: [{events: [master], command: [/notify]}]
+scripts: {disk: {command: [/disk-ok]}}
+connection_sync: {interface: eth1, transport: authenticated, resync: on-join}
+checks: {page: {type: https, held: true}}
+virtual_services: {web: {address: 192.0.2.10:80, real_servers: [10.0.1.1:80], check: page,
+  slow_start: 30s, floor: 0.5}}
+vrrp:
+  defaults: {version: 2}
+  instances:
+    front: {version: 2, interface: eth0, virtual_router_id: 1, couple: false, vmac: true,
+      virtual_addresses: ["2001:db8::1/64", {address: "2001:db8::2/64"}],
+      excluded_addresses: ["2001:db8::3/64", {address: "2001:db8::4/64"}],
+      unicast: {lb1: 198.51.100.1}, track_scripts: [disk], track_files: {/run/weight: 1},
+      track_processes: [named], track_services: [web], accept: false, authentication: hmac,
+      virtual_routes: [{to: default, via: 192.0.2.1}], virtual_rules: [{to: default, table: 1}]}
+"""
+CONTENT = """\
+hooks: []
+scripts: {}
+connection_sync: {interface: eth1, transport: kernel, resync: never}
+checks: {page: {type: http, held: false}}
+virtual_services: {web: {address: 192.0.2.10:80, real_servers: [10.0.1.1:80], check: page,
+  slow_start: 0, floor: 0}}
+vrrp:
+  defaults: {version: 3}
+  instances:
+    front: {version: 3, interface: eth0, virtual_router_id: 1, couple: true, vmac: false,
+      virtual_addresses: [192.0.2.10/24], unicast: {}, track_scripts: [], track_files: {},
+      track_processes: {}, track_services: [], accept: true, authentication: none,
+      virtual_routes: [], virtual_rules: [], excluded_addresses: []}
+"""
+
+
+def warnings(text: str) -> list[str]:
+    problems = Problems()
+    tree = parse(text, "main.yaml", problems)
+    assert isinstance(tree, Mapping)
+    warn(tree, problems)
+    return [problem.text for problem in problems.ordered("main.yaml")]
+
+
+def test_every_row_of_the_table_is_told_with_what_happens_instead() -> None:
+    told = warnings(ASKING)
+
+    assert len(told) == len(INACTIVE)
+    for row in INACTIVE:
+        assert any(text.endswith(f": accepted, not active yet: {row.instead}") for text in told)
+
+
+def test_values_that_are_in_effect_anyway_are_not_told() -> None:
+    assert warnings(CONTENT) == []
+
+
+def test_a_file_that_is_content_with_what_is_active_has_no_problems(tmp_path: Path) -> None:
+    loaded = load_text(tmp_path, CONTENT)
+
+    assert loaded.config is not None
+    assert loaded.problems == ()
+
+
+def test_an_inactive_check_says_what_becomes_of_its_servers() -> None:
+    assert warnings("checks: {name: {type: dns}}") == [
+        "checks.name.type dns: accepted, not active yet: servers checked only by it stay unknown, "
+        "and new ones get no connections"
+    ]

@@ -1,0 +1,260 @@
+"""core/election: routers that move together (sync groups, the two families of an instance)."""
+
+from dataclasses import replace
+
+from hadirector.core import coupling, messages
+from hadirector.core.address import Address
+from hadirector.core.election import Election
+from hadirector.core.election_types import LastAdverts, SendAdvert, Tick
+from hadirector.core.messages import RouterStateName
+from hadirector.core.settings.instances import Instance, SyncGroup, VirtualAddress
+from tests.core.electorate import (
+    FRONT,
+    INSIDE,
+    INSIDE_VIP,
+    T0,
+    Electorate,
+    links,
+    settings,
+    with_priority,
+    words,
+)
+
+GROUP = (SyncGroup("director", ("front", "inside")),)
+VIP6 = VirtualAddress(Address("2001:db8::10"), 64, "eth0")
+DUAL = replace(FRONT, virtual_addresses=(*FRONT.virtual_addresses, VIP6))
+
+
+def pair(*instances: Instance, groups: tuple[SyncGroup, ...] = GROUP) -> Electorate:
+    """lb1 (150) and lb2 (100), 6 s after both started."""
+    electorate = Electorate()
+    electorate.join("lb1", settings(*instances, groups=groups))
+    electorate.join("lb2", settings(*with_priority(100, *instances), groups=groups))
+    electorate.run(6.0)
+    assert states(electorate.nodes["lb1"]) == {RouterStateName.MASTER}
+    return electorate
+
+
+def states(election: Election) -> set[RouterStateName]:
+    return {router.state for router in election.routers()}
+
+
+def test_groups_that_share_an_instance_are_one_and_families_belong_to_their_instance() -> None:
+    third = replace(INSIDE, name="third")
+    alone = replace(DUAL, name="alone", couple=False)
+    ties = (SyncGroup("a", ("front", "inside")), SyncGroup("b", ("inside", "third")))
+
+    found = coupling.groups((DUAL, INSIDE, third, alone), ties)
+
+    whole = [("front", 4), ("front", 6), ("inside", 4), ("third", 4)]
+    assert found == {
+        **dict.fromkeys(whole, whole),
+        ("alone", 4): [("alone", 4)],
+        ("alone", 6): [("alone", 6)],
+    }
+
+
+def test_a_group_becomes_master_when_the_last_of_it_finds_its_master_down() -> None:
+    electorate = pair(FRONT, INSIDE)
+    del electorate.nodes["lb1"]
+
+    story = electorate.run(4.0)
+
+    assert [s[2] for s in story] == [
+        "place 192.0.2.10",
+        "announce 192.0.2.10 x5",
+        "front master",
+        "place 10.0.1.254",
+        "announce 10.0.1.254 x5",
+        "inside master",
+    ]
+    assert {s[0] for s in story} == {9.023}
+
+
+def test_a_link_that_is_quiet_alone_moves_nothing() -> None:
+    electorate = pair(FRONT, INSIDE)
+    lb1, lb2 = electorate.nodes["lb1"], electorate.nodes["lb2"]
+    for _ in range(20):  # front's adverts are carried, inside's are lost
+        deadline = lb1.deadline()
+        assert deadline is not None
+        electorate.now = deadline
+        actions = lb1.handle(Tick(), deadline)
+        for action in actions:
+            if isinstance(action, SendAdvert) and action.instance == "front":
+                electorate.carry("lb1", action)
+        lb2.handle(Tick(), deadline)
+
+    assert states(lb2) == {RouterStateName.BACKUP}
+    assert "waiting for its sync group" in lb2.routers()[1].reason
+
+
+def test_a_fault_of_one_is_a_fault_of_all_and_the_peer_takes_all() -> None:
+    electorate = pair(FRONT, INSIDE)
+
+    actions = electorate.tell("lb1", links(1, eth1=False))
+    electorate.run(4.0)
+
+    assert words(actions) == [
+        "front advert 0",
+        "drop 192.0.2.10",
+        "front fault",
+        "drop 10.0.1.254",
+        "inside fault",
+    ]
+    assert [r.reason for r in electorate.nodes["lb1"].routers()] == [
+        "inside: eth1 is down",
+        "eth1 is down",
+    ]
+    assert states(electorate.nodes["lb2"]) == {RouterStateName.MASTER}
+
+
+def test_if_one_yields_the_others_give_up_with_it() -> None:
+    electorate = pair(FRONT, INSIDE)
+    better = lone_advert(replace(FRONT, priority=200))
+
+    electorate.now = T0 + 6.2
+    electorate.carry("lb3", better)
+
+    recent = [s[1:] for s in electorate.story if s[0] == 6.2 and s[1] == "lb1"]
+    assert recent == [
+        ("lb1", "drop 192.0.2.10"),
+        ("lb1", "front advert 150"),
+        ("lb1", "front backup"),
+        ("lb1", "inside advert 0"),
+        ("lb1", "drop 10.0.1.254"),
+        ("lb1", "inside backup"),
+    ]
+
+
+def test_what_degrades_one_degrades_all_and_a_thing_tracked_twice_counts_once() -> None:
+    electorate = pair(FRONT, INSIDE)
+    tracks = tuple(
+        messages.Track(name, "script disk", False, -20, "disk: exit 1")
+        for name in ("front", "inside")
+    )
+
+    electorate.tell("lb1", messages.Tracks(tracks))
+
+    assert [r.effective_priority for r in electorate.nodes["lb1"].routers()] == [130, 130]
+    electorate.tell("lb1", messages.Tracks(tracks[:1]))
+    assert [r.effective_priority for r in electorate.nodes["lb1"].routers()] == [130, 130]
+
+
+def test_a_handover_of_one_hands_over_all() -> None:
+    electorate = pair(FRONT, INSIDE)
+
+    electorate.tell("lb1", messages.Order(messages.OrderKind.YIELD, "1", "inside"))
+    electorate.run(10.0)
+
+    assert states(electorate.nodes["lb1"]) == {RouterStateName.BACKUP}
+    assert states(electorate.nodes["lb2"]) == {RouterStateName.MASTER}
+
+
+def test_a_handover_nobody_follows_is_taken_back_by_all() -> None:
+    electorate = pair(FRONT, INSIDE)
+    del electorate.nodes["lb2"]
+
+    electorate.tell("lb1", messages.Order(messages.OrderKind.YIELD, "1", "director"))
+    electorate.run(10.0)
+
+    assert states(electorate.nodes["lb1"]) == {RouterStateName.MASTER}
+
+
+def test_a_stop_waits_for_the_successor_of_each() -> None:
+    electorate = pair(FRONT, INSIDE)
+
+    electorate.tell("lb1", messages.Order(messages.OrderKind.STOP, "1"))
+    story = electorate.run(2.0)
+
+    assert [s[2] for s in story if s[1] == "lb1"] == [
+        "drop 192.0.2.10",
+        "front stopped",
+        "drop 10.0.1.254",
+        "inside stopped",
+        "stopped",
+    ]
+    assert electorate.holders() == electorate.holders(INSIDE_VIP) == ["lb2"]
+
+
+def test_a_group_adopts_mastership_as_a_whole_or_not_at_all() -> None:
+    cases: list[tuple[LastAdverts, RouterStateName]] = [
+        ({("front", 4): T0 - 1, ("inside", 4): T0 - 1}, RouterStateName.MASTER),
+        ({("front", 4): T0 - 1}, RouterStateName.BACKUP),
+        ({("front", 4): T0 - 1, ("inside", 4): T0 - 9}, RouterStateName.BACKUP),
+    ]
+    for noted, expected in cases:
+        election = Election(noted)
+        election.handle(settings(FRONT, INSIDE, groups=GROUP), T0)
+        election.handle(links(1), T0)
+        assert states(election) == {expected}
+
+
+def test_both_families_of_an_instance_are_routers_and_move_together() -> None:
+    electorate = pair(DUAL, groups=())
+
+    lb1 = electorate.nodes["lb1"]
+    assert [(r.family, r.master) for r in lb1.routers()] == [(4, "198.51.100.1"), (6, "fe80::1")]
+    assert [a.address for a in lb1.desired().addresses] == ["192.0.2.10", "2001:db8::10"]
+
+    del electorate.nodes["lb1"]
+    story = electorate.run(4.0)
+    assert [s[2] for s in story if "place" in s[2]] == ["place 192.0.2.10", "place 2001:db8::10"]
+
+
+def test_a_router_added_to_a_group_that_is_master_joins_it() -> None:
+    electorate = pair(FRONT, groups=())
+
+    actions = electorate.tell("lb1", settings(FRONT, INSIDE, groups=GROUP))
+
+    assert words(actions) == [
+        "inside backup",
+        "inside advert 150",
+        "place 10.0.1.254",
+        "announce 10.0.1.254 x5",
+        "inside master",
+    ]
+    assert states(electorate.nodes["lb1"]) == {RouterStateName.MASTER}
+
+
+def test_a_candidate_whose_group_is_dissolved_by_a_reload_is_master() -> None:
+    for groups in ((), (SyncGroup("director", ("front",)),)):
+        election = Election()
+        election.handle(settings(FRONT, replace(INSIDE, startup_delay=50.0), groups=GROUP), T0)
+        election.handle(links(1), T0)
+        election.handle(Tick(), T0 + 4)
+        assert election.desired().addresses == ()
+
+        actions = election.handle(settings(FRONT, groups=groups), T0 + 5)
+
+        assert words(actions) == [
+            "inside stopped",
+            "front advert 150",
+            "place 192.0.2.10",
+            "announce 192.0.2.10 x5",
+            "front master",
+        ]
+
+
+def test_a_joiner_whose_group_is_master_no_more_waits_like_the_others() -> None:
+    electorate = pair(FRONT, groups=())
+    electorate.tell("lb1", settings(FRONT, replace(INSIDE, startup_delay=1.0), groups=GROUP))
+    del electorate.nodes["lb2"]
+    electorate.carry("lb3", lone_advert(replace(FRONT, priority=200)))
+
+    electorate.run(4.0)  # front's new master is down by now, inside has listened for 3 s only
+    assert states(electorate.nodes["lb1"]) == {RouterStateName.BACKUP}
+    electorate.run(1.0)
+
+    assert states(electorate.nodes["lb1"]) == {RouterStateName.MASTER}
+
+
+def lone_advert(instance: Instance) -> SendAdvert:
+    """The first advert of a lone node lb3."""
+    election = Election()
+    election.handle(settings(instance), T0)
+    election.handle(links(3), T0)
+    deadline = election.deadline()
+    assert deadline is not None
+    (advert, *_) = election.handle(Tick(), deadline)
+    assert isinstance(advert, SendAdvert)
+    return advert

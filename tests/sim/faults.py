@@ -1,0 +1,390 @@
+"""What may happen to a cluster, one function per kind.
+
+A fault begins when its function is called and ends by itself within `duration` seconds; what it
+did to the world at large (cuts, weather) ends with the episode's healing as well. Each draws what
+it does from the episode's own random numbers.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from hadirector.core import director_events as ev
+from hadirector.core import messages
+from hadirector.core.messages import OrderKind
+from hadirector.core.settings.cluster import Config
+from hadirector.core.settings.instances import Instance
+from tests.sim.host import INTERFACES
+from tests.sim.network import FAIR, PLANES, Weather
+from tests.sim.node import Node
+from tests.sim.scenario import ADDED, FRONT
+from tests.sim.world import World
+
+STARTS_IN = (0.05, 0.6)  # seconds from the start of a process to its first turn
+SILENCE = 10.0  # seconds after which the supervisor kills a process that hangs
+PORT_OPENS_IN = 2.0  # seconds at most until a switch forwards for a node that was powered on
+
+
+@dataclass(slots=True)
+class Scene:
+    """Where a fault plays."""
+
+    world: World
+    rng: random.Random
+
+    @property
+    def node(self) -> Node:
+        """Some node."""
+        return self.rng.choice(self.world.nodes)
+
+    @property
+    def pair(self) -> tuple[Node, Node]:
+        """Two nodes, in some order."""
+        one, other = self.rng.sample(self.world.nodes, 2)
+        return one, other
+
+    def after(self, delay: float, call: Callable[[], None]) -> None:
+        """Later."""
+        self.world.agenda.after(delay, call)
+
+    def note(self, node: Node | None, what: str) -> None:
+        """One line of the trace."""
+        self.world.note(node.name if node else "net", f"! {what}")
+
+
+Fault = Callable[[Scene, float], None]
+
+# --- the network -----------------------------------------------------------------------------
+
+
+def weather(scene: Scene, duration: float) -> None:
+    """Loss, lateness (and so reordering), duplicates, echoes: some of them on some planes."""
+    rng = scene.rng
+    interval = scene.world.scenario.advert_int
+    bad = Weather(
+        loss=rng.choice((0.0, 0.1, 0.5, 0.9)),
+        duplicate=rng.choice((0.0, 0.0, 0.3, 0.9)),
+        late=rng.choice((0.0, 0.2, 0.9)),
+        late_by=rng.choice((0.5, 2.0, 5.0)) * interval,
+        echo=rng.choice((0.0, 0.0, 1.0)),
+    )
+    planes = rng.sample(PLANES, rng.randint(1, len(PLANES)))
+    scene.note(None, f"{bad} on {planes}")
+    for plane in planes:
+        scene.world.network.weather[plane] = bad
+    scene.after(duration, lambda: scene.world.network.weather.update(dict.fromkeys(planes, FAIR)))
+
+
+def one_way(scene: Scene, duration: float) -> None:
+    """One node no longer hears another, which still hears it."""
+    one, other = scene.pair
+    planes = scene.rng.sample(PLANES, scene.rng.randint(1, len(PLANES)))
+    cut(scene, duration, [(plane, one.name, other.name) for plane in planes])
+
+
+def split(scene: Scene, duration: float) -> None:
+    """Two nodes hear nothing of each other: on every plane, on some, or on the peer channel."""
+    one, other = scene.pair
+    planes = scene.rng.choice((PLANES, ("eth0", "eth1"), ("eth0",), ("eth1",), ("peer",)))
+    both = ((one.name, other.name), (other.name, one.name))
+    cut(scene, duration, [(plane, *way) for plane in planes for way in both])
+
+
+def swizzle(scene: Scene, duration: float) -> None:
+    """Cut nodes off one by one, and let them back in another order (as FoundationDB does)."""
+    rng, nodes = scene.rng, scene.world.nodes
+    for node in rng.sample(nodes, rng.randint(1, len(nodes))):
+        others = [n.name for n in nodes if n is not node]
+        ways = [(node.name, o) for o in others] + [(o, node.name) for o in others]
+        cuts = [(plane, *way) for plane in PLANES for way in ways]
+        begin = rng.uniform(0.0, duration / 2)
+        lasts = rng.uniform(0.0, duration / 2)
+        scene.after(begin, lambda cuts=cuts, lasts=lasts: cut(scene, lasts, cuts))  # type: ignore[misc]  # bound defaults
+
+
+def link_down(scene: Scene, duration: float) -> None:
+    """An interface loses its carrier, perhaps more than once."""
+    node, interface = scene.node, scene.rng.choice(INTERFACES)
+    for _ in range(scene.rng.randint(1, 3)):
+        begin = scene.rng.uniform(0.0, duration / 2)
+        scene.after(begin, lambda: set_link(scene, node, interface, up=False))
+        end = begin + scene.rng.uniform(0.0, duration / 2)
+        scene.after(end, lambda: set_link(scene, node, interface, up=True))
+
+
+def set_link(scene: Scene, node: Node, interface: str, up: bool) -> None:
+    """Carrier comes or goes; the kernel tells."""
+    scene.note(node, f"{interface} {'up' if up else 'down'}")
+    if up:
+        node.host.down.discard(interface)
+    else:
+        node.host.down.add(interface)
+    if node.election is not None:
+        node.election.relink()
+
+
+def no_gateway(scene: Scene, duration: float) -> None:
+    """Nothing answers for the gateways."""
+    scene.world.gateway_answers = False
+    scene.after(duration, lambda: setattr(scene.world, "gateway_answers", True))
+
+
+def cut(scene: Scene, duration: float, cuts: list[tuple[str, str, str]]) -> None:
+    """No packet passes on these (plane, from, to)."""
+    scene.note(None, f"cut {cuts}")
+    scene.world.network.cuts.update(cuts)
+    scene.after(duration, lambda: scene.world.network.cuts.difference_update(cuts))
+
+
+# --- processes -------------------------------------------------------------------------------
+
+
+def kill_election(scene: Scene, duration: float) -> None:
+    """kill -9, at times in the middle of what it does; started again."""
+    node = scene.node
+    scene.note(node, "election killed")
+    if node.election is not None and scene.rng.random() < 0.5:
+        node.election.die_after = scene.rng.randint(0, 4)
+    else:
+        node.kill_election()
+    scene.after(min(duration, scene.rng.uniform(*STARTS_IN)), lambda: _revive(node))
+
+
+def _revive(node: Node) -> None:
+    node.kill_election()  # one that was to die in the middle of something, and had nothing to do
+    node.start_election()
+
+
+def kill_director(scene: Scene, duration: float) -> None:
+    """kill -9 or restart-director; started again, at times late."""
+    node = scene.node
+    scene.note(node, "director killed")
+    node.kill_director()
+    late = scene.rng.random() < 0.3
+    pause = duration if late else scene.rng.uniform(*STARTS_IN)
+    scene.after(min(duration, pause), node.start_director)
+
+
+def kill_all(scene: Scene, duration: float) -> None:
+    """kill -9 of every process of a node."""
+    node = scene.node
+    scene.note(node, "everything killed")
+    node.kill_all()
+    scene.after(duration * scene.rng.random(), node.start)
+
+
+def power_off(scene: Scene, duration: float) -> None:
+    """The node is gone, and comes back; its switch port at times later than itself."""
+    node = scene.node
+    scene.note(node, "power off")
+    node.power_off()
+    scene.after(duration * scene.rng.random(), lambda: power_on(scene, node))
+
+
+def power_on(scene: Scene, node: Node) -> None:
+    """Back, knowing nothing."""
+    if node.on:
+        return
+    scene.note(node, "power on")
+    node.on = True
+    if scene.rng.random() < 0.3:
+        others = [n.name for n in scene.world.nodes if n is not node] + ["gateway"]
+        ways = [(node.name, o) for o in others] + [(o, node.name) for o in others]
+        opens_in = scene.rng.uniform(0.0, PORT_OPENS_IN)
+        cut(scene, opens_in, [(plane, *way) for plane in INTERFACES for way in ways])
+    node.start()
+
+
+def stop(scene: Scene, duration: float) -> None:
+    """`systemctl stop`, and a start later."""
+    node = scene.node
+    scene.note(node, "stopping in order")
+    node.stop()
+    scene.after(duration, lambda: restart(node))
+
+
+def restart(node: Node) -> None:
+    """Start after a stop that may not have ended yet."""
+    if not node.supervised and node.on:
+        node.kill_all()
+        node.start()
+
+
+def hang_election(scene: Scene, duration: float) -> None:
+    """Its loop stands still, its lease thread as well or not; killed when that lasts."""
+    node, whole = scene.node, scene.rng.random() < 0.5
+    hang(scene, node, whole)
+    scene.after(duration * scene.rng.random(), node.resume_election)
+
+
+def hang(scene: Scene, node: Node, whole: bool) -> None:
+    """Until somebody resumes it or the supervisor kills it."""
+    scene.note(node, f"election hangs, {'whole' if whole else 'its loop'}")
+    node.hang_election(whole)
+    hanging = node.election
+
+    def lose_patience() -> None:
+        if node.election is hanging and hanging is not None and not hanging.loop.runs:
+            node.kill_election()
+            scene.after(scene.rng.uniform(*STARTS_IN), node.start_election)
+
+    scene.after(SILENCE, lose_patience)
+
+
+def hang_director(scene: Scene, duration: float) -> None:
+    """It stands still, for longer than the election waits at times."""
+    node = scene.node
+    scene.note(node, "director hangs")
+    node.hang_director()
+    scene.after(duration * scene.rng.random(), node.resume_director)
+
+
+def sleep(scene: Scene, duration: float) -> None:
+    """The node is suspended (its clock counts on) or paused (its clock stands still)."""
+    node, counts = scene.node, scene.rng.random() < 0.5
+    if node.asleep or not node.on:
+        return
+    duration *= scene.rng.random()
+    scene.note(node, f"{'suspended' if counts else 'paused'} for {duration:.3f} s")
+    node.sleep(duration)
+
+    def wake() -> None:
+        if node.asleep:
+            scene.note(node, "awake")
+            node.host.stalled += 0.0 if counts else duration
+            node.wake()
+
+    scene.after(duration, wake)
+
+
+def late_timers(scene: Scene, duration: float) -> None:
+    """A starved CPU: wake-ups come late."""
+    node, rng = scene.node, scene.rng
+    late_by = rng.choice((0.005, 0.05, 0.5)) + rng.choice((0.0, 2.0)) * _interval(scene)
+    scene.note(node, f"wake-ups late by up to {late_by:g} s")
+    for process in (node.election, node.director):
+        if process is not None:
+            process.loop.lateness, process.loop.late_by = rng.random(), late_by
+            scene.after(duration, lambda loop=process.loop: setattr(loop, "lateness", 0.0))  # type: ignore[misc]  # a bound default
+
+
+def channel_cut(scene: Scene, duration: float) -> None:
+    """Nothing passes between election and director, in one direction or both."""
+    host = scene.node.host
+    pipes = [host.to_election, host.to_director]
+    for pipe in scene.rng.sample(pipes, scene.rng.randint(1, 2)):
+        pipe.cut = True
+        scene.after(duration, pipe.mend)
+
+
+# --- what operators and tracking do ----------------------------------------------------------
+
+
+def track(scene: Scene, duration: float) -> None:
+    """A tracked service fails on a node: a fault, or less priority; then it is well again."""
+    node, fault = scene.node, scene.rng.random() < 0.4
+    delta = 0 if fault else -scene.rng.randint(1, 120)
+    scene.note(node, f"tracking: {'fault' if fault else delta}")
+    failed = messages.Track(FRONT, "script probe", fault, delta, "probe fails")
+    node.host.to_election.send(messages.Tracks((failed,)), float("inf"))
+    ended = scene.rng.uniform(0.0, duration)
+    scene.after(ended, lambda: untrack(node))
+
+
+def untrack(node: Node) -> None:
+    """Nothing fails."""
+    node.host.to_election.send(messages.Tracks(()), float("inf"))
+
+
+def handover(scene: Scene, duration: float) -> None:
+    """A planned switch, released later."""
+    node, subject = scene.node, subject_of(scene.world)
+    scene.note(node, f"hands over {subject}")
+    node.order(OrderKind.YIELD, subject)
+    scene.after(duration * scene.rng.random(), lambda: node.order(OrderKind.RELEASE, subject))
+
+
+def subject_of(world: World) -> str:
+    """What is handed over: the group, where there is one."""
+    return "director" if world.scenario.layout == "group" else FRONT
+
+
+def reload_priority(scene: Scene, duration: float) -> None:
+    """One node's priority changes; every node reads the new file, one after the other."""
+    chosen, priority = scene.node, scene.rng.randint(1, 254)
+    scene.note(chosen, f"priority of {FRONT} becomes {priority}")
+    for node in scene.world.nodes:
+        own = node is chosen
+        change = _own_priority(priority) if own else _peers(scene.world, chosen, priority)
+        scene.after(min(duration, scene.rng.random()), lambda n=node, c=change: reload(n, c))  # type: ignore[misc]  # bound defaults
+
+
+def reload_addresses(scene: Scene, duration: float) -> None:
+    """A virtual address is added, or taken away again."""
+    scene.note(None, f"reload: {ADDED.address} comes or goes")
+    for node in scene.world.nodes:
+        scene.after(min(duration, scene.rng.random()), lambda n=node: reload(n, toggled))  # type: ignore[misc]  # a bound default
+
+
+def toggled(instance: Instance) -> Instance:
+    """With ADDED if it had it not, else without."""
+    had = ADDED in instance.virtual_addresses
+    kept = tuple(v for v in instance.virtual_addresses if v != ADDED)
+    return replace(instance, virtual_addresses=kept if had else (*kept, ADDED))
+
+
+def reload(node: Node, change: Callable[[Instance], Instance]) -> None:
+    """Change FRONT in a node's file; a running director reads it now."""
+    instances = tuple(change(i) if i.name == FRONT else i for i in node.host.config.instances)
+    config: Config = replace(node.host.config, instances=instances)
+    node.host.config = replace(config, digest=f"{config.digest}+")
+    if node.director is not None:
+        node.director.put(ev.Configured(node.host.config))
+
+
+def _own_priority(priority: int) -> Callable[[Instance], Instance]:
+    return lambda instance: replace(instance, priority=priority)
+
+
+def _peers(world: World, changed: Node, priority: int) -> Callable[[Instance], Instance]:
+    """`peer_priorities` have the other nodes' order; what the changed one had is replaced."""
+    before = next(i.priority for i in changed.host.config.instances if i.name == FRONT)
+
+    def change(instance: Instance) -> Instance:
+        known = list(instance.peer_priorities)
+        if before in known:
+            known[known.index(before)] = priority
+        return replace(instance, peer_priorities=tuple(known))
+
+    return change
+
+
+def _interval(scene: Scene) -> float:
+    return scene.world.scenario.advert_int
+
+
+FAULTS: dict[str, Fault] = {
+    fault.__name__: fault
+    for fault in (
+        weather,
+        one_way,
+        split,
+        swizzle,
+        link_down,
+        no_gateway,
+        kill_election,
+        kill_director,
+        kill_all,
+        power_off,
+        stop,
+        hang_election,
+        hang_director,
+        sleep,
+        late_timers,
+        channel_cut,
+        track,
+        handover,
+        reload_priority,
+        reload_addresses,
+    )
+}

@@ -1,0 +1,294 @@
+"""Single faults in an otherwise healthy, settled cluster, each with what it may cost at most.
+
+Each function does one thing to the world, makes its promises and gives how long they take.
+"""
+
+import math
+from collections.abc import Callable
+
+from hadirector.core.messages import OrderKind
+from hadirector.core.settings.cluster import LeaseMode
+from hadirector.core.settings.instances import Preempt
+from tests.sim import faults
+from tests.sim.faults import Scene
+from tests.sim.invariants import Key, Promise
+from tests.sim.network import PLANES
+from tests.sim.node import Node
+from tests.sim.scenario import ADDED, FRONT
+
+SLACK = 0.02  # seconds: loops that wake late, packets in flight
+DUEL_ECHO = 1.0  # seconds after which a duel's winner has announced again
+PEER_SILENCE = 2.0  # seconds after which a peer is not alive
+DIRECTOR_SILENCE = 10.0  # seconds after which an election is on its own
+
+Single = Callable[[Scene], float]
+
+
+def crash(scene: Scene) -> float:
+    """The master dies at once: another one holds its addresses within the master-down interval."""
+    victim, keys = _a_master(scene)
+    survivors = [node for node in scene.world.nodes if node is not victim]
+    takes = max(_takeover(scene, key, survivors) for key in keys)
+    powered = scene.rng.random() < 0.5
+    scene.note(victim, "power off" if powered else "everything killed")
+    (victim.power_off if powered else victim.kill_all)()
+    for key in keys:
+        _eventually(scene, f"takeover of {key}", lambda key=key: _served(scene, key, victim), takes)  # type: ignore[misc]  # a bound default
+    lasts = max(takes, _lease_ends(scene, victim, 0.0) if not powered else 0.0)
+    return max(lasts, _permanent_when_alone(scene, survivors))
+
+
+def stop(scene: Scene) -> float:
+    """`systemctl stop` of the master: never without a holder, switched within the skew time."""
+    victim, keys = _a_master(scene)
+    survivors = [node for node in scene.world.nodes if node is not victim]
+    scene.note(victim, "stopping in order")
+    takes = max(_takeover(scene, key, survivors, intervals=0) for key in keys)
+    victim.stop()
+    return _switch(scene, victim, keys, takes)
+
+
+def handover(scene: Scene) -> float:
+    """A planned switch: the same."""
+    key = _front(scene)
+    victim = scene.world.invariants.masters(key)[0]
+    keys = [key] if not scene.world.scenario.coupled else scene.world.invariants.keys()
+    others = [node for node in scene.world.nodes if node is not victim]
+    scene.note(victim, "hands over")
+    takes = max(_takeover(scene, key, others, intervals=0) for key in keys)
+    victim.order(OrderKind.YIELD, faults.subject_of(scene.world))
+    return _switch(scene, victim, keys, takes)
+
+
+def adoption(scene: Scene) -> float:
+    """The election dies and is back before its peers have waited long: nothing moves."""
+    interval = scene.world.scenario.advert_int
+    victim, keys = _a_master(scene)
+    if interval < 0.1:
+        return 0.0
+    _nothing_moves(scene, keys, until=4 * interval)
+    scene.note(victim, "election killed")
+    victim.kill_election()
+    scene.after(scene.rng.uniform(0.01, 1.8 * interval), victim.start_election)
+    return 4 * interval
+
+
+def restart_director(scene: Scene) -> float:
+    """`restart-director`, or its death: nothing moves."""
+    node = scene.node
+    _nothing_moves(scene, scene.world.invariants.keys(), until=6.0)
+    scene.note(node, "director restarts")
+    node.kill_director()
+    scene.after(scene.rng.uniform(0.05, 4.0), node.start_director)
+    return 6.0
+
+
+def silent_director(scene: Scene) -> float:
+    """A master's director falls silent for good: another node takes over, and nothing is
+    without a holder meanwhile."""
+    victim, keys = _a_master(scene)
+    scenario = scene.world.scenario
+    others = [node for node in scene.world.nodes if node is not victim]
+    takes = DIRECTOR_SILENCE + 1.5 + 2 * scenario.patience + scenario.preempt_delay
+    scene.note(victim, "director hangs")
+    victim.hang_director()
+    if any(_priority(scene, key, node) > 1 for key in keys for node in others):
+        _switch(scene, victim, keys, takes)
+    return takes
+
+
+def hang(scene: Scene) -> float:
+    """The master's election hangs: another takes over, and its addresses end by their lease."""
+    victim, keys = _a_master(scene)
+    survivors = [node for node in scene.world.nodes if node is not victim]
+    takes = max(_takeover(scene, key, survivors) for key in keys)
+    whole = scene.rng.random() < 0.5
+    faults.hang(scene, victim, whole)
+    third = (scene.world.invariants.lease_bound() - 1.0) / 3
+    if takes < faults.SILENCE:
+        for key in keys:
+            _eventually(
+                scene,
+                f"takeover of {key}",
+                lambda key=key: any(n is not victim for n in scene.world.invariants.masters(key)),  # type: ignore[misc]  # a bound default
+                takes,
+            )
+    lasts = _lease_ends(scene, victim, 0.0 if whole else third)
+    return max(takes, lasts)
+
+
+def reload(scene: Scene) -> float:
+    """An address is added on every node: nothing moves, and the master has it on at once."""
+    keys = scene.world.invariants.keys()
+    lasts = 3.0 + scene.world.scenario.patience
+    master = scene.world.invariants.masters(_front(scene))[0]
+    had = master.holds(ADDED.address)
+    _nothing_moves(scene, keys, until=lasts)
+    faults.reload_addresses(scene, 1.0)
+    _eventually(scene, "the new address", lambda: master.holds(ADDED.address) is not had, 1.1)
+    return lasts
+
+
+def reload_priority(scene: Scene) -> float:
+    """One instance's priority changes: the other instances do not move."""
+    if scene.world.scenario.layout != "two":
+        return 0.0
+    lasts = 3.0 + 2 * scene.world.scenario.patience
+    keys = [key for key in scene.world.invariants.keys() if key[0] != FRONT]
+    _nothing_moves(scene, keys, until=lasts)
+    faults.reload_priority(scene, 1.0)
+    return lasts
+
+
+def partition(scene: Scene) -> float:
+    """Two halves for a while, then one cluster again: clients are told at once, both families."""
+    scenario, world = scene.world.scenario, scene.world
+    lasts = 6 * scenario.patience
+    names = [node.name for node in world.nodes]
+    ways = [(one, other) for one in names for other in names if one != other]
+    faults.cut(scene, lasts, [(plane, *way) for plane in PLANES for way in ways])
+    heals = 2 * scenario.patience + DUEL_ECHO + SLACK
+    scene.after(lasts, lambda: _eventually(scene, "clients know", lambda: _known(scene), heals))
+    return lasts + heals
+
+
+def _known(scene: Scene) -> bool:
+    """One master, and clients turn to it."""
+    world = scene.world
+    for key in world.invariants.keys():
+        masters = [node.name for node in world.invariants.masters(key)]
+        if len(masters) != 1 or {world.cache.get(a) for a in world.invariants.addresses(key)} != {
+            masters[0]
+        }:
+            return False
+    return True
+
+
+SINGLE: tuple[Single, ...] = (
+    crash,
+    stop,
+    handover,
+    adoption,
+    restart_director,
+    silent_director,
+    hang,
+    reload,
+    reload_priority,
+    partition,
+)
+
+# --- promises --------------------------------------------------------------------------------
+
+
+def _a_master(scene: Scene) -> tuple[Node, list[Key]]:
+    """A node that is master of something, and of what."""
+    invariants = scene.world.invariants
+    victim = invariants.masters(scene.rng.choice(invariants.keys()))[0]
+    return victim, [key for key in invariants.keys() if victim in invariants.masters(key)]
+
+
+def _front(scene: Scene) -> Key:
+    return next(key for key in scene.world.invariants.keys() if key[0] == FRONT)
+
+
+def _priority(scene: Scene, key: Key, node: Node) -> int:
+    router = scene.world.invariants.router(node, key)
+    return router.effective_priority if router else 0
+
+
+def _takeover(scene: Scene, key: Key, survivors: list[Node], intervals: int = 3) -> float:
+    """RFC 9568 6.1: the best survivor waits `intervals` and its skew time."""
+    scenario = scene.world.scenario
+    best = max(_priority(scene, key, node) for node in survivors)
+    unit = scenario.advert_int if scenario.version == 3 else 1.0
+    return intervals * scenario.advert_int + (256 - best) / 256 * unit + SLACK
+
+
+def _served(scene: Scene, key: Key, not_by: Node) -> bool:
+    """Another node is master and holds every address."""
+    invariants = scene.world.invariants
+    masters = [node for node in invariants.masters(key) if node is not not_by]
+    return any(all(node.holds(a) for a in invariants.addresses(key)) for node in masters)
+
+
+def _covered(scene: Scene, keys: list[Key]) -> bool:
+    invariants = scene.world.invariants
+    return all(invariants.holders(a) for key in keys for a in invariants.addresses(key))
+
+
+def _switch(scene: Scene, victim: Node, keys: list[Key], takes: float) -> float:
+    for key in keys:
+        _eventually(scene, f"switch of {key}", lambda key=key: _served(scene, key, victim), takes)  # type: ignore[misc]  # a bound default
+    lasts = takes + scene.world.scenario.patience
+    _always(scene, "an address without a holder", lambda: _covered(scene, keys), lasts)
+    return lasts
+
+
+def _nothing_moves(scene: Scene, keys: list[Key], until: float) -> None:
+    invariants = scene.world.invariants
+    masters = {key: invariants.masters(key)[0] for key in keys}
+
+    def holds() -> bool:
+        for key, master in masters.items():
+            if any(node is not master for node in invariants.masters(key)):
+                return False
+            addresses = [a for a in invariants.addresses(key) if a != ADDED.address]
+            if not all(master.holds(a) for a in addresses):
+                return False
+        return True
+
+    _always(scene, f"mastership of {sorted(masters)} moved", holds, until)
+
+
+def _lease_ends(scene: Scene, victim: Node, extra: float) -> float:
+    """A dead or hung node's addresses go by themselves."""
+    lasts = scene.world.invariants.lease_bound() + extra + SLACK
+    if scene.world.scenario.lease.mode is LeaseMode.OFF or lasts > faults.SILENCE - 0.5:
+        return 0.0
+    _eventually(
+        scene,
+        f"{victim.name}'s addresses end",
+        lambda: not victim.host.kernel.addresses,
+        lasts,
+        "lease-ends",
+    )
+    return lasts
+
+
+def _permanent_when_alone(scene: Scene, survivors: list[Node]) -> float:
+    """The last node alive holds its addresses for ever."""
+    if len(survivors) > 1:
+        return 0.0
+    (alone,) = survivors
+    # The lease of the takeover is told to end once the peer's silence was long enough.
+    lasts = max(PEER_SILENCE + 0.6, 4 * scene.world.scenario.patience) + SLACK
+    if math.isfinite(lasts):
+        _eventually(
+            scene,
+            f"{alone.name} holds for ever",
+            lambda: all(h.lifetime is None for h in alone.host.kernel.addresses.values()),
+            lasts,
+            "permanent-alone",
+        )
+    return lasts
+
+
+def _eventually(
+    scene: Scene, what: str, holds: Callable[[], bool], within: float, invariant: str = "promise"
+) -> None:
+    until = scene.world.agenda.now + within
+    scene.world.invariants.promises.append(
+        Promise(invariant, f"{what} not within {within:.4g} s", holds, until, eventually=True)
+    )
+
+
+def _always(scene: Scene, what: str, holds: Callable[[], bool], lasts: float) -> None:
+    until = scene.world.agenda.now + lasts
+    scene.world.invariants.promises.append(
+        Promise("promise", what, holds, until, eventually=False)
+    )
+
+
+def lawful(single: Single, scene: Scene) -> bool:
+    """Whether this single fault's promises apply: never-preempting masters keep what they get."""
+    return not (single is silent_director and scene.world.scenario.preempt is Preempt.NEVER)

@@ -1,0 +1,106 @@
+"""One seed's run: calm, faults, healing, quiet, check; again and again."""
+
+import random
+from collections.abc import Callable
+
+from hadirector.core.messages import OrderKind
+from tests.sim import faults, single
+from tests.sim.faults import FAULTS, Scene
+from tests.sim.invariants import Violation
+from tests.sim.scenario import Scenario, draw
+from tests.sim.world import World
+
+START = 5.0  # seconds until a node that is started listens: its port, the gateway's answer
+CATCH_UP = 4.5  # seconds for presences, levels and the refresh of announcements
+CALM = 1.0  # seconds at least of looking at a settled cluster
+
+
+class Story:
+    """Runs episodes of one seed; `run` raises Violation."""
+
+    def __init__(self, seed: int, on_trace: Callable[[str], None] = lambda _: None) -> None:
+        self.scenario: Scenario = draw(seed, tuple(FAULTS))
+        self.world = World(self.scenario)
+        self.world.on_trace = on_trace
+        self.scene = Scene(self.world, random.Random(f"faults {seed}"))
+        self.episodes = 0
+
+    def run(self, episodes: int) -> None:
+        """Start the cluster, then this many episodes."""
+        try:
+            self._begin()
+            for _ in range(episodes):
+                self._episode()
+                self.episodes += 1
+        except Violation:
+            raise
+        except Exception as error:
+            raise Violation("no-exception", f"{type(error).__name__}: {error}") from error
+
+    def _begin(self) -> None:
+        together = self.scene.rng.random() < 0.5
+        for node in self.world.nodes:
+            self.scene.after(0.1 if together else self.scene.rng.uniform(0.0, 3.0), node.start)
+        self._quiet()
+
+    def _episode(self) -> None:
+        self.world.invariants.settled = False
+        if self.scene.rng.random() < 0.5:
+            self._single()
+        else:
+            self._mix()
+        self._heal()
+        self._quiet()
+
+    def _single(self) -> None:
+        """One fault, with what it may cost."""
+        choice = self.scene.rng.choice(single.SINGLE)
+        if single.lawful(choice, self.scene):
+            self.world.note("----", f"episode: {choice.__name__} alone")
+            self.world.run(choice(self.scene))
+
+    def _mix(self) -> None:
+        """Several faults at once; only that all is well afterwards is asked."""
+        rng = self.scene.rng
+        window = self._window()
+        kinds = [rng.choice(self.scenario.kinds) for _ in range(rng.randint(1, 5))]
+        self.world.note("----", f"episode: {', '.join(kinds)} in {window:.3f} s")
+        for kind in kinds:
+            begin, lasts = rng.uniform(0.0, window / 2), rng.uniform(0.0, window / 2)
+            self.scene.after(begin, lambda kind=kind, lasts=lasts: FAULTS[kind](self.scene, lasts))  # type: ignore[misc]  # bound defaults
+        self.world.run(window)
+
+    def _window(self) -> float:
+        """A few master-down intervals, or long enough for leases and patience to end."""
+        patience = self.scenario.patience
+        short = self.scene.rng.uniform(2 * patience, 8 * patience)
+        return max(short, self.scene.rng.choice((1.0, 4.0, 30.0)))
+
+    def _heal(self) -> None:
+        """Everything that is broken is mended, in no particular order."""
+        self.world.note("----", "healing")
+        self.world.network.heal()
+        self.world.gateway_answers = True
+        subject = faults.subject_of(self.world)
+        for node in self.scene.rng.sample(self.world.nodes, len(self.world.nodes)):
+            for interface in sorted(node.host.down):
+                faults.set_link(self.scene, node, interface, up=True)
+            faults.power_on(self.scene, node)
+            faults.restart(node)
+            node.resume_election()
+            node.resume_director()
+            self.scene.after(1.0, node.start_election)
+            self.scene.after(1.0, node.start_director)
+            faults.untrack(node)
+            node.order(OrderKind.RELEASE, subject)
+
+    def _quiet(self) -> None:
+        """Long enough for everything to settle; then look on for a while."""
+        scenario = self.scenario
+        settling = 4 * scenario.patience + 2 * scenario.preempt_delay
+        self.world.run(START + CATCH_UP + settling)
+        self.world.invariants.promises.clear()
+        self.world.note("----", "settled?")
+        self.world.invariants.settle()
+        self.world.run(max(CALM, 2 * scenario.patience))
+        self.world.invariants.settle()
