@@ -203,12 +203,10 @@ def engines() -> dict[CheckType, base.Engine]:
 
 
 async def body(process: child.Child) -> None:
-    """Run until told to stop; RuntimeError when our own code failed in a callback."""
+    """Run until told to stop."""
     confine.drop_capabilities()
     descriptors = confine.raise_descriptor_limit()
     in_flight = max(1, min(IN_FLIGHT, descriptors - SPARE_DESCRIPTORS))
-    faults: list[str] = []
-    asyncio.get_running_loop().set_exception_handler(partial(_failed, process, faults))
     checker = Checker(partial(process.send, messages.Process.DIRECTOR), engines(), in_flight)
     process.start(partial(_receive, process, checker))
     process.ready = True
@@ -221,20 +219,6 @@ async def body(process: child.Child) -> None:
             voids.cancel()
     finally:
         checker.close()
-    if faults:
-        raise RuntimeError(faults[0])
-
-
-def _failed(
-    process: child.Child,
-    faults: list[str],
-    loop: asyncio.AbstractEventLoop,
-    context: dict[str, object],
-) -> None:
-    """A checker that lost a callback may probe nothing any more: better a new one."""
-    loop.default_exception_handler(context)
-    faults.append(str(context["message"]))
-    process.stopping.set()
 
 
 def _receive(

@@ -67,6 +67,8 @@ class DirectorProcess:
                 tasks.create_task(self._look_again(), name="look again"),
             ]
             await self._child.stopping.wait()
+            if self._child.fault:
+                self._stop_subject = "restart"  # a successor takes over what is there
             await self._wait_for_election()
             for task in running:
                 task.cancel()

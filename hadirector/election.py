@@ -65,13 +65,15 @@ class ElectionProcess:
         self._inbox: deque[et.Input] = deque()
         self._wake = asyncio.Event()
         self._left = asyncio.Event()
+        self._stopped = False  # every router has left: nothing of ours is to stay
         self._status = 0
         self._timer = timerfd.Timer()
         self._route = rtnetlink.Route()
         self._watch = rtnetlink.Watch()
         self._table = links.Table()
         self._lease = Lease(child.now)
-        self._addresses = Addresses(self._route, self._table, self._lease)
+        marks = vip_note.kernel_keeps_marks()
+        self._addresses = Addresses(self._route, self._table, self._lease, marks)
         self._sockets = vrrp_socket.VrrpSockets(self._listen, self._ignore)
         self._announcements = announce.Announcements(self._table.hardware)
         self._gateways = gateway.Gateways(self._route)
@@ -81,7 +83,7 @@ class ElectionProcess:
         self._repair_at = 0.0
         self._obstacles: tuple[et.Obstacle, ...] = ()
         self._ready_until: float | None = None
-        self._file = vip_note.Keeper(self._wake.set)
+        self._file = vip_note.Keeper(marks, self._wake.set)
 
     async def run(self) -> int:
         """Until it has left in order or was told to make way; the exit status."""
@@ -243,13 +245,13 @@ class ElectionProcess:
             return
         self._changed = False
         self._reconcile = True
-        wanted = {
-            (i.interface, family): index
-            for i in self._settings.instances
-            if (index := self._table.index(i.interface)) is not None
-            for family in i.families()
-        }
-        self._sockets.keep(wanted)
+        self._sockets.keep(
+            {
+                key: index
+                for key in self._speaking(self._settings)
+                if (index := self._table.index(key[0])) is not None
+            }
+        )
         virtual = [
             v for i in self._settings.instances for v in i.virtual_addresses + i.excluded_addresses
         ]
@@ -258,6 +260,11 @@ class ElectionProcess:
             self._obstacles = obstacles
             self._handle(et.Obstacles(obstacles))
         self._handle(et.Links(self._table.links(self._core.interfaces())))
+
+    def _speaking(self, settings: messages.ElectionSettings) -> set[tuple[str, Family]]:
+        """Where adverts are spoken and heard; what is removed listens until it has left in order."""
+        departing = {key for key in self._sockets.open if key[0] in self._core.interfaces()}
+        return departing | {(i.interface, f) for i in settings.instances for f in i.families()}
 
     def _repair(self) -> None:
         """Make the kernel's addresses what they should be; a fight over one is not fought fast."""
@@ -290,6 +297,7 @@ class ElectionProcess:
             case et.Reconcile():
                 self._reconcile = True
             case et.Stopped():
+                self._stopped = True
                 self._left.set()
             case messages.Event():
                 self._events.append(action)
@@ -370,7 +378,9 @@ class ElectionProcess:
             source.close()
         self._tell_director()
         self._lease.close()
-        if not self._addresses.own:  # a successor's addresses need the setting
+        if self._stopped:
+            self._read_kernel()  # a renewal under way may have brought back what was dropped
+            self._addresses.reconcile(())
             self._addresses.restore()
         self._announcements.close()
         self._sockets.close()

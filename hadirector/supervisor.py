@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hadirector.core import messages
+from hadirector.core.errors import HadirectorError
 from hadirector.core.messages import Process
 from hadirector.shell import channel, child, systemd
 
@@ -62,7 +63,7 @@ class Ward:
     beat: messages.Heartbeat = SILENT
 
 
-class Locked(Exception):
+class Locked(HadirectorError):
     """Another daemon runs with the same runtime directory."""
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from hadirector.cli import tables
+from hadirector.core.errors import HadirectorError
 
 SOCKET = "/run/hadirector/control.sock"  # EXAMPLE.yaml: control.sock in the default runtime_dir
 DEADLINE = 130.0  # seconds: a reload reads a configuration of any size
@@ -18,7 +19,7 @@ DEADLINE = 130.0  # seconds: a reload reads a configuration of any size
 _NOT_RUNNING = "no daemon answers on {path} ({why}); is it running, and is --socket right?"
 
 
-class Unreachable(Exception):
+class Unreachable(HadirectorError):
     """The daemon did not answer."""
 
 

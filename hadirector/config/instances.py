@@ -91,13 +91,15 @@ def _instance(name: str, section: Section, defaults: _Defaults, scope: Scope) ->
     if not virtual and not section.node.entries.get("virtual_addresses"):
         text = "'virtual_addresses' is missing: add 'virtual_addresses: [192.0.2.10/24]'"
         section.error(section.at, "", text)
+    priority, peer_priorities = _priorities(section, scope.nodes)
     scripts = one_of_names(scope.scripts, "script")
     services = one_of_names(scope.services, "virtual service")
     instance = Instance(
         name=name,
         interface=home,
         virtual_router_id=router or 0,
-        priority=_priority(section, scope.nodes),
+        priority=priority,
+        peer_priorities=peer_priorities,
         version=timing.version,
         advert_int=timing.advert_int,
         virtual_addresses=virtual,
@@ -128,9 +130,16 @@ def _instance(name: str, section: Section, defaults: _Defaults, scope: Scope) ->
     return instance
 
 
-def _priority(section: Section, nodes: Nodes) -> int:
-    found = per_node(section, "priority", scalars.integer(1, OWNER), nodes)
-    return nodes.mine.priority if found is None else found
+def _priorities(section: Section, nodes: Nodes) -> tuple[int, tuple[int, ...]]:
+    """This node's, and those of the others in the order of `nodes`."""
+    parse = scalars.integer(1, OWNER)
+    chosen = {node.name: node.priority for node in (*nodes.all, nodes.mine)}
+    if isinstance(section.find("priority"), Mapping):
+        chosen |= by_node(section, "priority", parse, nodes)
+    else:
+        one = section.read("priority", parse, None)
+        chosen = {name: one or own for name, own in chosen.items()}
+    return chosen.pop(nodes.me), tuple(chosen.values())
 
 
 def _timing(section: Section, defaults: _Defaults) -> _Defaults:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import Enum
 
+from hadirector.core.errors import HadirectorError
+
 LIMIT = 1000  # a file of nothing but mistakes still gets an answer that fits a terminal's memory
 SHOWN = 60  # characters of a foreign text that are worth quoting
 
@@ -51,7 +53,7 @@ class Problem:
         return f"{one_line(str(self.place))}: {self.severity.value}: {self.text}"
 
 
-class Wrong(Exception):
+class Wrong(HadirectorError):
     """What is wrong with one value, and the fix."""
 
     def __init__(self, text: str) -> None:

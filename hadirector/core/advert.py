@@ -33,6 +33,7 @@ from enum import Enum
 
 from hadirector.core import address
 from hadirector.core.address import Address
+from hadirector.core.errors import HadirectorError
 from hadirector.core.settings.instances import Checksum
 
 PROTOCOL = 112
@@ -65,7 +66,7 @@ class Flaw(Enum):
     AUTHENTICATION = "auth_failure"
 
 
-class PacketError(Exception):
+class PacketError(HadirectorError):
     """A packet that must not reach the election; `flaw` says which counter it moves."""
 
     def __init__(self, flaw: Flaw, detail: str) -> None:

@@ -43,6 +43,11 @@ class Held:
     def key(self) -> Key:
         return (self.interface, self.address, self.prefix)
 
+    @property
+    def width(self) -> int:
+        """Bits of an address of this family."""
+        return _width(address.family(self.address))
+
 
 @dataclass(frozen=True, slots=True)
 class Put:
@@ -94,10 +99,12 @@ def place(
     """What to write so that each wanted address is there in its right form; nothing where the
     system has it."""
     there = tuple(held)
+    named = _by_name(there)
+    lasting = [h for h in there if not h.finite and h.prefix < h.width and not ownership.has(h)]
     steps: list[Step] = []
     for each in wanted:
-        put = _form(each, there, ownership)
-        found = [h for h in there if (h.interface, h.address) == (put.interface, put.address)]
+        put = _form(each, lasting)
+        found = named.get((put.interface, put.address), [])
         if all(ownership.has(h) for h in found):
             steps += _settle(put, found, ownership)
     return steps
@@ -107,12 +114,12 @@ def drop(
     unwanted: Iterable[PlacedAddress], held: Iterable[Held], ownership: Ownership
 ) -> list[Step]:
     """What to remove so that none of these is there as ours; the last placed goes first."""
-    there = tuple(held)
+    named = _by_name(held)
     return [
         Take(h.key)
         for each in reversed(tuple(unwanted))
-        for h in there
-        if (h.interface, h.address) == (each.interface, each.address) and ownership.has(h)
+        for h in named.get((each.interface, each.address), [])
+        if ownership.has(h)
     ]
 
 
@@ -155,15 +162,18 @@ def needs_promotion(put: Put) -> bool:
     return not put.bare and address.family(put.address) == 4
 
 
-def _form(wanted: PlacedAddress, held: Iterable[Held], ownership: Ownership) -> Put:
-    full = 32 if address.family(wanted.address) == 4 else 128
+def _by_name(held: Iterable[Held]) -> dict[tuple[str, Address], list[Held]]:
+    """By interface and address: one may be there with several prefixes."""
+    named: dict[tuple[str, Address], list[Held]] = {}
+    for h in held:
+        named.setdefault((h.interface, h.address), []).append(h)
+    return named
+
+
+def _form(wanted: PlacedAddress, lasting: list[Held]) -> Put:
+    full = _width(address.family(wanted.address))
     bare = wanted.prefix == full or any(
-        h.interface == wanted.interface
-        and not h.finite
-        and h.prefix < full
-        and not ownership.has(h)
-        and _covers(h, wanted.address)
-        for h in held
+        h.interface == wanted.interface and _covers(h, wanted.address) for h in lasting
     )
     prefix = full if bare else wanted.prefix
     return Put(wanted.interface, wanted.address, prefix, bare, wanted.lifetime)
@@ -190,7 +200,7 @@ def _shape(put: Put) -> tuple[int, bool]:
 def _covers(held: Held, what: Address) -> bool:
     if address.family(held.address) != address.family(what):
         return False
-    shift = _width(address.family(what)) - held.prefix
+    shift = held.width - held.prefix
     return _number(held.address) >> shift == _number(what) >> shift
 
 

@@ -28,13 +28,17 @@ _CONF = Path("/proc/sys/net/ipv4/conf")
 class Addresses:
     """The addresses this process put there, and the way to put more."""
 
-    def __init__(self, route: rtnetlink.Route, table: Table, lease: Lease) -> None:
+    def __init__(
+        self, route: rtnetlink.Route, table: Table, lease: Lease, marks: bool = True
+    ) -> None:
         self.noted: frozenset[Key] = frozenset()  # left by a former process, by its file
         self.stale = False  # something was refused: the table has to be read again
         self._route = route
         self._table = table
         self._lease = lease
+        self._marks = marks  # whether the kernel keeps IFA_PROTO
         self._own: dict[Key, Put] = {}
+        self._leased: dict[Key, tuple[Put, int | None]] = {}
         self._promoted: dict[str, str] = {}
         self._complaints: frozenset[str] = frozenset()
 
@@ -58,7 +62,10 @@ class Addresses:
         these = tuple(unwanted)
         steps = placement.drop(these, self._table.held(), self.ownership)
         gone = {(each.interface, each.address) for each in these}
+        before = self.own
         self._own = {k: p for k, p in self._own.items() if (p.interface, p.address) not in gone}
+        if not self._marks:  # a renewal under way may bring them back, and unmarked
+            self.noted |= before - self.own
         self._carry_out(steps, ())
 
     def reconcile(self, wanted: tuple[PlacedAddress, ...]) -> int:
@@ -80,25 +87,27 @@ class Addresses:
     def _carry_out(self, steps: list[Step], wanted: tuple[PlacedAddress, ...]) -> None:
         """Write the steps and remember what came of them."""
         taken = {step.key for step in steps if isinstance(step, Take)}
-        self._own = {key: put for key, put in self._own.items() if key not in taken}
-        self._set_lease()  # first: it must not renew what is about to go
+        if taken:  # out of the lease first: it must not renew what is about to go
+            self._own = {key: put for key, put in self._own.items() if key not in taken}
+            self._set_lease()
         if steps:
             self._promote(steps)
-            self._write([step for step in steps if self._request(step) is not None])
+            self._write(steps)
         self._follow_lifetimes(wanted)
         self._set_lease()
 
     def _write(self, steps: list[Step]) -> None:
-        requests = [request for step in steps if (request := self._request(step)) is not None]
+        possible = [(s, request) for s in steps if (request := self._request(s)) is not None]
         try:
-            refused = {r.place: r for r in self._route.execute(requests, "set addresses")}
+            refused = self._route.execute([request for _, request in possible], "set addresses")
         except KernelError as error:
             log.error("addresses: %s", error)
             self.stale = True
             return
+        refusals = {refusal.place: refusal for refusal in refused}
         complaints = set()
-        for place, step in enumerate(steps):
-            refusal = refused.get(place)
+        for place, (step, _) in enumerate(possible):
+            refusal = refusals.get(place)
             if refusal is None:
                 self._enter(step)
             elif not (isinstance(step, Take) and refusal.errno in _HARMLESS):
@@ -122,13 +131,20 @@ class Addresses:
                 self._own[key] = replace(put, lifetime=lifetime)
 
     def _set_lease(self) -> None:
-        leased = {key: put for key, put in self._own.items() if put.lifetime is not None}
+        leased = {
+            key: (put, self._table.index(put.interface))
+            for key, put in self._own.items()
+            if put.lifetime is not None
+        }
+        if leased == self._leased:
+            return
+        self._leased = leased
         renewals = {
             key: request
-            for key, put in leased.items()
+            for key, (put, _) in leased.items()
             if (request := self._request(Relet(put))) is not None
         }
-        lifetimes = [put.lifetime for put in leased.values() if put.lifetime is not None]
+        lifetimes = [put.lifetime for put, _ in leased.values() if put.lifetime is not None]
         self._lease.hold(renewals, min(lifetimes, default=0))
 
     def _request(self, step: Step) -> Request | None:

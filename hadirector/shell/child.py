@@ -18,6 +18,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from hadirector.core import messages
 from hadirector.shell import channel
@@ -60,6 +61,7 @@ class Child:
     ready: bool = False
     status: str = ""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    fault: str = ""  # why it must end without leaving in order
 
     def start(self, receive: Callable[[messages.Process, channel.Received], None]) -> None:
         """Listen on every channel and say Hello; `receive(sender, received)` runs on the loop."""
@@ -147,7 +149,17 @@ async def _run(child: Child, body: Callable[[Child], Awaitable[None]]) -> None:
     loop.add_signal_handler(signal.SIGHUP, lambda: None)
     gc.collect()
     gc.freeze()  # what start-up made stays; later collections need not walk it
+    loop.set_exception_handler(partial(fail, child))
     async with asyncio.TaskGroup() as tasks:
         beat = tasks.create_task(child.beat(), name="heartbeat")
         await body(child)
         beat.cancel()
+    if child.fault:
+        raise RuntimeError(f"a callback failed: {child.fault}")
+
+
+def fail(child: Child, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+    """A process that lost a callback may be deaf or blind from now on: better a new one."""
+    loop.default_exception_handler(context)
+    child.fault = str(context["message"])
+    child.stopping.set()

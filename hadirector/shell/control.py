@@ -19,11 +19,13 @@ from pathlib import Path
 
 from aiohttp import web
 
+from hadirector.core.errors import HadirectorError
 from hadirector.core.status import Json
 
 STREAM_QUEUE = 1000  # events a slow follower may be behind before it is cut off
 WRITE_DEADLINE = 10.0  # seconds a follower may refuse to read
 BACKLOG = 64
+LEAVE = 1.0  # seconds that questions under way are waited for at the end
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Answers:
     restart: Callable[[], str | None]
 
 
-class SocketInUse(Exception):
+class SocketInUse(HadirectorError):
     """Somebody answers on the control socket already."""
 
 
@@ -54,7 +56,7 @@ class Control:
     async def open_socket(self, path: str) -> None:
         """Listen on the control socket; a dead one that was left behind is replaced."""
         await asyncio.to_thread(_clear, path)
-        runner = web.AppRunner(self._app(writes=True), access_log=None)
+        runner = web.AppRunner(self._app(writes=True), access_log=None, shutdown_timeout=LEAVE)
         await runner.setup()
         old = os.umask(0o117)  # 0660 from the first moment on
         try:
@@ -65,7 +67,7 @@ class Control:
 
     async def open_http(self, host: str, port: int) -> None:
         """Listen for readers; raises OSError where the port is taken."""
-        runner = web.AppRunner(self._app(writes=False), access_log=None)
+        runner = web.AppRunner(self._app(writes=False), access_log=None, shutdown_timeout=LEAVE)
         await runner.setup()
         try:
             await web.TCPSite(runner, host, port, backlog=BACKLOG).start()
@@ -81,7 +83,11 @@ class Control:
             self._http = None
 
     async def close(self) -> None:
-        """Stop both; the socket's file goes with it."""
+        """Stop both; the socket's file goes with it, and followers are let go."""
+        for queue in list(self._followers):
+            self._followers.discard(queue)
+            with contextlib.suppress(asyncio.QueueFull):
+                queue.put_nowait(None)
         await self.close_http()
         if self._unix is not None:
             await asyncio.to_thread(Path(self._path).unlink, missing_ok=True)
@@ -135,9 +141,11 @@ class Control:
         self._followers.add(queue)
         try:
             while queue in self._followers or not queue.empty():
-                line = json.dumps(await queue.get())
+                event = await queue.get()
+                if event is None:  # the daemon leaves
+                    break
                 async with asyncio.timeout(WRITE_DEADLINE):
-                    await response.write(f"data: {line}\n\n".encode())
+                    await response.write(f"data: {json.dumps(event)}\n\n".encode())
         except (TimeoutError, ConnectionError):
             pass  # the follower left or sleeps
         finally:

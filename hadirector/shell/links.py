@@ -21,6 +21,7 @@ class Table:
     def __init__(self) -> None:
         self._links: dict[int, rtnetlink.LinkEntry] = {}
         self._addresses: dict[_Key, rtnetlink.AddressEntry] = {}
+        self._names: dict[str, rtnetlink.LinkEntry] = {}
 
     def read(self, route: rtnetlink.Route) -> bool:
         """Ask the kernel for all of it; whether anything was not known. KernelError as it comes."""
@@ -34,6 +35,7 @@ class Table:
         before = (self._links, self._addresses)
         self._links = {link.index: link for link in links if link is not None}
         self._addresses = {_key(a): a for a in addresses if a is not None}
+        self._name()
         return before != (self._links, self._addresses)
 
     def enter(self, change: rtnetlink.Change) -> bool:
@@ -42,10 +44,13 @@ class Table:
             case rtnetlink.LinkEntry(index=index):
                 new = self._links.get(index) != change
                 self._links[index] = change
+                self._name()
                 return new
             case rtnetlink.LinkGone(index):
                 self._addresses = {k: a for k, a in self._addresses.items() if a.index != index}
-                return self._links.pop(index, None) is not None
+                known = self._links.pop(index, None) is not None
+                self._name()
+                return known
             case rtnetlink.AddressEntry():
                 new = self._addresses.get(_key(change)) != change
                 self._addresses[_key(change)] = change
@@ -78,11 +83,11 @@ class Table:
 
     def index(self, name: str) -> int | None:
         """The link's index; None when there is no such link."""
-        return next((link.index for link in self._links.values() if link.name == name), None)
+        return link.index if (link := self._names.get(name)) else None
 
     def hardware(self, name: str) -> bytes:
         """The link's Ethernet address; empty when it has none."""
-        return next((link.hardware for link in self._links.values() if link.name == name), b"")
+        return link.hardware if (link := self._names.get(name)) else b""
 
     def links(self, names: Iterable[str]) -> tuple[Link, ...]:
         """The named links that exist, as the election wants them told."""
@@ -116,6 +121,9 @@ class Table:
             for a in self._addresses.values()
             if (link := self._links.get(a.index)) is not None
         )
+
+    def _name(self) -> None:
+        self._names = {link.name: link for link in self._links.values()}
 
     def _usable(self, index: int) -> tuple[Address, ...]:
         """Primaries first: events come in the order of time, a dump in the kernel's."""

@@ -33,6 +33,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple, Self
 
+from hadirector.core.errors import HadirectorError
+
 ERROR = 2
 DONE = 3
 FIRST_OF_FAMILY = 16  # NLMSG_MIN_TYPE: kinds below are netlink's own
@@ -67,7 +69,7 @@ _KIND_MASK = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 _NESTED = 0x8000
 
 
-class KernelError(Exception):
+class KernelError(HadirectorError):
     """The kernel refused, did not answer, or answered what cannot be read."""
 
     def __init__(self, operation: str, number: int, text: str = "") -> None:

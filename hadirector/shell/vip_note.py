@@ -57,9 +57,9 @@ class Keeper:
     Does nothing where the kernel keeps marks. `saved` is called on the loop after each writing.
     """
 
-    def __init__(self, saved: Callable[[], None], marks: bool | None = None) -> None:
+    def __init__(self, marks: bool, saved: Callable[[], None]) -> None:
         self._saved = saved
-        self._marks = kernel_keeps_marks() if marks is None else marks
+        self._marks = marks
         self._thread = ThreadPoolExecutor(1, "disk", initializer=realtime.follow)
         self._written: frozenset[Key] = frozenset()
         self._busy = False

@@ -128,6 +128,11 @@ class VrrpSockets:
         self._sockets: dict[tuple[str, Family], VrrpSocket] = {}
         self._refused: dict[tuple[str, Family], str] = {}
 
+    @property
+    def open(self) -> frozenset[tuple[str, Family]]:
+        """The interfaces and families there are sockets for."""
+        return frozenset(self._sockets)
+
     def keep(self, wanted: dict[tuple[str, Family], int]) -> None:
         """Have a socket for each interface and family, on the link with this index; the others
         go. A link that was removed and added again has another index and needs a new socket."""

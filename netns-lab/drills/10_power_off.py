@@ -1,8 +1,9 @@
 """The master loses power: the standby takes over, established connections go on.
 
 Nothing announces the end: from one instant to the next nothing leaves the master any more. The
-outage is what a client notices that makes a new request each 8 ms; the goals are what keepalived
-needs in this lab, and 10 ms more.
+outage is what a client notices that makes a new request each 8 ms. The goal is what keepalived
+needs and 10 ms more: measured in the same run with `--director both`, else as known from this lab
+for a blow in the middle of an advert interval.
 """
 
 from labkit.drills import Figures, Goal, at_least, at_most
@@ -24,11 +25,11 @@ _SURVIVAL: dict[str, Goal] = {
     "overlap_ms": at_most(0),
 }
 GOALS = {
-    "1s": {"outage_ms": at_most(2889), **_SURVIVAL},
-    "100ms": {"outage_ms": at_most(331), **_SURVIVAL},
-    "30ms": {"outage_ms": at_most(109), **_SURVIVAL},
-    "10ms": {"outage_ms": at_most(55), **_SURVIVAL},
-    "dr-100ms": {"outage_ms": at_most(339), **_SURVIVAL},
+    "1s": {"outage_ms": at_most(3140, beside=10), **_SURVIVAL},
+    "100ms": {"outage_ms": at_most(331, beside=10), **_SURVIVAL},
+    "30ms": {"outage_ms": at_most(109, beside=10), **_SURVIVAL},
+    "10ms": {"outage_ms": at_most(55, beside=10), **_SURVIVAL},
+    "dr-100ms": {"outage_ms": at_most(339, beside=10), **_SURVIVAL},
 }
 
 

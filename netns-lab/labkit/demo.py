@@ -1,4 +1,4 @@
-"""`lab demo`: what a client sees, second by second, while things break."""
+"""`lab demo`: what a client sees, second by second, while the master dies and returns."""
 
 import time
 from collections.abc import Callable
@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from labkit import topology
 from labkit.lab import Lab
 from labkit.load import Load, Request
-from labkit.setup import Check, Setup, nat
+from labkit.setup import Check, Setup
 
 EVERY = 0.01
+HELD = {"idle": 20, "active": 20}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,54 +23,68 @@ class Act:
 
 
 def run(arguments: list[str], *, color: bool) -> int:
-    """A real server dies under load and returns. The exit status is 0 if the service went on."""
+    """Plays the story. The exit status is 0 if the service was there at its end.
+
+    `keepalived` among the arguments plays it with the rival.
+    """
     product = "keepalived" if "keepalived" in arguments else "hadirector"
     check = Check(interval=0.5, timeout=0.5, rise=2, fall=2, fast_interval=0.2)
     with Lab(product) as lab:
         print(topology.describe(), flush=True)
-        lab.start(Setup(services=(nat(),), check=check, pair=False))
-        print(f"\nThe client asks {topology.VIP}:80 a hundred times a second ({product} on lb1).\n")
-        acts = [
-            Act(3, "rs2 is killed (kill -9)", lab.servers["rs2"].kill),
-            Act(9, "rs2 is started again", lab.servers["rs2"].start),
-        ]
+        lab.start(Setup(check=check, advert_int=0.1))
+        held = lab.hold(**HELD)
+        print(
+            f"\nA pair of {product}s, adverts each 0.1 s. The client asks {topology.VIP}:80 a hundred"
+            f"\ntimes a second, each time anew, and holds {sum(HELD.values())} connections open.\n"
+        )
         with lab.load(every=EVERY) as load:
-            _play(lab, load, acts, seconds=15, color=color)
-        _sum_up(load)
+            _play(lab, load, _acts(lab), seconds=26, color=color)
+            survivors = held.survivors()
+        _sum_up(load, sum(survivors.values()))
         return 0 if load.requests[-1].server else 1
+
+
+def _acts(lab: Lab) -> list[Act]:
+    return [
+        Act(3, "real server rs2 is killed (kill -9)", lab.servers["rs2"].kill),
+        Act(7, "rs2 is started again", lab.servers["rs2"].start),
+        Act(11, "the master lb1 loses power", lab.lb1.power_off),
+        Act(15, "lb1 boots", lambda: (lab.lb1.power_on(), lab.lb1.start())),
+        Act(22, "lb1 is told to stop", lab.lb1.terminate),
+    ]
 
 
 def _play(lab: Lab, load: Load, acts: list[Act], seconds: int, *, color: bool) -> None:
     servers = "".join(f"{name:>6}" for name in topology.SERVERS)
-    print(f"{'second':>6}{servers}{'failed':>8}{'slowest':>10}   IPVS weights on lb1")
+    print(f"{'second':>6}{servers}{'failed':>8}{'slowest':>10}   VIP on     IPVS weights there")
     begin = time.monotonic()
     for second in range(seconds):
         for act in acts:
             if act.second == second:
-                act.do()
                 lab.note(act.text)
-                print(_paint(f"       > {act.text}", "1", color=color))
+                print(_paint(f"       > {act.text}", "1", color=color), flush=True)
+                act.do()
         time.sleep(max(0.0, begin + second + 1 - time.monotonic()))
-        print(_row(second, load.poll(), _weights(lab), color=color), flush=True)
+        print(_row(lab, second, load.poll(), color=color), flush=True)
 
 
-def _row(second: int, requests: list[Request], weights: str, *, color: bool) -> str:
+def _row(lab: Lab, second: int, requests: list[Request], *, color: bool) -> str:
     counts = [sum(r.server == name for r in requests) for name in topology.SERVERS]
     failed = sum(1 for r in requests if r.error)
     slowest = max((r.end - r.start for r in requests if not r.error), default=0.0)
     text = f"{second:>6}" + "".join(f"{count:>6}" for count in counts)
     text += _paint(f"{failed:>8}", "31;1" if failed else "0", color=color)
-    return f"{text}{slowest * 1000:>7.0f} ms   {weights}"
+    holders = [d for d in lab.directors if lab.reachable(d) and d.holds(topology.VIP)]
+    where = "+".join(d.name for d in holders) or "nobody"
+    found = {lab.name_of(s): w for d in holders[:1] for s, w in d.weights().items()}
+    weights = " ".join(f"{name}={found.get(name, '-')}" for name in topology.SERVERS)
+    return f"{text}{slowest * 1000:>7.0f} ms   {where:<8}   {weights}"
 
 
-def _weights(lab: Lab) -> str:
-    found = {lab.name_of(server): weight for server, weight in lab.lb1.weights().items()}
-    return " ".join(f"{name}={found.get(name, 'out')}" for name in topology.SERVERS)
-
-
-def _sum_up(load: Load) -> None:
+def _sum_up(load: Load, survivors: int) -> None:
     total, failed = len(load.requests), load.failed()
     print(f"\n{total} requests, {failed} failed, longest silence {load.outage() * 1000:.0f} ms")
+    print(f"{survivors} of {sum(HELD.values())} held connections live")
 
 
 def _paint(text: str, code: str, *, color: bool) -> str:

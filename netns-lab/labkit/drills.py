@@ -34,10 +34,18 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {"<=": operator.le, ">="
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A limit for the median of a figure."""
+    """A limit for the median of a figure. `beside`: with the rival in the same run, its median
+    and so much more is the limit instead."""
 
     sign: str
     limit: float
+    beside: float | None = None
+
+    def against(self, rival: float | None) -> "Goal":
+        """The goal once the rival's median is known."""
+        if rival is None or self.beside is None:
+            return self
+        return Goal(self.sign, round(rival + self.beside, 1))
 
     def met(self, value: float) -> bool:
         return _OPERATORS[self.sign](value, self.limit)
@@ -46,9 +54,9 @@ class Goal:
         return f"{self.sign} {self.limit:g}"
 
 
-def at_most(limit: float) -> Goal:
+def at_most(limit: float, beside: float | None = None) -> Goal:
     """The median shall not be above."""
-    return Goal("<=", limit)
+    return Goal("<=", limit, beside)
 
 
 def at_least(limit: float) -> Goal:
@@ -81,6 +89,7 @@ class Result:
     runs: list[Figures] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     stories: list[Story] = field(default_factory=list)
+    rival: "Result | None" = None  # run side by side
 
     def median(self, figure: str) -> float:
         return statistics.median(self._values(figure))
@@ -97,14 +106,22 @@ class Result:
             for name in names
         }
 
-    def missed(self) -> list[str]:
-        """Goals not met; they bind hadirector only."""
+    def goals(self) -> dict[str, Goal]:
+        """By figure; they bind hadirector only."""
         if self.product != "hadirector":
-            return []
+            return {}
+        rival = self.rival.summary() if self.rival else {}
+        return {
+            name: goal.against(rival[name]["median"] if name in rival else None)
+            for name, goal in self.drill.goals.items()
+        }
+
+    def missed(self) -> list[str]:
+        """Goals not met."""
         found = self.summary()
         return [
             f"{name} {goal}"
-            for name, goal in self.drill.goals.items()
+            for name, goal in self.goals().items()
             if name not in found or not goal.met(found[name]["median"])
         ]
 
@@ -117,7 +134,7 @@ class Result:
             "director": self.product,
             "passed": self.passed(),
             "summary": self.summary(),
-            "goals": {name: str(goal) for name, goal in self.drill.goals.items()},
+            "goals": {name: str(goal) for name, goal in self.goals().items()},
             "missed": self.missed(),
             "runs": self.runs,
             "errors": self.errors,
@@ -146,9 +163,9 @@ def choose(words: list[str], among: list[Drill]) -> list[Drill]:
     return chosen
 
 
-def run_once(drill: Drill, result: Result) -> str:
+def run_once(drill: Drill, result: Result, number: int) -> str:
     """One run in a lab of its own; what goes wrong is part of the result. Returns it in a line."""
-    with Lab(result.product) as lab:
+    with Lab(result.product, number) as lab:
         try:
             figures = drill.run(lab)
             result.runs.append(figures)
@@ -164,10 +181,10 @@ def run_once(drill: Drill, result: Result) -> str:
 
 def line(figures: Figures) -> str:
     """One run in one line."""
-    return ", ".join(f"{name.replace('_', ' ')} {number(v)}" for name, v in figures.items())
+    return ", ".join(f"{name.replace('_', ' ')} {brief(v)}" for name, v in figures.items())
 
 
-def number(value: float) -> str:
+def brief(value: float) -> str:
     """Three digits are enough for anybody."""
     return f"{value:.0f}" if value == int(value) or abs(value) >= 100 else f"{value:.3g}"
 

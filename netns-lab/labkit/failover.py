@@ -28,6 +28,7 @@ def blow(
     """
     with lab.hold(port=port, **HELD) as held, lab.load(port=port, every=every) as load:
         time.sleep(SYNC_DELAY)
+        lab.await_phase(lab.lb1.setup.advert_int)
         struck = lab.note(what)
         strike()
         time.sleep(settle)

@@ -1,6 +1,7 @@
 """The running lab: what a drill is given."""
 
 import shutil
+import socket
 import tempfile
 import threading
 import time
@@ -18,12 +19,20 @@ from labkit.server import RealServer
 from labkit.setup import Setup
 from labkit.story import Story, overlap
 
+# A blow right after an advert costs a whole interval more than one right before the next. Runs go
+# through the phases in this order, so medians are the middle and products can be compared.
+PHASES = (0.5, 0.1, 0.9, 0.3, 0.7)
+_VRRP = 112
+_VRRP_GROUP = "224.0.0.18"
+
 
 class Lab:
     """Network, real servers and (not yet started) directors. A context manager."""
 
-    def __init__(self, product: str) -> None:
+    def __init__(self, product: str, number: int = 0) -> None:
+        """`number` of the run, from 0: decides at which phase of an advert interval to strike."""
         self.product = product
+        self._phase = PHASES[number % len(PHASES)]
         self.directory = Path(tempfile.mkdtemp(prefix="hadirector-run-"))
         self.story = Story()
         self.network = topology.Network()
@@ -124,6 +133,17 @@ class Lab:
         """Tells the story what is being done, and when."""
         return self.story.note(text)
 
+    def await_phase(self, advert_int: float) -> None:
+        """Until this run's share of an interval has passed since an advert of the master."""
+        with kernel.network_of(self.client.anchor):
+            adverts = socket.socket(socket.AF_INET, socket.SOCK_RAW, _VRRP)
+        with adverts:
+            group = socket.inet_aton(_VRRP_GROUP) + socket.inet_aton(topology.CLIENT)
+            adverts.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group)
+            adverts.settimeout(5 * advert_int + 1)
+            adverts.recv(1500)
+            time.sleep(self._phase * advert_int)
+
     def wait(self, met: Callable[[], bool], what: str, within: float = 20.0) -> float:
         """Until `met`, looked at each 5 ms; returns the seconds it took."""
         start = time.monotonic()
@@ -155,6 +175,10 @@ class Lab:
         """Seconds after `since` in which two live nodes held the virtual address."""
         return overlap(self.story.owned, since, time.monotonic())
 
+    def reachable(self, director: Director) -> bool:
+        """Its cables are in."""
+        return director.name not in self.network.unplugged
+
     def takeovers(self, since: float) -> int:
         """How often after `since` a node took the virtual address."""
         return sum(1 for at, _, held in self.story.owned if held and at > since)
@@ -179,10 +203,16 @@ class _AddressWatch:
             thread.start()
 
     def _listen(self, director: Director) -> None:
+        held = False
+        anchor = director.node.anchor
         monitor = self._monitors[director.name]
         monitor.settimeout(0.2)
-        held = False
         while self._running:
+            if director.node.anchor != anchor:  # it was rebooted
+                anchor, held = director.node.anchor, False
+                monitor.close()
+                monitor = self._monitors[director.name] = kernel.address_monitor(anchor)
+                monitor.settimeout(0.2)
             with suppress(TimeoutError):
                 datagram = monitor.recv(1 << 16)
                 now = time.monotonic()

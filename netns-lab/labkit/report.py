@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from labkit import topology
-from labkit.drills import Result, number
+from labkit.drills import Result, brief
 from labkit.story import Story
 
 
@@ -16,15 +16,15 @@ def table(results: list[Result]) -> str:
     names = list(dict.fromkeys(name for summary in summaries for name in summary))
     rows = [["", *(f"{r.product} ({len(r.runs)} runs)" for r in results), "goal", ""]]
     for name in names:
-        goal = results[0].drill.goals.get(name)
+        goal = results[0].goals().get(name)
         cells = [name.replace("_", " ")]
         for summary in summaries:
             found = summary.get(name)
             cells.append(
-                " / ".join(number(found[k]) for k in ("min", "median", "max")) if found else "-"
+                " / ".join(brief(found[k]) for k in ("min", "median", "max")) if found else "-"
             )
         verdict = ""
-        if goal and results[0].product == "hadirector":
+        if goal:
             met = name in summaries[0] and goal.met(summaries[0][name]["median"])
             verdict = "met" if met else "MISSED"
         rows.append([*cells, str(goal or ""), verdict])

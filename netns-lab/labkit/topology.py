@@ -82,6 +82,7 @@ class Network:
 
     def __init__(self) -> None:
         self.nodes: dict[str, Node] = {}
+        self.unplugged: set[str] = set()
         self.switch = Node("switch", {"net.ipv6.conf.all.disable_ipv6": "1"})
         try:
             self._build()
@@ -105,7 +106,10 @@ class Network:
         plan = _plans()[name]
         node = Node(name, plan.sysctls)
         self.nodes[name] = node
-        lines = []
+        self.unplugged.discard(name)
+        # The ports of its predecessor go when the kernel has time: not to be waited for.
+        old = [f"link del {name}-{link}" for link, _ in plan.links if (name, link) in self._ports]
+        lines = [*old]
         for link, _ in plan.links:
             inner, outer = self._next_index, self._next_index + 500
             self._next_index += 1
@@ -126,6 +130,10 @@ class Network:
     def plug(self, name: str, links: tuple[str, ...], *, up: bool) -> None:
         """Puts the cables of a node in or pulls them, all at the same instant."""
         self._links.set([self._ports[name, link] for link in links], up=up)
+        if up:
+            self.unplugged.discard(name)
+        else:
+            self.unplugged.add(name)
 
     def slow_down(self, name: str, link: str, milliseconds: float) -> None:
         """What goes to this node over this link arrives later (0: no more)."""

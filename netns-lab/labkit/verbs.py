@@ -121,10 +121,12 @@ def _drill(order: _DrillOrder, directory: Path) -> int:
         if not results:
             print(f"{drill.name}: not for {' '.join(order.products)}")
             continue
+        if len(results) == len(PRODUCTS):
+            results[0].rival = results[1]
         print(f"{drill.name}: {drill.title}", flush=True)
         for number in range(order.runs or drill.runs):
             for result in results:  # side by side: what disturbs one disturbs the other
-                told = drills.run_once(drill, result)
+                told = drills.run_once(drill, result, number)
                 print(f"  {number + 1} {result.product}: {told}", flush=True)
         print(report.table(results))
         print(f"  picture: {report.write(results, OUT)}\n", flush=True)

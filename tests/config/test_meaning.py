@@ -217,8 +217,8 @@ def test_interface_and_priority_differ_from_node_to_node(tmp_path: Path) -> None
     one = config_of(tmp_path, instance("priority: {lb1: 90}"), "lb1").instances[0]
     two = config_of(tmp_path, instance("priority: {lb1: 90}"), "lb2").instances[0]
 
-    assert (one.interface, one.priority) == ("eth0", 90)
-    assert (two.interface, two.priority) == ("ens3", 100)  # from nodes
+    assert (one.interface, one.priority, one.peer_priorities) == ("eth0", 90, (100,))
+    assert (two.interface, two.priority, two.peer_priorities) == ("ens3", 100, (90,))  # from nodes
     assert two.virtual_addresses == (
         VirtualAddress(Address("192.0.2.10"), 24, "ens3"),
         VirtualAddress(Address("10.0.9.1"), 24, "eth1"),

@@ -124,6 +124,12 @@ class Node:
         router = self.routers.get(instance)
         return router.state if router else None
 
+    def master(self, instance: str = "front") -> str | None:
+        """The master it told last."""
+        self.read()
+        router = self.routers.get(instance)
+        return router.master if router else None
+
     def order(self, kind: OrderKind, subject: str = "") -> None:
         """Give an order as the supervisor."""
         self.tell(messages.Order(kind, f"{time.monotonic_ns()}", subject), by="supervisor")

@@ -143,7 +143,7 @@ def test_we_follow_a_higher_keepalived_and_replace_it_when_it_is_killed(
     ours.configure(instance(150))
     eventually(lambda: higher.machine.holds() and ours.state() is BACKUP, 8.0)
     assert stays(lambda: not ours.machine.holds(), 1.0)
-    eventually(lambda: _master(ours) == "192.0.2.2", 1.0)
+    eventually(lambda: ours.master() == "192.0.2.2", 1.0)
 
     higher.kill()
 
@@ -176,8 +176,3 @@ def test_neither_side_counts_an_error(ours: Node, lower: Rival) -> None:
     assert "Entering BACKUP STATE" in log
     assert not [line for line in log.splitlines() if "invalid" in line.lower() or "err" in line]
     assert VIP in log
-
-
-def _master(node: Node) -> str | None:
-    node.read()
-    return node.routers["front"].master

@@ -16,8 +16,10 @@ from scapy.layers.vrrp import VRRPv3
 from scapy.utils import rdpcap
 
 from hadirector.core import advert, messages
+from hadirector.core.address import canonical
 from hadirector.core.messages import OrderKind, RouterStateName
 from hadirector.core.settings.cluster import VipLease
+from hadirector.core.settings.instances import VirtualAddress
 from hadirector.shell import channel
 from tests.kernel.pair import (
     VIP,
@@ -43,19 +45,20 @@ class Pair:
         self.machines = (one, two)
         self.nodes = [Node(one, 1), Node(two, 2)]
 
-    def begin(self, *, lease: bool = True) -> tuple[Node, Node]:
+    def begin(self, *, lease: bool = True, advert_int: float = 0.1) -> tuple[Node, Node]:
         """Configure both; node 1 is master when this returns."""
         one, two = self.nodes[:2]
-        one.configure(instance(150), lease=lease, peers=True)
-        two.configure(instance(100), lease=lease, peers=True)
-        eventually(lambda: one.state() is MASTER and two.state() is BACKUP, 8.0)
+        one.configure(instance(150, advert_int=advert_int), lease=lease, peers=True)
+        eventually(lambda: one.state() is MASTER, 8.0)
+        two.configure(instance(100, advert_int=advert_int), lease=lease, peers=True)
+        eventually(lambda: two.state() is BACKUP and two.master() == "192.0.2.1", 8.0)
         return one, two
 
-    def again(self, node: Node) -> Node:
+    def again(self, node: Node, advert_int: float = 0.1) -> Node:
         """A new process in the place of one that is dead, with its note."""
         successor = Node(node.machine, node.number, node.note)
         self.nodes.append(successor)
-        successor.configure(instance(150), lease=True, peers=True)
+        successor.configure(instance(150, advert_int=advert_int), lease=True, peers=True)
         return successor
 
 
@@ -73,7 +76,7 @@ def test_the_higher_priority_holds_the_address_on_lease_and_alone(pair: Pair) ->
 
     assert "dynamic noprefixroute" in one.machine.addresses()[f"{VIP}/32"]
     assert stays(lambda: one.machine.holds() and not two.machine.holds(), 4.0)
-    assert [e.kind for e in two.events] == ["backup", "following"]
+    assert two.state() is BACKUP
 
 
 def test_what_goes_over_the_wire_is_as_the_rfc_and_keepalived_have_it(
@@ -112,7 +115,7 @@ def test_what_goes_over_the_wire_is_as_the_rfc_and_keepalived_have_it(
         message = bytes(ip.payload)
         pseudo = inet_aton(ip.src) + inet_aton(ip.dst) + bytes((0, 112, 0, len(message)))
         assert advert.internet_checksum(pseudo + message) == 0
-        said = VRRPv3(message)
+        said = frame[VRRPv3]
         assert (said.version, said.type, said.vrid, said.priority) == (3, 1, 51, 150)
         assert (said.adv, said.addrlist) == (10, [VIP])
     assert len(announcements) == 5
@@ -135,15 +138,26 @@ def test_a_killed_master_is_replaced_and_its_address_ends_with_the_lease(pair: P
 
 
 def test_an_orderly_leave_hands_over_without_a_gap(pair: Pair) -> None:
-    one, two = pair.begin()
+    one, two = pair.begin(advert_int=1.0)
+
     one.order(OrderKind.STOP)
 
-    took = eventually(two.machine.holds, 2.0)
-
-    assert took < 0.1  # priority 0: the skew time, 61 ms at most
+    # The successor waits its skew time, 0.61 s; without priority 0 it would be 3.61 s.
+    assert stays(one.machine.holds, 0.3)
+    assert eventually(two.machine.holds, 4.0) < 1.5
     assert one.process.wait(5) == 0
     assert not one.machine.holds()
-    assert [e.kind for e in two.events][:2] == ["backup", "following"]
+
+
+def test_an_instance_taken_out_of_the_settings_leaves_in_order(pair: Pair) -> None:
+    one, two = pair.begin(advert_int=1.0)
+
+    one.configure()
+
+    assert stays(one.machine.holds, 0.3)
+    assert eventually(two.machine.holds, 4.0) < 1.5
+    eventually(lambda: not one.machine.holds(), 1.0)  # it heard its successor: no need to wait
+    assert two.machine.holds()
 
 
 def test_alone_an_orderly_leave_ends_after_the_peers_patience(pair: Pair) -> None:
@@ -157,20 +171,23 @@ def test_alone_an_orderly_leave_ends_after_the_peers_patience(pair: Pair) -> Non
     assert not one.machine.holds()
 
 
-def test_a_restarted_process_goes_on_as_master(pair: Pair) -> None:
-    one, two = pair.begin()
-    number = len(two.events)
+@pytest.mark.parametrize("how", ["restart", "kill"])
+def test_a_new_process_adopts_a_young_mastership_unseen(pair: Pair, how: str) -> None:
+    one, two = pair.begin(advert_int=1.0)
 
-    one.order(OrderKind.STOP, "restart")
-    assert one.process.wait(5) == 0
+    if how == "restart":
+        one.order(OrderKind.STOP, "restart")
+    else:
+        one.process.kill()
+    one.process.wait(5)
     assert one.machine.holds()
-    successor = pair.again(one)
+    successor = pair.again(one, advert_int=1.0)
 
     eventually(lambda: successor.state() is MASTER, 3.0)
-    # A starved test machine may start the process too late to adopt; then it must have listened.
-    if successor.events[0].kind == "master":
-        assert [e.kind for e in two.events[number:]] == []
-    assert stays(lambda: successor.machine.holds() and not two.machine.holds(), 3.0)
+    assert successor.routers["front"].reason == "adopted from the process before"
+    assert stays(lambda: successor.machine.holds() and not two.machine.holds(), 4.0)
+    assert two.state() is BACKUP
+    assert "master" not in [event.kind for event in two.events]
 
 
 def test_a_process_that_comes_back_too_late_finds_a_successor(pair: Pair) -> None:
@@ -182,17 +199,18 @@ def test_a_process_that_comes_back_too_late_finds_a_successor(pair: Pair) -> Non
 
     successor = pair.again(one)
 
-    eventually(lambda: successor.state() is BACKUP, 3.0)
+    eventually(lambda: successor.state() is BACKUP, 8.0)
     eventually(lambda: not one.machine.holds(), 0.5)
     assert stays(lambda: two.machine.holds() and not one.machine.holds(), 1.0)
 
 
 def test_an_address_somebody_removes_is_back_at_once(pair: Pair) -> None:
-    one, _ = pair.begin()
+    one, _ = pair.begin(lease=False)  # a renewal would bring it back as well
 
     one.machine.run("ip", "address", "del", f"{VIP}/32", "dev", "eth0")
 
-    assert eventually(one.machine.holds, 1.0) < 0.1
+    # By its event, not by the look every 5 s; looking itself takes 0.1 s on a slow machine.
+    assert eventually(one.machine.holds, 4.0) < 1.0
 
 
 def test_a_hung_master_loses_its_address_and_comes_back_as_backup(pair: Pair) -> None:
@@ -215,7 +233,7 @@ def test_an_interface_that_is_made_anew_is_used_again(pair: Pair) -> None:
 
     one.machine.run("ip", "link", "del", "eth0")
     eventually(lambda: one.state() is FAULT, 1.0)
-    assert one.routers["front"].reason == "eth0 is missing"
+    assert one.routers["front"].reason.startswith("eth0 is ")  # down first, then missing
     one.machine.run(
         *("ip", "link", "add", "eth0", "type", "veth"),
         *("peer", "name", "eth0", "netns", str(two.machine.pid)),
@@ -245,7 +263,7 @@ def test_an_address_the_system_configured_is_a_fault_with_its_reason(pair: Pair)
     one.configure(instance(150))
     two.configure(instance(100))
 
-    eventually(lambda: one.state() is FAULT and two.state() is MASTER, 3.0)
+    eventually(lambda: one.state() is FAULT and two.state() is MASTER, 8.0)
 
     assert "is configured on eth0 by the system" in one.routers["front"].reason
     machine.run("ip", "address", "del", f"{VIP}/24", "dev", "eth0")
@@ -264,7 +282,7 @@ def test_without_a_note_what_a_dead_process_left_is_removed(pair: Pair) -> None:
     pair.nodes.append(successor)
     successor.configure(instance(150))
 
-    eventually(lambda: not one.machine.holds(), 3.0)
+    eventually(lambda: not one.machine.holds(), 8.0)
     assert stays(lambda: not one.machine.holds() and two.machine.holds(), 1.0)
 
 
@@ -302,3 +320,28 @@ def test_without_capabilities_it_says_so_in_one_line_and_does_not_come_again() -
     assert process.returncode == 3
     (error,) = [line for line in stderr.splitlines() if not line.startswith("INFO")]
     assert error.startswith("ERROR election VRRP needs CAP_NET_ADMIN and CAP_NET_RAW: ")
+
+
+def test_ipv6_moves_along_and_leaves_the_nodes_own_routes(pair: Pair) -> None:
+    virtual = tuple(
+        VirtualAddress(canonical(text), prefix, "eth0")
+        for text, prefix in ((VIP, 24), ("fe80::10", 64), ("2001:db8::10", 64))
+    )
+    for number, machine in enumerate(pair.machines, 1):
+        machine.run("ip", "address", "add", f"2001:db8::{number}/64", "dev", "eth0", "nodad")
+        eventually(lambda m=machine: "tentative" not in "".join(m.addresses().values()), 5.0)  # type: ignore[misc]  # a bound default
+    one, two = pair.nodes
+    routes = one.machine.run("ip", "-6", "route")
+    one.configure(instance(150, virtual_addresses=virtual), lease=True, peers=True)
+    eventually(lambda: one.state() is MASTER, 5.0)
+    two.configure(instance(100, virtual_addresses=virtual), lease=True, peers=True)
+    eventually(lambda: two.master() is not None, 5.0)
+    ours = {f"{VIP}/32", "fe80::10/128", "2001:db8::10/128"}
+    assert ours <= one.machine.addresses().keys()
+    assert not ours & two.machine.addresses().keys()
+
+    one.process.kill()
+
+    eventually(lambda: ours <= two.machine.addresses().keys(), 2.0)
+    eventually(lambda: not ours & one.machine.addresses().keys(), 4.0)
+    assert one.machine.run("ip", "-6", "route") == routes

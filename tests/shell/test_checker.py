@@ -30,7 +30,7 @@ from hadirector.core.messages import (
 )
 from hadirector.core.pacing import Cause, Outcome, Report
 from hadirector.core.settings.checks import Check, CheckType, Target, target_id
-from hadirector.shell import channel
+from hadirector.shell import channel, child
 from hadirector.shell.child import Child
 from hadirector.shell.probes import base
 
@@ -414,11 +414,10 @@ def test_a_privileged_process_cannot_gain_anything_back() -> None:
 
 async def test_a_fault_of_our_own_ends_the_process_rather_than_leaving_it_blind() -> None:
     process = Child(Process.CHECKER, {}, {})
-    faults: list[str] = []
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(partial(checker._failed, process, faults))
+    loop.set_exception_handler(partial(child.fail, process))
 
     loop.call_soon(lambda: 1 // 0)
     await until(process.stopping.is_set)
 
-    assert len(faults) == 1
+    assert "lambda" in process.fault

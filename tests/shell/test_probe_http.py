@@ -255,6 +255,13 @@ def test_a_search_broken_off_does_not_disturb_the_next() -> None:
     assert SEARCH.found("a+", "a" * 60)
 
 
+def test_a_second_search_in_the_process_does_not_disarm_the_first() -> None:
+    Search()
+
+    with pytest.raises(SearchTooLongError):
+        SEARCH.found("(a+)+b", "a" * 40)
+
+
 def test_a_search_leaves_no_timer_behind_and_minds_no_signal_still_on_its_way() -> None:
     SEARCH.found("a+", "a" * 60)
 

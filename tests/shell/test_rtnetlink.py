@@ -1,6 +1,8 @@
 """Our rtnetlink messages, read back by pyroute2 as an independent reader."""
 
+import errno
 import struct
+import time
 from typing import Any
 
 import pytest
@@ -124,6 +126,18 @@ def test_a_tentative_address_is_not_usable_unless_optimistic(flags: int, usable:
     entry = AddressEntry(3, canonical("fe80::1"), 64, flags, 0, False)
 
     assert entry.usable is usable
+
+
+def test_a_kernel_that_does_not_answer_is_not_waited_for() -> None:
+    route = rtnetlink.Route(patience=0.05)
+
+    started = time.monotonic()
+    with pytest.raises(netlink.KernelError, match="the kernel did not answer") as caught:
+        route._receive(started + 0.05, "wait for nothing")  # nothing was asked
+
+    route.close()
+    assert caught.value.errno == errno.ETIMEDOUT
+    assert 0.04 < time.monotonic() - started < 1.0
 
 
 def change(kind: int, body: bytes) -> rtnetlink.Change | None:

@@ -12,7 +12,6 @@ from tests.sim.host import Host
 from tests.sim.process import QUEUE, Loop
 
 HEARTBEAT = 1.0  # seconds
-FIRST_VERDICT = 0.2  # seconds the checker takes for its first round
 
 
 class DirectorProcess:
@@ -65,7 +64,8 @@ class DirectorProcess:
             case ev.Send(Process.ELECTION, message, valid_for):
                 self.host.to_election.send(message, self.host.clock() + valid_for)
             case ev.Send(Process.CHECKER, messages.Targets() as targets):
-                self.host.agenda.after(FIRST_VERDICT, lambda: self.put(_all_up(targets)))
+                delay = self.host.first_verdict
+                self.host.agenda.after(delay, lambda: self.put(_all_up(targets)))
             case ev.SendPresence(presence):
                 self._sequence += 1
                 self._emit(

@@ -6,7 +6,7 @@ it does from the episode's own random numbers.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from hadirector.core import director_events as ev
@@ -63,16 +63,20 @@ def weather(scene: Scene, duration: float) -> None:
     interval = scene.world.scenario.advert_int
     bad = Weather(
         loss=rng.choice((0.0, 0.1, 0.5, 0.9)),
-        duplicate=rng.choice((0.0, 0.0, 0.3, 0.9)),
+        duplicate=rng.choice((0.0, 0.0, 0.3, 0.95)),
         late=rng.choice((0.0, 0.2, 0.9)),
         late_by=rng.choice((0.5, 2.0, 5.0)) * interval,
         echo=rng.choice((0.0, 0.0, 1.0)),
     )
-    planes = rng.sample(PLANES, rng.randint(1, len(PLANES)))
+    make_weather(scene, bad, rng.sample(PLANES, rng.randint(1, len(PLANES))), duration)
+
+
+def make_weather(scene: Scene, bad: Weather, planes: Sequence[str], duration: float) -> None:
+    """This weather for a while, then fair weather."""
     scene.note(None, f"{bad} on {planes}")
-    for plane in planes:
-        scene.world.network.weather[plane] = bad
-    scene.after(duration, lambda: scene.world.network.weather.update(dict.fromkeys(planes, FAIR)))
+    network = scene.world.network
+    network.weather.update(dict.fromkeys(planes, bad))
+    scene.after(duration, lambda: network.weather.update(dict.fromkeys(planes, FAIR)))
 
 
 def one_way(scene: Scene, duration: float) -> None:
@@ -181,13 +185,13 @@ def power_off(scene: Scene, duration: float) -> None:
     scene.after(duration * scene.rng.random(), lambda: power_on(scene, node))
 
 
-def power_on(scene: Scene, node: Node) -> None:
-    """Back, knowing nothing."""
+def power_on(scene: Scene, node: Node, port: float = 0.3) -> None:
+    """Back, knowing nothing; `port`: the chance of a switch port that opens late."""
     if node.on:
         return
     scene.note(node, "power on")
     node.on = True
-    if scene.rng.random() < 0.3:
+    if scene.rng.random() < port:
         others = [n.name for n in scene.world.nodes if n is not node] + ["gateway"]
         ways = [(node.name, o) for o in others] + [(o, node.name) for o in others]
         opens_in = scene.rng.uniform(0.0, PORT_OPENS_IN)
@@ -241,10 +245,13 @@ def hang_director(scene: Scene, duration: float) -> None:
 
 def sleep(scene: Scene, duration: float) -> None:
     """The node is suspended (its clock counts on) or paused (its clock stands still)."""
-    node, counts = scene.node, scene.rng.random() < 0.5
+    put_to_sleep(scene, scene.node, duration * scene.rng.random(), scene.rng.random() < 0.5)
+
+
+def put_to_sleep(scene: Scene, node: Node, duration: float, counts: bool) -> None:
+    """`counts`: suspended."""
     if node.asleep or not node.on:
         return
-    duration *= scene.rng.random()
     scene.note(node, f"{'suspended' if counts else 'paused'} for {duration:.3f} s")
     node.sleep(duration)
 

@@ -33,6 +33,7 @@ class Host:
     note: et.LastAdverts = field(default_factory=dict)
     down: set[str] = field(default_factory=set)  # interfaces without carrier
     stalled: float = 0.0
+    first_verdict: float = 0.2  # seconds the checker takes for its first round
     starts: int = 0  # of directors: their incarnation
 
     def __post_init__(self) -> None:

@@ -72,6 +72,7 @@ class Invariants:
     ) -> None:
         self.settled = False
         self.promises: list[Promise] = []
+        self.adverts: dict[str, int] = defaultdict(int)  # sent so far, by node
         self._scenario = scenario
         self._agenda = agenda
         self._nodes = nodes
@@ -149,6 +150,7 @@ class Invariants:
 
     def sent(self, node: Node, advert: et.SendAdvert) -> None:
         """An advert went out."""
+        self.adverts[node.name] += 1
         window = INTERVALS * self._scenario.advert_int
         name = (node.name, advert.instance, advert.family, advert.destination)
         count = self._count(self._sent[name], window)

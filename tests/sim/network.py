@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from tests.sim.agenda import Agenda
 
 PLANES = ("eth0", "eth1", "peer")
+STORM = 40  # copies of one packet at most
 FLIGHT = (0.00005, 0.0003)  # seconds a packet takes on a switched segment
 
 
@@ -46,7 +47,7 @@ class Network:
         if weather.loss and rng.random() < weather.loss:
             return
         copies = 1
-        while weather.duplicate and copies < 5 and rng.random() < weather.duplicate:
+        while weather.duplicate and copies < STORM and rng.random() < weather.duplicate:
             copies += 1
         for _ in range(copies):
             flight = rng.uniform(*FLIGHT)

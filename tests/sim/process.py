@@ -101,6 +101,8 @@ class Pipe:
         """What has arrived, oldest first."""
         while self._letters and not self.cut and self._letters[0].arrives_at <= self._agenda.now:
             yield self._letters.pop(0)
+        if self._letters and not self.cut:
+            self.wake(self._letters[0].arrives_at)  # still under way
 
     def clear(self) -> None:
         """Both ends were closed."""

@@ -8,7 +8,6 @@ import random
 from dataclasses import dataclass, replace
 
 from hadirector.core.address import Address
-from hadirector.core.listening import master_down_interval
 from hadirector.core.settings.cluster import Config, LeaseMode, Node, VipLease
 from hadirector.core.settings.instances import (
     Garp,
@@ -58,7 +57,8 @@ class Scenario:
     @property
     def patience(self) -> float:
         """The longest any backup waits for a master, seconds."""
-        return master_down_interval(self.version, 1, self.advert_int)
+        skew = 255 / 256 * (self.advert_int if self.version == 3 else 1.0)
+        return 3 * self.advert_int + skew
 
     @property
     def coupled(self) -> bool:

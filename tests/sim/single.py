@@ -6,13 +6,14 @@ Each function does one thing to the world, makes its promises and gives how long
 import math
 from collections.abc import Callable
 
+from hadirector.core.advert import OWNER
 from hadirector.core.messages import OrderKind
 from hadirector.core.settings.cluster import LeaseMode
 from hadirector.core.settings.instances import Preempt
 from tests.sim import faults
 from tests.sim.faults import Scene
 from tests.sim.invariants import Key, Promise
-from tests.sim.network import PLANES
+from tests.sim.network import PLANES, Weather
 from tests.sim.node import Node
 from tests.sim.scenario import ADDED, FRONT
 
@@ -152,6 +153,93 @@ def partition(scene: Scene) -> float:
     return lasts + heals
 
 
+def loop(scene: Scene) -> float:
+    """A loop in the segment brings every advert back to its sender: nothing moves, and nobody
+    answers itself."""
+    scenario, invariants = scene.world.scenario, scene.world.invariants
+    lasts = max(2.0, 5 * scenario.advert_int)
+    before = sum(invariants.adverts.values())
+    streams = len(invariants.keys()) * (len(scene.world.nodes) - 1 if scenario.unicast else 1)
+    most = before + streams * (lasts / scenario.advert_int + 2)
+    faults.make_weather(scene, Weather(echo=1.0), PLANES, lasts)
+    _nothing_moves(scene, invariants.keys(), until=lasts)
+    quiet = "adverts bounded in a loop"
+    _always(scene, quiet, lambda: sum(invariants.adverts.values()) <= most, lasts)
+    return lasts
+
+
+def suspend(scene: Scene) -> float:
+    """The master sleeps until another took over. Awake, it listens before it says anything."""
+    invariants, interval = scene.world.invariants, scene.world.scenario.advert_int
+    victim, keys = _a_master(scene)
+    lasts = 3 * scene.world.scenario.patience + SLACK
+    others = [node for node in scene.world.nodes if node is not victim]
+    best = all(_priority(scene, k, victim) > _priority(scene, k, n) for k in keys for n in others)
+    faults.put_to_sleep(scene, victim, lasts, counts=True)
+
+    def listens() -> None:
+        before = invariants.adverts[victim.name]
+        silent = f"{victim.name} speaks before it listened"
+        _always(
+            scene,
+            silent,
+            lambda: invariants.adverts[victim.name] == before or not _is_master(scene, victim, keys),
+            0.9 * interval - SLACK,
+        )
+
+    # One that is not the best tells the better one so, as its last word.
+    if best and scene.world.scenario.preempt is not Preempt.NEVER and interval >= 0.1:
+        scene.after(lasts, listens)
+    return lasts + interval
+
+
+def late_restart(scene: Scene) -> float:
+    """The election is dead for longer than its peers wait: the next one listens first."""
+    interval = scene.world.scenario.advert_int
+    victim, keys = _a_master(scene)
+    away = 2 * scene.world.scenario.patience
+    owner = any(_priority(scene, key, victim) == OWNER for key in keys)
+    scene.note(victim, "election killed")
+    victim.kill_election()
+
+    def listens() -> None:
+        victim.start_election()
+        adopted = f"{victim.name} is master without having listened"
+        _always(scene, adopted, lambda: not _is_master(scene, victim, keys), 2.9 * interval)
+
+    scene.after(away, victim.start_election if owner else listens)
+    return away + 3 * interval
+
+
+def comeback(scene: Scene) -> float:
+    """The best node comes back with a checker that takes its time: it holds back until ready,
+    and for good where preempting is never wanted."""
+    scenario = scene.world.scenario
+    victim, keys = _a_master(scene)
+    away = 2 * scenario.patience + 0.5
+    ranks = [_priority(scene, k, n) for k in keys for n in scene.world.nodes]
+    scene.note(victim, "power off, a slow checker from now on")
+    victim.power_off()
+    victim.host.first_verdict = 2.0 + 4 * scenario.patience
+    lasts = away + victim.host.first_verdict
+    scene.after(away, lambda: faults.power_on(scene, victim, port=0.0))
+    scene.after(lasts, lambda: setattr(victim.host, "first_verdict", 0.2))
+    if scenario.preempt is not Preempt.ALWAYS and OWNER not in ranks:
+        others = [node for node in scene.world.nodes if node is not victim]
+        takes = max(_takeover(scene, key, others) for key in keys)
+        held = f"{victim.name} preempts before it may"
+        watch = lasts - takes - SLACK
+        scene.after(
+            takes,
+            lambda: _always(scene, held, lambda: not _is_master(scene, victim, keys), watch),
+        )
+    return lasts
+
+
+def _is_master(scene: Scene, node: Node, keys: list[Key]) -> bool:
+    return any(node in scene.world.invariants.masters(key) for key in keys)
+
+
 def _known(scene: Scene) -> bool:
     """One master, and clients turn to it."""
     world = scene.world
@@ -175,6 +263,10 @@ SINGLE: tuple[Single, ...] = (
     reload,
     reload_priority,
     partition,
+    loop,
+    suspend,
+    late_restart,
+    comeback,
 )
 
 # --- promises --------------------------------------------------------------------------------

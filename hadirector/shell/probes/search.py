@@ -9,6 +9,7 @@ import re
 import signal
 from functools import lru_cache
 from types import FrameType
+from typing import ClassVar
 
 LIMIT = 0.02  # seconds of CPU; an honest pattern over 256 KiB takes about 1 ms
 _PLAIN = re.compile(r"[^\\.^$*+?{}\[\]|()]*")  # a literal takes linear time: no need of the timer
@@ -21,8 +22,9 @@ class SearchTooLongError(Exception):
 class Search:
     """The only user of SIGVTALRM in its process; made and used in the main thread."""
 
+    _armed: ClassVar[bool] = False  # of the process, as its signal handler and its timer are
+
     def __init__(self) -> None:
-        self._armed = False
         signal.signal(signal.SIGVTALRM, self._rung)
 
     def found(self, pattern: str, text: str) -> bool:
@@ -31,15 +33,17 @@ class Search:
         if _PLAIN.fullmatch(pattern):
             return compiled.search(text) is not None
         try:
-            self._armed = True
-            signal.setitimer(signal.ITIMER_VIRTUAL, LIMIT)
+            Search._armed = True
+            # It rings again and again: one ring must not be the only chance.
+            signal.setitimer(signal.ITIMER_VIRTUAL, LIMIT, LIMIT)
             return compiled.search(text) is not None
         finally:
-            self._armed = False  # first: a signal on its way must find nobody waiting
+            Search._armed = False  # first: a signal on its way must find nobody waiting
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)
 
-    def _rung(self, _number: int, _frame: FrameType | None) -> None:
-        if self._armed:
+    @staticmethod
+    def _rung(_number: int, _frame: FrameType | None) -> None:
+        if Search._armed:
             raise SearchTooLongError
 
 
