@@ -63,6 +63,7 @@ class ElectionProcess:
         self._core = Election(note.last_adverts())
         self._settings: messages.ElectionSettings | None = None
         self._inbox: deque[et.Input] = deque()
+        self._dropped = 0
         self._wake = asyncio.Event()
         self._left = asyncio.Event()
         self._stopped = False  # every router has left: nothing of ours is to stay
@@ -111,7 +112,7 @@ class ElectionProcess:
 
     def _put(self, what: et.Input) -> None:
         if len(self._inbox) >= INBOX:
-            log.error("inbox full: dropped %s", type(what).__name__)
+            self._dropped += 1
             return
         self._inbox.append(what)
         self._wake.set()
@@ -228,7 +229,9 @@ class ElectionProcess:
         return min(instants, default=float("inf"))
 
     def _next_wake(self) -> float | None:
-        at = min(self._deadline(), self._repair_at if self._reconcile else float("inf"))
+        at = self._deadline()
+        if self._reconcile and self._settings is not None:  # put off, or asked for again
+            at = min(at, self._repair_at)
         return None if at == float("inf") else at
 
     def _expire_ready(self) -> None:
@@ -262,7 +265,7 @@ class ElectionProcess:
         self._handle(et.Links(self._table.links(self._core.interfaces())))
 
     def _speaking(self, settings: messages.ElectionSettings) -> set[tuple[str, Family]]:
-        """Where adverts are spoken and heard; what is removed listens until it has left in order."""
+        """Where adverts are spoken and heard; what is removed listens until it has left."""
         departing = {key for key in self._sockets.open if key[0] in self._core.interfaces()}
         return departing | {(i.interface, f) for i in settings.instances for f in i.families()}
 
@@ -354,6 +357,7 @@ class ElectionProcess:
             if now >= report_at:
                 report_at = now + REPORT_EVERY
                 self._child.send(Process.DIRECTOR, messages.Routers(self._core.routers()))
+                self._tell_dropped()
             if now >= read_at:
                 read_at = now + READ_EVERY
                 self._read_kernel()
@@ -361,6 +365,11 @@ class ElectionProcess:
             if now >= collect_at:
                 collect_at = now + COLLECT_EVERY
                 gc.collect()
+
+    def _tell_dropped(self) -> None:
+        if self._dropped:
+            log.error("inbox full: %d inputs dropped", self._dropped)
+            self._dropped = 0
 
     def _look_for_gateways(self) -> None:
         if not self._gateways.waiting:

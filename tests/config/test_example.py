@@ -48,6 +48,7 @@ FRONT = Instance(
     interface="eth0",
     virtual_router_id=51,
     priority=150,
+    peer_priorities=(100,),
     version=3,
     advert_int=1.0,
     virtual_addresses=(
@@ -148,6 +149,7 @@ def test_the_whole_example_loads_for_lb1_as_it_is_written() -> None:
                 interface="eth1",
                 virtual_router_id=52,
                 priority=150,
+                peer_priorities=(100,),
                 version=3,
                 advert_int=1.0,
                 virtual_addresses=(VirtualAddress(Address("10.0.1.254"), 24, "eth1"),),
@@ -184,8 +186,11 @@ def test_lb2_differs_only_in_its_name_and_its_priorities() -> None:
     one, two = example("lb1"), example("lb2")
 
     assert two.digest == one.digest
-    assert [instance.priority for instance in two.instances] == [100, 100]
-    same = tuple(replace(instance, priority=150) for instance in two.instances)
+    told = [(instance.priority, instance.peer_priorities) for instance in two.instances]
+    assert told == [(100, (150,)), (100, (150,))]
+    same = tuple(
+        replace(instance, priority=150, peer_priorities=(100,)) for instance in two.instances
+    )
     assert replace(two, node="lb1", instances=same) == one
 
 

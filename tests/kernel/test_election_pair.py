@@ -49,9 +49,9 @@ class Pair:
         """Configure both; node 1 is master when this returns."""
         one, two = self.nodes[:2]
         one.configure(instance(150, advert_int=advert_int), lease=lease, peers=True)
-        eventually(lambda: one.state() is MASTER, 8.0)
+        eventually(lambda: one.state() is MASTER, 20.0)
         two.configure(instance(100, advert_int=advert_int), lease=lease, peers=True)
-        eventually(lambda: two.state() is BACKUP and two.master() == "192.0.2.1", 8.0)
+        eventually(lambda: two.state() is BACKUP and two.master() == "192.0.2.1", 20.0)
         return one, two
 
     def again(self, node: Node, advert_int: float = 0.1) -> Node:
@@ -322,6 +322,16 @@ def test_without_capabilities_it_says_so_in_one_line_and_does_not_come_again() -
     assert error.startswith("ERROR election VRRP needs CAP_NET_ADMIN and CAP_NET_RAW: ")
 
 
+def test_a_process_without_settings_waits_and_does_not_spin(pair: Pair) -> None:
+    pid = pair.nodes[0].process.pid
+    time.sleep(2.0)  # past its start
+
+    before = _cpu(pid)
+    time.sleep(1.0)
+
+    assert _cpu(pid) - before < 0.1
+
+
 def test_ipv6_moves_along_and_leaves_the_nodes_own_routes(pair: Pair) -> None:
     virtual = tuple(
         VirtualAddress(canonical(text), prefix, "eth0")
@@ -345,3 +355,9 @@ def test_ipv6_moves_along_and_leaves_the_nodes_own_routes(pair: Pair) -> None:
     eventually(lambda: ours <= two.machine.addresses().keys(), 2.0)
     eventually(lambda: not ours & one.machine.addresses().keys(), 4.0)
     assert one.machine.run("ip", "-6", "route") == routes
+
+
+def _cpu(pid: int) -> float:
+    """Seconds of CPU a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from math import inf
+from typing import assert_never
 
 from hadirector.core import election_types as et
 from hadirector.core import messages
-from hadirector.core.address import Address
+from hadirector.core.address import Address, Family
 from hadirector.core.election import Election
 from tests.sim.host import Host
 from tests.sim.process import PACKETS, Letter, Loop
@@ -111,19 +112,11 @@ class ElectionProcess:
     # --- effects -----------------------------------------------------------------------------
 
     def _do(self, action: et.Action) -> None:
-        kernel = self.host.kernel
         match action:
             case et.SendAdvert() | et.Announce() | et.AskGateway():
                 self._emit(action)
-            case et.Place(addresses=addresses):
-                for wanted in addresses:
-                    kernel.put(wanted)
-            case et.Drop(addresses=addresses):
-                for unwanted in reversed(addresses):
-                    kernel.remove((unwanted.address, unwanted.interface))
-            case et.SetLease(addresses=addresses):
-                for wanted in addresses:
-                    kernel.relet(wanted)
+            case et.Place() | et.Drop() | et.SetLease():
+                self._change(action)
             case et.Note(instance, family, sent_at):
                 self._note((instance, family), sent_at)
             case et.Report():
@@ -136,8 +129,21 @@ class ElectionProcess:
                 self.loop.kill()
             case messages.Event():
                 self.host.to_director.send(messages.Events((action,)), inf)
+            case unreachable:
+                assert_never(unreachable)
 
-    def _note(self, key: tuple[str, et.Family], sent_at: float | None) -> None:
+    def _change(self, action: et.Place | et.Drop | et.SetLease) -> None:
+        kernel = self.host.kernel
+        for address in action.addresses:
+            match action:
+                case et.Place():
+                    kernel.put(address)
+                case et.Drop():
+                    kernel.remove((address.address, address.interface))
+                case et.SetLease():
+                    kernel.relet(address)
+
+    def _note(self, key: tuple[str, Family], sent_at: float | None) -> None:
         if sent_at is None:
             self.host.note.pop(key, None)
         else:

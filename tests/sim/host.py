@@ -1,4 +1,4 @@
-"""What of a node outlives its processes: clock, kernel, links, channels, the shared note, config."""
+"""What of a node outlives its processes: clock, kernel, links, channels, note, configuration."""
 
 import random
 from collections.abc import Callable

@@ -84,7 +84,7 @@ class Invariants:
 
     # --- readings ----------------------------------------------------------------------------
 
-    def keys(self) -> list[Key]:
+    def every(self) -> list[Key]:
         """Every virtual router of the cluster."""
         instances = self._nodes[0].host.config.instances
         return [(i.name, family) for i in instances for family in i.families()]
@@ -203,7 +203,7 @@ class Invariants:
 
     def settle(self) -> None:
         """All must be in order now, and stay so until `settled` is unset."""
-        for key in self.keys():
+        for key in self.every():
             self._check_one_master(key)
         for node in self._nodes:
             self._check_group(node)
@@ -230,7 +230,7 @@ class Invariants:
         """Nobody waits who has the better priority: of all routers that move together."""
         if self._scenario.preempt is Preempt.NEVER:
             return
-        keys = self.keys()
+        keys = self.every()
         for group in [keys] if self._scenario.coupled else [[key] for key in keys]:
             (master,) = self.masters(group[0])
             for node in self._nodes:
@@ -244,7 +244,7 @@ class Invariants:
     def _check_group(self, node: Node) -> None:
         if not self._scenario.coupled:
             return
-        routers = [router for key in self.keys() if (router := self.router(node, key))]
+        routers = [router for key in self.every() if (router := self.router(node, key))]
         states = {router.state for router in routers}
         if len(states) > 1:
             detail = ", ".join(f"{r.instance}/ipv{r.family} {r.state.value}" for r in routers)

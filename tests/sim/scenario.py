@@ -137,7 +137,14 @@ def draw(seed: int, kinds: tuple[str, ...]) -> Scenario:
         version=version,
         advert_int=interval,
         priorities=rng.choice(
-            ((150, 100, 50), (100, 99, 98), (100, 100, 100), (90, 200, 100), (255, 100, 99))
+            (
+                (150, 100, 50),
+                (250, 200, 150),
+                (100, 99, 98),
+                (100, 100, 100),
+                (90, 200, 100),
+                (255, 100, 99),
+            )
         )[:count],
         inside_reversed=layout == "two" and rng.random() < 0.5,
         preempt=rng.choice(tuple(Preempt)),

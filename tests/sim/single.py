@@ -53,7 +53,7 @@ def handover(scene: Scene) -> float:
     """A planned switch: the same."""
     key = _front(scene)
     victim = scene.world.invariants.masters(key)[0]
-    keys = [key] if not scene.world.scenario.coupled else scene.world.invariants.keys()
+    keys = [key] if not scene.world.scenario.coupled else scene.world.invariants.every()
     others = [node for node in scene.world.nodes if node is not victim]
     scene.note(victim, "hands over")
     takes = max(_takeover(scene, key, others, intervals=0) for key in keys)
@@ -77,7 +77,7 @@ def adoption(scene: Scene) -> float:
 def restart_director(scene: Scene) -> float:
     """`restart-director`, or its death: nothing moves."""
     node = scene.node
-    _nothing_moves(scene, scene.world.invariants.keys(), until=6.0)
+    _nothing_moves(scene, scene.world.invariants.every(), until=6.0)
     scene.note(node, "director restarts")
     node.kill_director()
     scene.after(scene.rng.uniform(0.05, 4.0), node.start_director)
@@ -120,7 +120,7 @@ def hang(scene: Scene) -> float:
 
 def reload(scene: Scene) -> float:
     """An address is added on every node: nothing moves, and the master has it on at once."""
-    keys = scene.world.invariants.keys()
+    keys = scene.world.invariants.every()
     lasts = 3.0 + scene.world.scenario.patience
     master = scene.world.invariants.masters(_front(scene))[0]
     had = master.holds(ADDED.address)
@@ -135,7 +135,7 @@ def reload_priority(scene: Scene) -> float:
     if scene.world.scenario.layout != "two":
         return 0.0
     lasts = 3.0 + 2 * scene.world.scenario.patience
-    keys = [key for key in scene.world.invariants.keys() if key[0] != FRONT]
+    keys = [key for key in scene.world.invariants.every() if key[0] != FRONT]
     _nothing_moves(scene, keys, until=lasts)
     faults.reload_priority(scene, 1.0)
     return lasts
@@ -159,10 +159,10 @@ def loop(scene: Scene) -> float:
     scenario, invariants = scene.world.scenario, scene.world.invariants
     lasts = max(2.0, 5 * scenario.advert_int)
     before = sum(invariants.adverts.values())
-    streams = len(invariants.keys()) * (len(scene.world.nodes) - 1 if scenario.unicast else 1)
+    streams = len(invariants.every()) * (len(scene.world.nodes) - 1 if scenario.unicast else 1)
     most = before + streams * (lasts / scenario.advert_int + 2)
     faults.make_weather(scene, Weather(echo=1.0), PLANES, lasts)
-    _nothing_moves(scene, invariants.keys(), until=lasts)
+    _nothing_moves(scene, invariants.every(), until=lasts)
     quiet = "adverts bounded in a loop"
     _always(scene, quiet, lambda: sum(invariants.adverts.values()) <= most, lasts)
     return lasts
@@ -183,7 +183,9 @@ def suspend(scene: Scene) -> float:
         _always(
             scene,
             silent,
-            lambda: invariants.adverts[victim.name] == before or not _is_master(scene, victim, keys),
+            lambda: (
+                invariants.adverts[victim.name] == before or not _is_master(scene, victim, keys)
+            ),
             0.9 * interval - SLACK,
         )
 
@@ -243,7 +245,7 @@ def _is_master(scene: Scene, node: Node, keys: list[Key]) -> bool:
 def _known(scene: Scene) -> bool:
     """One master, and clients turn to it."""
     world = scene.world
-    for key in world.invariants.keys():
+    for key in world.invariants.every():
         masters = [node.name for node in world.invariants.masters(key)]
         if len(masters) != 1 or {world.cache.get(a) for a in world.invariants.addresses(key)} != {
             masters[0]
@@ -275,12 +277,12 @@ SINGLE: tuple[Single, ...] = (
 def _a_master(scene: Scene) -> tuple[Node, list[Key]]:
     """A node that is master of something, and of what."""
     invariants = scene.world.invariants
-    victim = invariants.masters(scene.rng.choice(invariants.keys()))[0]
-    return victim, [key for key in invariants.keys() if victim in invariants.masters(key)]
+    victim = invariants.masters(scene.rng.choice(invariants.every()))[0]
+    return victim, [key for key in invariants.every() if victim in invariants.masters(key)]
 
 
 def _front(scene: Scene) -> Key:
-    return next(key for key in scene.world.invariants.keys() if key[0] == FRONT)
+    return next(key for key in scene.world.invariants.every() if key[0] == FRONT)
 
 
 def _priority(scene: Scene, key: Key, node: Node) -> int:
@@ -376,9 +378,7 @@ def _eventually(
 
 def _always(scene: Scene, what: str, holds: Callable[[], bool], lasts: float) -> None:
     until = scene.world.agenda.now + lasts
-    scene.world.invariants.promises.append(
-        Promise("promise", what, holds, until, eventually=False)
-    )
+    scene.world.invariants.promises.append(Promise("promise", what, holds, until, eventually=False))
 
 
 def lawful(single: Single, scene: Scene) -> bool:

@@ -2,6 +2,7 @@
 
 import random
 from collections import deque
+from collections.abc import Callable
 from hashlib import sha256
 
 from hadirector.core import advert, messages, peers
@@ -30,7 +31,7 @@ class World:
         self.gateway_answers = True
         self.cache: dict[Address, str] = {}  # what a client believes: address -> node
         self.trace: deque[str] = deque(maxlen=TRACE)
-        self.on_trace = lambda line: None
+        self.on_trace: Callable[[str], None] = lambda _: None
         self._hash = sha256()
         self.nodes = [self._node(i, name) for i, name in enumerate(scenario.names)]
         self.invariants = Invariants(scenario, self.agenda, self.nodes, self.cache)
