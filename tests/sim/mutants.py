@@ -50,7 +50,7 @@ MUTANTS = (
     Mutant("yields-but-holds", "vrrp", "return [Release(), *last_word", "return [*last_word"),
     Mutant("no-last-word", "vrrp", "last_word = [Advertise(own)] if better else []", "last_word: list[Effect] = []"),
     Mutant("leaves-but-holds", "vrrp", "return [Release(), self._moved(f\"{source} took over\"", "return [self._moved(f\"{source} took over\""),
-    Mutant("drops-before-successor", "vrrp", "return [Advertise(RESIGN), Tell(\"leaving\"", "return [Advertise(RESIGN), Release(), Tell(\"leaving\""),
+    Mutant("drops-before-successor", "vrrp_states", "HOLDING = (Master, Waking, Leaving)", "HOLDING = (Master, Waking)"),
     Mutant("leaves-silently", "vrrp", "return [Advertise(RESIGN), Tell(\"leaving\"", "return [Tell(\"leaving\""),
     Mutant("answers-without-end", "vrrp", "if now < state.reassert_at:", "if False:"),
     Mutant("duel-not-announced", "vrrp", "effects.append(Proclaim(duel=True))", "effects.extend([])"),

@@ -13,6 +13,7 @@ from hadirector.core.settings.instances import Preempt
 from tests.sim import faults
 from tests.sim.faults import Scene
 from tests.sim.invariants import Key, Promise
+from tests.sim.host import INTERFACES
 from tests.sim.network import PLANES, Weather
 from tests.sim.node import Node
 from tests.sim.scenario import ADDED, FRONT
@@ -50,7 +51,7 @@ def stop(scene: Scene) -> float:
 
 
 def handover(scene: Scene) -> float:
-    """A planned switch: the same."""
+    """A planned switch: the same, and the old master holds back until released."""
     key = _front(scene)
     victim = scene.world.invariants.masters(key)[0]
     keys = [key] if not scene.world.scenario.coupled else scene.world.invariants.every()
@@ -58,7 +59,13 @@ def handover(scene: Scene) -> float:
     scene.note(victim, "hands over")
     takes = max(_takeover(scene, key, others, intervals=0) for key in keys)
     victim.order(OrderKind.YIELD, faults.subject_of(scene.world))
-    return _switch(scene, victim, keys, takes)
+    watch = 3 * scene.world.scenario.patience + scene.world.scenario.preempt_delay
+    back = f"{victim.name} is back before it was released"
+    scene.after(
+        takes + SLACK,
+        lambda: _always(scene, back, lambda: not _is_master(scene, victim, keys), watch),
+    )
+    return max(_switch(scene, victim, keys, takes), takes + 2 * SLACK + watch)
 
 
 def adoption(scene: Scene) -> float:
@@ -168,6 +175,19 @@ def loop(scene: Scene) -> float:
     return lasts
 
 
+def storm(scene: Scene) -> float:
+    """A rival that hears nothing, and whose every advert comes many times: answers are bounded
+    (advert-rate), and the addresses have a holder all the time."""
+    lasts = 5 * scene.world.scenario.patience
+    master, keys = _a_master(scene)
+    deaf = [node for node in scene.world.nodes if node is not master]
+    ways = [(plane, master.name, node.name) for plane in INTERFACES for node in deaf]
+    faults.make_weather(scene, Weather(duplicate=0.95), INTERFACES, lasts)
+    faults.cut(scene, lasts, ways)
+    _always(scene, "an address without a holder", lambda: _covered(scene, keys), lasts)
+    return lasts
+
+
 def suspend(scene: Scene) -> float:
     """The master sleeps until another took over. Awake, it listens before it says anything."""
     invariants, interval = scene.world.invariants, scene.world.scenario.advert_int
@@ -266,6 +286,7 @@ SINGLE: tuple[Single, ...] = (
     reload_priority,
     partition,
     loop,
+    storm,
     suspend,
     late_restart,
     comeback,

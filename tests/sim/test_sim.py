@@ -24,9 +24,7 @@ def test_a_seed_breaks_no_invariant(seed: int) -> None:
 
 
 def test_one_seed_is_one_trace_whatever_the_hash_seed() -> None:
-    program = (
-        "from tests.sim.story import Story; s = Story(1); s.run(2); print(s.world.digest())"
-    )
+    program = "from tests.sim.story import Story; s = Story(1); s.run(2); print(s.world.digest())"
 
     digests = {
         subprocess.run(
