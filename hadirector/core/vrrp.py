@@ -343,9 +343,10 @@ class Router:
             sent_at=now,
             reassert_at=now + self.instance.advert_int / 2,
         )
+        # Whoever says so had the addresses a moment ago, so clients may have learnt them there.
+        effects.append(Proclaim(duel=True))
         if advert.priority == RESIGN:
             return effects
-        effects.append(Proclaim(duel=True))
         # The last word of the one we took over from is no news.
         if (
             now >= self._duel_told_at + DUEL_TOLD_EVERY

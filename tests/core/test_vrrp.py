@@ -287,10 +287,10 @@ def test_the_last_word_of_the_one_taken_over_from_is_answered_but_no_news() -> N
     assert kinds(router.heard(said(90), PEER, now + 0.001)) == ["advertise 100", "proclaim True"]
 
 
-def test_master_answers_priority_zero_with_an_advert() -> None:
+def test_master_answers_priority_zero_with_an_advert_and_announces_its_addresses() -> None:
     router, now = master()
 
-    assert router.heard(said(0), PEER, now + 0.3) == [Advertise(100)]
+    assert router.heard(said(0), PEER, now + 0.3) == [Advertise(100), Proclaim(duel=True)]
     assert router.deadline == now + 1.3
 
 

@@ -12,8 +12,8 @@ from hadirector.core.settings.cluster import LeaseMode
 from hadirector.core.settings.instances import Preempt
 from tests.sim import faults
 from tests.sim.faults import Scene
-from tests.sim.invariants import Key, Promise
 from tests.sim.host import INTERFACES
+from tests.sim.invariants import Key, Promise
 from tests.sim.network import PLANES, Weather
 from tests.sim.node import Node
 from tests.sim.scenario import ADDED, FRONT
@@ -151,7 +151,7 @@ def reload_priority(scene: Scene) -> float:
 def partition(scene: Scene) -> float:
     """Two halves for a while, then one cluster again: clients are told at once, both families."""
     scenario, world = scene.world.scenario, scene.world
-    lasts = 6 * scenario.patience
+    lasts = scene.rng.uniform(1.2, 2.0) * scenario.patience
     names = [node.name for node in world.nodes]
     ways = [(one, other) for one in names for other in names if one != other]
     faults.cut(scene, lasts, [(plane, *way) for plane in PLANES for way in ways])
