@@ -183,6 +183,41 @@ def test_settings_of_a_killed_daemon_are_given_back_by_the_next(
     assert setting.read_text() == "0\n"
 
 
+def test_both_sync_threads_run_with_their_settings_and_end_with_the_daemon(
+    servers: dict[str, socket.socket], tmp_path: Path
+) -> None:
+    assert servers
+    vs = Path("/proc/sys/net/ipv4/vs")
+    before = (vs / "sync_threshold").read_text()
+    sync = "connection_sync: {interface: lo, sync_id: 51}\n"
+    with Daemon(tmp_path, CONFIG + sync) as daemon:
+        until("both run", lambda: run("ipvsadm", "-L", "--daemon").count("sync daemon") == 2)
+        told = run("ipvsadm", "-L", "--daemon")
+        settings = [(vs / name).read_text().split() for name in ("sync_threshold", "backup_only")]
+        assert daemon.stop() == 0
+
+    assert told.count("mcast=lo, syncid=51") == 2
+    assert settings == [["0", "1"], ["0"]]
+    assert run("ipvsadm", "-L", "--daemon").count("sync daemon") == 0
+    assert (vs / "sync_threshold").read_text() == before
+
+
+def test_a_missing_sync_interface_is_told_and_used_once_it_comes(
+    servers: dict[str, socket.socket], tmp_path: Path
+) -> None:
+    assert servers
+    sync = "connection_sync: {interface: hd7, sync_id: 51}\n"
+    with Daemon(tmp_path, CONFIG + sync) as daemon:
+        until("it is told", lambda: "no interface hd7" in daemon.run("events").stdout)
+
+        run("ip", "link", "add", "hd7", "type", "dummy")
+        run("ip", "link", "set", "hd7", "up", "multicast", "on")
+        run("ip", "addr", "add", "10.9.9.1/24", "dev", "hd7")
+
+        until("both run", lambda: run("ipvsadm", "-L", "--daemon").count("mcast=hd7") == 2)
+        assert daemon.stop() == 0
+
+
 def test_two_daemons_with_the_same_directories_are_refused(daemon: Daemon) -> None:
     arguments = ["run", "-c", str(daemon.folder / "hadirector.yaml"), "--node", "lb1"]
     done = subprocess.run(
