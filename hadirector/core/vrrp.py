@@ -265,9 +265,11 @@ class Router:
         """RFC 9568 6.4.1, the Startup event."""
         self.network_heard = True
         self.state = self._listener.silence(now)
-        if self.effective_priority == OWNER:
-            return self._master_down(self.state, "owner of the addresses", now)
-        return [self._moved(reason, {}, now)]
+        listens = self._moved(reason, {}, now)
+        if self.effective_priority != OWNER:
+            return [listens]
+        effects = self._master_down(self.state, "owner of the addresses", now)
+        return effects or [listens]  # none: it waits for its group, as a backup
 
     # --- Backup ------------------------------------------------------------------------------
 

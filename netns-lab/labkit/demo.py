@@ -32,10 +32,8 @@ def run(arguments: list[str], *, color: bool) -> int:
     with Lab(product) as lab:
         print(topology.describe(), flush=True)
         lab.start(Setup(check=check, advert_int=0.1))
-        print(
-            f"\nA pair of {product}s, adverts each 0.1 s. The client asks {topology.VIP}:80 a hundred"
-            f"\ntimes a second, each time anew.\n"
-        )
+        print(f"\nA pair of {product}s, adverts each 0.1 s.")
+        print(f"The client asks {topology.VIP}:80 a hundred times a second, each time anew.\n")
         with lab.load(every=EVERY) as load:
             _play(lab, load, _death_of_a_server(lab), range(9), color=color)
             held = lab.hold(**HELD)

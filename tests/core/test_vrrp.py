@@ -468,6 +468,15 @@ def test_a_master_tells_a_changed_priority_at_once_and_stays_master() -> None:
 # --- sync groups ---------------------------------------------------------------------------
 
 
+def test_a_coupled_owner_tells_that_it_listens_while_it_waits_for_its_group() -> None:
+    router = Router(replace(FRONT, priority=255), T0)
+
+    effects = router.update(with_standing(coupled=True), T0)
+
+    assert effects == [Tell("backup", "starting", {"priority": "255"})]
+    assert router.reason == "owner of the addresses; waiting for its sync group"
+
+
 def test_a_coupled_backup_waits_for_its_group_to_rise() -> None:
     router = backup(FRONT, with_standing(coupled=True))
 

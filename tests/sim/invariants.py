@@ -12,7 +12,7 @@ announce-rate       so are announcements
 reasons             each transition has an event with a reason
 lease-ends          a dead or hung node with a peer loses its addresses within lease + 1 s
 permanent-alone     without a live peer, addresses are permanent
-promise             what an episode's single fault may cost: see promises.py
+promise             what an episode's single fault may cost: see single.py
 """
 
 import math

@@ -3,7 +3,6 @@
 Each function does one thing to the world, makes its promises and gives how long they take.
 """
 
-import math
 from collections.abc import Callable
 
 from hadirector.core.advert import OWNER
@@ -377,14 +376,13 @@ def _permanent_when_alone(scene: Scene, survivors: list[Node]) -> float:
     (alone,) = survivors
     # The lease of the takeover is told to end once the peer's silence was long enough.
     lasts = max(PEER_SILENCE + 0.6, 4 * scene.world.scenario.patience) + SLACK
-    if math.isfinite(lasts):
-        _eventually(
-            scene,
-            f"{alone.name} holds for ever",
-            lambda: all(h.lifetime is None for h in alone.host.kernel.addresses.values()),
-            lasts,
-            "permanent-alone",
-        )
+    _eventually(
+        scene,
+        f"{alone.name} holds for ever",
+        lambda: all(h.lifetime is None for h in alone.host.kernel.addresses.values()),
+        lasts,
+        "permanent-alone",
+    )
     return lasts
 
 
