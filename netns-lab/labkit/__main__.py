@@ -1,4 +1,8 @@
-"""The command line: `netns-lab/lab VERB ...`. On the host it finds a kernel, inside it does."""
+"""The lab: client, two directors and four real servers on a kernel with IPVS.
+
+Without --native or --guest: this host's kernel if it has ip_vs and you are root, else the lab
+kernel, which needs neither.
+"""
 
 import argparse
 import os
@@ -11,17 +15,15 @@ from pathlib import Path
 from labkit import guest, verbs
 from labkit.guest import Order
 
-_EPILOGUE = "Without --native or --guest the lab uses this kernel if it has ip_vs and you are root."
-
 
 def main() -> int:
     """Where every process of the lab starts."""
     if sys.argv[1:2] == ["--inside"]:
         return _inside(Path(sys.argv[2]))
-    arguments = _parser().parse_args()
+    arguments, rest = _parse(sys.argv[1:])
     order = Order(
         verb=arguments.verb,
-        arguments=arguments.rest,
+        arguments=rest,
         color=sys.stdout.isatty() and "NO_COLOR" not in os.environ,
         where=os.getcwd(),
     )
@@ -48,24 +50,35 @@ def main() -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="lab", description=__doc__, epilog=_EPILOGUE)
+_VERBS = {
+    "demo": "shows, second by second, what a client sees while things break",
+    "drill": "drill NAME... [--runs N] [--director hadirector|keepalived|both] [--json FILE]",
+    "list": "the drills and benches, one line each",
+    "shell": "a shell in the running lab: `lb1 ipvsadm -Ln`, `client curl ...`",
+    "bench": "bench [NAME]: speed of single parts beside other tools",
+    "exec": "exec COMMAND...: runs it as root in a kernel with ip_vs",
+}
+_FORCING = ("--native", "--guest")  # understood by the script `lab`, which decides
+
+
+def _parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The lab's own words, and those of the verb, which are not looked at here."""
+    parser = argparse.ArgumentParser(
+        prog="lab",
+        description=__doc__,
+        epilog="verbs:\n" + "\n".join(f"  {name:8}{text}" for name, text in _VERBS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--kernel", choices=("native", "guest"), help=argparse.SUPPRESS)
     parser.add_argument("--why", default="", help=argparse.SUPPRESS)
     parser.add_argument("--native", action="store_true", help="use this host's kernel")
     parser.add_argument("--guest", action="store_true", help="boot the lab kernel")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for name, text in {
-        "demo": "shows, second by second, what a client sees while things break",
-        "drill": "drill NAME... [--runs N] [--director hadirector|keepalived] [--json FILE]",
-        "list": "the drills and benches, one line each",
-        "shell": "a shell in the running lab: `lb1 ipvsadm -Ln`, `client curl ...`",
-        "bench": "bench [NAME]: speed of single parts beside other tools",
-        "exec": "exec COMMAND...: runs it as root in a kernel with ip_vs",
-    }.items():
-        verb = verbs.add_parser(name, help=text, add_help=False)
-        verb.add_argument("rest", nargs=argparse.REMAINDER)
-    return parser
+    parser.add_argument("verb", choices=tuple(_VERBS), metavar="VERB")
+    at = next((i for i, word in enumerate(words) if word in _VERBS), len(words))
+    rest = words[at + 1 :]
+    if words[at : at + 1] != ["exec"]:
+        rest = [word for word in rest if word not in _FORCING]
+    return parser.parse_args(words[: at + 1] or ["--help"]), rest
 
 
 def _announce(kernel: str, why: str) -> None:
