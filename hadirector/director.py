@@ -18,18 +18,28 @@ from hadirector import __version__
 from hadirector.config import handover
 from hadirector.core import director as core
 from hadirector.core import director_events as ev
-from hadirector.core import explain, messages, peers, status
+from hadirector.core import explain, messages, peers, plan, status
 from hadirector.core.messages import OrderKind, Process
 from hadirector.core.settings.cluster import Config
-from hadirector.shell import channel, child, control, ipvs, owned, peer_channel, settle
+from hadirector.shell import (
+    channel,
+    child,
+    control,
+    ipvs,
+    journal_file,
+    owned,
+    peer_channel,
+    settle,
+)
 from hadirector.shell.netlink import KernelError
 
 log = logging.getLogger(__name__)
 
 INBOX = 8192  # events; more than the channels can hold between two turns of the loop
 PARSE_DEADLINE = 120.0  # seconds for a configuration of any size
-LEAVE_PATIENCE = 125.0  # seconds: the election keeps VIPs at most its peers' master-down interval
+LEAVE_PATIENCE = 165.0  # seconds: peers wait 160 s at most, at adverts of 40 s
 LEVELS_RETRY = 10.0  # seconds between looks at what has no events: sync threads, sockets
+NEVER_HERE = 3  # exit status for the supervisor: starting this process again cannot help
 FIXED = ("node", "state_dir", "runtime_dir")  # what only a restart can change
 
 
@@ -40,7 +50,10 @@ class DirectorProcess:
         self._child = process
         self._config = config
         self._blob_path = blob_path
-        self._core = core.Director(__version__, owned.load(config.state_dir), child.now())
+        past = journal_file.load(config.state_dir, _unix_offset())
+        ours = owned.load(config.state_dir)
+        self._core = core.Director(__version__, ours, child.now(), past)
+        self._journal = journal_file.JournalFile(config.state_dir)
         self._inbox: asyncio.Queue[ev.Event] = asyncio.Queue(INBOX)
         self._work: asyncio.Queue[ev.Action] = asyncio.Queue(INBOX)
         self._ipvs = ipvs.Ipvs()
@@ -50,6 +63,7 @@ class DirectorProcess:
             control.Answers(self._status, self._events, self._explain, self._reload, self._restart)
         )
         self._http: tuple[str, int] | None = None
+        self._reloads: asyncio.Queue[None] = asyncio.Queue(1)
         self._reloading = asyncio.Lock()
         self._stop_subject: str | None = None
         self._seen = ""
@@ -58,13 +72,15 @@ class DirectorProcess:
     async def run(self) -> None:
         """Until told to stop."""
         self._child.start(self._received)
-        self._put(ev.Configured(self._config))
         await self._control.open_socket(self._config.api.socket)
+        self._put(ev.Configured(self._config))
         async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(self._decide(), name="decide"),
                 tasks.create_task(self._execute(), name="execute"),
                 tasks.create_task(self._look_again(), name="look again"),
+                tasks.create_task(self._obey_reloads(), name="reload"),
+                tasks.create_task(self._journal.run(), name="journal"),
             ]
             await self._child.stopping.wait()
             if self._child.fault:
@@ -77,6 +93,7 @@ class DirectorProcess:
     # Events in
 
     def _put(self, event: ev.Event) -> None:
+        """What comes from outside; what the executor answers waits for its place instead."""
         try:
             self._inbox.put_nowait(event)
         except asyncio.QueueFull:
@@ -97,8 +114,8 @@ class DirectorProcess:
                 self._stop_subject = message.subject
                 self._child.stopping.set()
             elif message.kind is OrderKind.RELOAD:
-                task = asyncio.create_task(self._reload(), name="reload")
-                task.add_done_callback(_told)
+                with contextlib.suppress(asyncio.QueueFull):  # one that waits reads the newest
+                    self._reloads.put_nowait(None)
             return
         self._put(ev.From(sender, message, received.valid_until))
 
@@ -122,15 +139,17 @@ class DirectorProcess:
                 self._child.send(to, message, child.now() + valid_for)
             case ev.SendPresence(presence):
                 self._peers.send(presence)
-            case ev.Write(event):
-                self._write(event)
+            case ev.Write(event, logged):
+                self._write(event, logged)
             case ev.ReadKernel() | ev.Apply() | ev.SaveOwned() | ev.Settle():
                 self._work.put_nowait(action)  # at most one read, one apply and few others wait
 
-    def _write(self, event: messages.Event) -> None:
-        inputs = "".join(f" {name}={value}" for name, value in event.inputs.items())
-        log.info("%s subject=%s reason=%r%s", event.kind, event.subject, event.reason, inputs)
+    def _write(self, event: messages.Event, logged: bool) -> None:
+        if not logged:
+            inputs = "".join(f" {name}={value}" for name, value in event.inputs.items())
+            log.info("%s subject=%s reason=%r%s", event.kind, event.subject, event.reason, inputs)
         self._control.publish(status.event_json(event, _unix_offset()))
+        self._journal.add(event, _unix_offset())
 
     # The kernel's turn
 
@@ -154,40 +173,42 @@ class DirectorProcess:
         try:
             table, usage = await self._ipvs.read()
         except KernelError as error:
-            self._put(ev.KernelUnreadable(str(error)))
+            await self._inbox.put(ev.KernelUnreadable(str(error)))
         else:
-            self._put(ev.KernelRead(table, usage, child.now() - started))
+            await self._inbox.put(ev.KernelRead(table, usage, child.now() - started))
         self._become_ready()
 
     async def _apply(self, action: ev.Apply) -> None:
+        tried = frozenset(plan.service_of(step) for step in action.operations)
         try:
-            failures = tuple(str(failure) for failure in await self._ipvs.apply(action.operations))
+            refused = await self._ipvs.apply(action.operations)
+            failures = tuple((plan.service_of(f.operation), str(f)) for f in refused)
         except KernelError as error:
-            failures = (str(error),)
-        self._put(ev.Applied(failures))
+            failures = tuple((key, str(error)) for key in tried)
+        await self._inbox.put(ev.Applied(tried, failures))
 
     async def _settle_all(self, config: Config) -> None:
         await self._settle.settle(config)
-        trouble = self._peers.follow(config)
-        if trouble is not None:
-            self._settle.once("peer_channel", config.node, trouble)
-        await self._follow_http(config)
+        self._settle.trouble("peer_channel", self._peers.follow(config))
+        self._settle.trouble("api_http", await self._follow_http(config))
+        self._settle.trouble("state_not_saved", self._journal.trouble)
 
-    async def _follow_http(self, config: Config) -> None:
+    async def _follow_http(self, config: Config) -> str:
+        """Listen for readers where the configuration says; why not, or nothing."""
         http = config.api.http
         wanted = (http.address, http.port) if http else None
         if wanted == self._http:
-            return
+            return ""
         await self._control.close_http()
         self._http = None
         if wanted is None:
-            return
+            return ""
         try:
             await self._control.open_http(*wanted)
-            self._http = wanted
         except OSError as error:
-            reason = f"api.http: cannot listen on {http}: {os.strerror(error.errno or 0)}"
-            self._settle.once("api_http", config.node, reason)
+            return f"api.http: cannot listen on {http}: {os.strerror(error.errno or 0)}"
+        self._http = wanted
+        return ""
 
     async def _look_again(self) -> None:
         """What the kernel tells no events of is looked at again and again."""
@@ -211,7 +232,11 @@ class DirectorProcess:
     # The API's questions and orders
 
     def _status(self) -> status.Json:
-        return status.build(self._core, self._settle.threads, _unix_offset())
+        losses = {"peer_channel": self._peers.refused, "journal": self._journal.lost}
+        for process, link in self._child.channels.items():
+            losses[f"to_{process.value}"] = link.counts.superseded + link.counts.overflowed
+            losses[f"from_{process.value}"] = link.counts.malformed
+        return status.build(self._core, self._settle.threads, _unix_offset(), losses)
 
     def _events(self, since: int) -> list[status.Json]:
         return [status.event_json(e, _unix_offset()) for e in self._core.journal.since(since)]
@@ -225,15 +250,25 @@ class DirectorProcess:
         self._child.send(Process.SUPERVISOR, request)
         return None
 
+    async def _obey_reloads(self) -> None:
+        """Reloads asked for by signal, one after the other."""
+        while True:
+            await self._reloads.get()
+            await self._reload()
+
     async def _reload(self) -> str | None:
         async with self._reloading:
+            told = "configuration refused; the last good one runs"
             self._ask_supervisor(messages.RequestKind.RELOADING, "")
-            failure = await self._read_again()
-            if failure is not None:
-                self._put(ev.Refused(failure))
-            told = "configuration refused; the last good one runs" if failure else "reloaded"
-            self._ask_supervisor(messages.RequestKind.RELOADED, told)
-            return failure
+            try:
+                failure = await self._read_again()
+                if failure is not None:
+                    self._put(ev.Refused(failure))
+                else:
+                    told = "reloaded"
+                return failure
+            finally:  # systemd waits for it
+                self._ask_supervisor(messages.RequestKind.RELOADED, told)
 
     async def _read_again(self) -> str | None:
         try:
@@ -252,7 +287,7 @@ class DirectorProcess:
             return f"{self._config.path}: {names} cannot change by reload: restart the daemon"
         self._config = new
         await self._save(owned.replace_file, self._blob_path, blob)
-        self._put(ev.Configured(new))
+        await self._inbox.put(ev.Configured(new))
         return None
 
     def _ask_supervisor(self, kind: messages.RequestKind, subject: str) -> None:
@@ -281,6 +316,7 @@ class DirectorProcess:
             await _patiently("services", self._remove_services)
             await _patiently("settings", self._settle.restore)
         await _patiently("api", self._control.close)
+        await _patiently("journal", self._journal.flush)
         self._peers.close()
         self._ipvs.close()
 
@@ -314,11 +350,6 @@ async def _patiently(what: str, leave: Callable[[], Awaitable[None]]) -> None:
         log.warning("leaving: %s: %s", what, str(error) or "took too long")
 
 
-def _told(task: asyncio.Task[str | None]) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        log.error("reload failed: %r", task.exception())
-
-
 def _unix_offset() -> float:
     return time.time() - child.now()
 
@@ -328,7 +359,11 @@ async def body(process: child.Child) -> None:
     path = os.environ["HADIRECTOR_CONFIG"]
     loaded = handover.decode(await asyncio.to_thread(Path(path).read_bytes))
     assert loaded.config is not None
-    await DirectorProcess(process, loaded.config, path).run()
+    try:
+        await DirectorProcess(process, loaded.config, path).run()
+    except control.SocketInUse as error:
+        log.error("api.socket: %s", error)
+        sys.exit(NEVER_HERE)
 
 
 if __name__ == "__main__":

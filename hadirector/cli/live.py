@@ -43,8 +43,10 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     events_parser.add_argument("-f", "--follow", action="store_true", help="wait for more")
     explain_parser = _add(verbs, "explain", explain, "why something is as it is", json_too=True)
     explain_parser.add_argument("what", nargs="?", default="", metavar="WHAT")
-    _add(verbs, "reload", reload, "read the configuration again; exit 1 when it is refused")
-    _add(verbs, "restart-director", restart_director, "a new director without a failover")
+    text = "read the configuration again; exit 1 when it is refused"
+    _add(verbs, "reload", reload, text, json_too=True)
+    text = "a new director without a failover"
+    _add(verbs, "restart-director", restart_director, text, json_too=True)
 
 
 def _add(
@@ -108,16 +110,19 @@ def explain(options: argparse.Namespace) -> int:
 
 def reload(options: argparse.Namespace) -> int:
     """Have the daemon read its file again."""
-    return _order(options.socket, "/v1/reload", "reloaded")
+    return _order(options, "/v1/reload", "reloaded")
 
 
 def restart_director(options: argparse.Namespace) -> int:
     """Replace the director process; the election and the kernel go on meanwhile."""
-    return _order(options.socket, "/v1/restart-director", "the director is being replaced")
+    return _order(options, "/v1/restart-director", "the director is being replaced")
 
 
-def _order(path: str, target: str, done: str) -> int:
-    code, told = ask(path, "POST", target)
+def _order(options: argparse.Namespace, target: str, done: str) -> int:
+    code, told = ask(options.socket, "POST", target)
+    if options.json:
+        print(json.dumps(told))
+        return 0 if code == 200 else 1
     if code == 200:
         print(done)
         return 0

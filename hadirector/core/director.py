@@ -11,6 +11,7 @@ is thrown away and asked for anew.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import assert_never
 
 from hadirector.core import director_events as ev
@@ -32,9 +33,15 @@ CHECKER_SILENCE = 5.0  # seconds without a heartbeat: weights freeze, and that i
 class Director:
     """One node's director; everything in it is derived from the events handled so far."""
 
-    def __init__(self, version: str, owned: frozenset[ipvs.ServiceKey], now: float) -> None:
+    def __init__(
+        self,
+        version: str,
+        owned: frozenset[ipvs.ServiceKey],
+        now: float,
+        past: Iterable[messages.Event] = (),
+    ) -> None:
         self.version = version
-        self.journal = Journal()
+        self.journal = Journal(past)
         self.services = Services()
         self.config: Config | None = None
         self.configured_at = now
@@ -43,7 +50,7 @@ class Director:
         self.processes: tuple[messages.ProcessState, ...] = ()
         self.usage = ipvs.Usage()
         self.kernel_trouble = ""
-        self.failures: tuple[str, ...] = ()
+        self.failing: dict[ipvs.ServiceKey, str] = {}
         self.checker_silent = False
         self._owned = owned
         self._actual: dict[ipvs.ServiceKey, ipvs.Entry] | None = None
@@ -78,8 +85,8 @@ class Director:
             return messages.Ready(False, self.kernel_trouble)
         if self._actual is None:
             return messages.Ready(False, "IPVS was not read yet")
-        if self.failures:
-            return messages.Ready(False, f"services not programmed: {self.failures[0]}")
+        for text in self.failing.values():
+            return messages.Ready(False, f"services not programmed: {text}")
         waiting = self.services.unsettled()
         if waiting:
             return messages.Ready(False, f"{len(waiting)} servers wait for a verdict: {waiting[0]}")
@@ -99,8 +106,8 @@ class Director:
                 return self._kernel_read(event, now)
             case ev.KernelUnreadable(reason):
                 return self._kernel_unreadable(reason, now)
-            case ev.Applied(failures):
-                return self._applied(failures, now)
+            case ev.Applied():
+                return self._applied(event, now)
             case ev.From(sender, message):
                 return self._from(sender, message, now)
             case ev.Heard(presence):
@@ -121,6 +128,7 @@ class Director:
         else:
             self.peers.follow(config)
         changes = self.services.configure(config, self._actual or {})
+        changes += [Change(*one) for one in self.peers.compare(config.digest)]
         kind = "config_reloaded" if again else "config_loaded"
         size = f"{len(config.services)} services, {len(config.instances)} instances"
         self._pending = None
@@ -149,11 +157,14 @@ class Director:
         first, self._actual = self._actual is None, dict(event.table)
         if first:
             told += self._tell(self.services.adopt(event.table), now)
-        elif self._pending == set() and not self.failures:
-            drift = plan.plan(self.services.entries, self._actual, self._owned)
+        steps = plan.plan(self.services.entries, self._actual, self._owned)
+        wrong = {plan.service_of(step) for step in steps}
+        if not first and self._pending == set():
+            drift = [step for step in steps if plan.service_of(step) not in self.failing]
             told += self._tell(_drift_changes(drift), now)
+        self.failing = {key: text for key, text in self.failing.items() if key in wrong}
         self._pending = None
-        return [*told, *self._reconcile()]
+        return [*told, *self._disown(), *self._reconcile()]
 
     def _kernel_unreadable(self, reason: str, now: float) -> list[ev.Action]:
         self._read_at = now + UNREADABLE_RETRY
@@ -162,16 +173,13 @@ class Director:
         self.kernel_trouble = reason
         return self._tell([Change("ipvs_lost", self._name(), reason)], now)
 
-    def _applied(self, failures: tuple[str, ...], now: float) -> list[ev.Action]:
+    def _applied(self, event: ev.Applied, now: float) -> list[ev.Action]:
+        """What failed is tried again after the next read, which shows what the kernel has."""
         self._applying = False
-        told: list[ev.Action] = []
-        if failures and failures != self.failures:
-            told = self._tell([Change("ipvs_refused", self._name(), f) for f in failures], now)
-        # What failed shows in the next read; until then it is not asked for again.
-        self.failures = failures
-        if failures:
-            self._read_at = min(self._read_at or now + READ_EVERY, now + READ_EVERY)
-            return told
+        news = [t for key, t in event.failures if self.failing.get(key) != t]
+        self.failing = {k: t for k, t in self.failing.items() if k not in event.tried}
+        self.failing |= dict(event.failures)
+        told = self._tell([Change("ipvs_refused", self._name(), text) for text in news], now)
         return [*told, *self._reconcile()]
 
     def _reconcile(self) -> list[ev.Action]:
@@ -187,7 +195,7 @@ class Director:
             there = {key: self._actual[key] for key in keys if key in self._actual}
             steps = plan.plan(part, there, frozenset())
         self._pending = set()
-        save = self._own(steps)
+        save = self._own()
         if not steps:
             return save
         touched = {plan.service_of(step) for step in steps}
@@ -196,16 +204,21 @@ class Director:
         self._applying = True
         return [*save, ev.Apply(steps)]
 
-    def _own(self, steps: Iterable[plan.Operation]) -> list[ev.Action]:
-        """Note what is ours before it is made; forget what is gone after it was deleted."""
-        gone = {step.key for step in steps if isinstance(step, plan.DeleteService)}
-        missing = self._owned - set(self.services.entries) - set(self._actual or {})
-        owned = (self._owned | set(self.services.entries)) - gone - missing
+    def _own(self) -> list[ev.Action]:
+        """Note what is ours before it is made."""
+        owned = self._owned | set(self.services.entries)
         if owned == self._owned:
             return []
-        self._owned = frozenset(owned)
-        # A deletion that fails, or a crash before it, must not make the service a stranger's.
-        return [ev.SaveOwned(frozenset(owned | gone))]
+        self._owned = owned
+        return [ev.SaveOwned(owned)]
+
+    def _disown(self) -> list[ev.Action]:
+        """Forget what the kernel has no more: only a read can tell, a deletion may be refused."""
+        owned = self._owned & (set(self.services.entries) | set(self._actual or {}))
+        if owned == self._owned:
+            return []
+        self._owned = owned
+        return [ev.SaveOwned(owned)]
 
     # Messages
 
@@ -224,12 +237,20 @@ class Director:
             case messages.Routers(routers):
                 self.routers = routers
             case messages.Events(events):
-                told += [ev.Write(self.journal.take(event)) for event in events]
+                told += [ev.Write(self.journal.take(event), logged=True) for event in events]
             case messages.Processes(processes):
-                self.processes = processes
+                self._processes_are(processes)
             case _:
                 pass  # heartbeats and orders are the shell's; the rest is not for us
         return told
+
+    def _processes_are(self, processes: tuple[messages.ProcessState, ...]) -> None:
+        self.processes = processes
+        if any(p.process is Process.ELECTION and not p.alive for p in processes):
+            # What it said last holds no more; what it placed ends with its lease or is adopted.
+            reason = "the election process died; a new one starts"
+            init = messages.RouterStateName.INIT
+            self.routers = tuple(replace(r, state=init, reason=reason) for r in self.routers)
 
     def _checker_spoke(self, now: float) -> list[ev.Action]:
         self._checker_heard_at = now
@@ -330,7 +351,7 @@ class Director:
         return self.config.node if self.config else "node"
 
 
-def _drift_changes(drift: tuple[plan.Operation, ...]) -> list[Change]:
+def _drift_changes(drift: list[plan.Operation]) -> list[Change]:
     """What somebody else did to the table, service by service, at most a few lines."""
     lines = [
         Change("drift", str(plan.service_of(s)), f"repaired: {plan.describe(s)}") for s in drift

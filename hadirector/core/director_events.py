@@ -38,9 +38,10 @@ class KernelUnreadable:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The operations of the last Apply were tried; `failures` in words."""
+    """The last Apply was carried out on the services `tried`; `failures` in words, by service."""
 
-    failures: tuple[str, ...]
+    tried: frozenset[ipvs.ServiceKey]
+    failures: tuple[tuple[ipvs.ServiceKey, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +116,11 @@ class SendPresence:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A line of the journal: for the log and whoever follows events."""
+    """A line of the journal: for whoever follows events, and for the log unless `logged` there by
+    the process it is from."""
 
     event: messages.Event
+    logged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

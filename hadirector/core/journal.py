@@ -13,11 +13,11 @@ KEPT = 4096  # entries; a flapping farm of 1,000 servers fills it in minutes, a 
 
 
 class Journal:
-    """A bounded list of events, numbered from `first` on."""
+    """A bounded list of events, numbered on from those of a former life."""
 
-    def __init__(self, first: int = 1) -> None:
-        self._events: deque[Event] = deque(maxlen=KEPT)
-        self._next = first
+    def __init__(self, past: Iterable[Event] = ()) -> None:
+        self._events: deque[Event] = deque(past, maxlen=KEPT)
+        self._next = self._events[-1].number + 1 if self._events else 1
 
     def add(
         self,

@@ -5,7 +5,7 @@ newest counts. Without a key it may say only what does no harm if forged (EXAMPL
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hadirector.core import messages
 from hadirector.core.settings.cluster import Config, Node
@@ -37,12 +37,14 @@ class Presence:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A peer as this node knows it; `heard_at` is CLOCK_BOOTTIME, None before the first word."""
+    """A peer as this node knows it; `heard_at` is CLOCK_BOOTTIME, None before the first word.
+    `differs`: it was told that it runs another configuration."""
 
     node: Node
     presence: Presence | None = None
     heard_at: float | None = None
     alive: bool = False
+    differs: bool = False
 
 
 class Peers:
@@ -59,7 +61,7 @@ class Peers:
         self.known = {}
         for node in config.peers:
             was = old.get(node.name, Known(node))
-            self.known[node.name] = Known(node, was.presence, was.heard_at, was.alive)
+            self.known[node.name] = replace(was, node=node)
 
     def hear(self, presence: Presence, own_digest: str, now: float) -> list[tuple[str, str, str]]:
         """A presence came. Strangers and what is older than the newest word are counted."""
@@ -67,15 +69,24 @@ class Peers:
         if presence.cluster != self._cluster or known is None or _stale(presence, known):
             self.refused += 1
             return []
-        self.known[presence.node] = Known(known.node, presence, now, alive=True)
         told = []
         if not known.alive:
             told.append(("peer_up", presence.node, "heard on the peer channel"))
-        before = known.presence.digest if known.presence else own_digest
-        if presence.digest != before:
-            same = presence.digest == own_digest
-            reason = "same configuration again" if same else "runs another configuration than we do"
-            told.append(("config_same" if same else "config_drift", presence.node, reason))
+        self.known[presence.node] = replace(known, presence=presence, heard_at=now, alive=True)
+        return told + self.compare(own_digest)
+
+    def compare(self, own_digest: str) -> list[tuple[str, str, str]]:
+        """Peers whose configuration became another than ours, or the same again."""
+        told = []
+        for name, known in self.known.items():
+            differs = known.presence is not None and known.presence.digest != own_digest
+            if differs == known.differs:
+                continue
+            self.known[name] = replace(known, differs=differs)
+            reason = (
+                "runs another configuration than we do" if differs else "same configuration again"
+            )
+            told.append(("config_drift" if differs else "config_same", name, reason))
         return told
 
     def age(self, now: float) -> list[tuple[str, str, str]]:
@@ -83,7 +94,7 @@ class Peers:
         told = []
         for name, known in self.known.items():
             if known.alive and known.heard_at is not None and now - known.heard_at > SILENCE:
-                self.known[name] = Known(known.node, known.presence, known.heard_at, alive=False)
+                self.known[name] = replace(known, alive=False)
                 told.append(("peer_down", name, f"silent for {SILENCE:g} s on the peer channel"))
         return told
 

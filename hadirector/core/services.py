@@ -38,6 +38,7 @@ class Services:
         self._adopted: dict[str, dict[Endpoint, int]] = {}
         self._targets: tuple[Target, ...] = ()
         self._users: dict[str, set[str]] = {}
+        self._quorum_told: dict[str, bool] = {}  # a service is met until something else was told
 
     def configure(self, config: Config, actual: ipvs.Table) -> list[Change]:
         """Take a configuration; servers without a verdict keep the weight they have in `actual`."""
@@ -47,6 +48,8 @@ class Services:
         known = {target.id for target in self._targets}
         self.verdicts = {name: v for name, v in self.verdicts.items() if name in known}
         self.weights = {name: w for name, w in self.weights.items() if name in self.settings}
+        told = self._quorum_told.items()
+        self._quorum_told = {name: met for name, met in told if name in self.settings}
         self.entries = {}
         changes = [
             Change("service_removed", name, "no longer configured")
@@ -101,9 +104,19 @@ class Services:
             service = self.settings[name]
             decided = weight.decide(service, self.verdicts, self._adopted.get(name, {}))
             changes += _changes(name, self.weights.get(name), decided)
+            changes += self._quorum_change(name, decided)
             self.weights[name] = decided
             self.entries.update(_entries(service, decided))
         return changes
+
+    def _quorum_change(self, name: str, decided: weight.ServiceWeights) -> list[Change]:
+        """Told once every server has a verdict; before that nothing bad is known of anybody."""
+        settled = all(s.health.health is not Health.UNKNOWN for s in decided.servers)
+        if not settled or decided.quorum_met == self._quorum_told.get(name, True):
+            return []
+        self._quorum_told[name] = decided.quorum_met
+        kind = "quorum_gained" if decided.quorum_met else "quorum_lost"
+        return [Change(kind, name, decided.reason)]
 
 
 def _targets(config: Config) -> tuple[tuple[Target, ...], dict[str, set[str]]]:
@@ -159,11 +172,6 @@ def _changes(
         was = old.get(server.server.endpoint)
         if was is None or _side(was) != _side(server):
             changes += _server_change(name, was, server)
-    if before is None or before.quorum_met != after.quorum_met:
-        settled = all(s.health.health is not Health.UNKNOWN for s in after.servers)
-        if settled and (before is not None or not after.quorum_met):
-            kind = "quorum_gained" if after.quorum_met else "quorum_lost"
-            changes.append(Change(kind, name, after.reason))
     if before is not None and before.state is not after.state:
         reason = f"{before.state.value} -> {after.state.value}: {after.reason}"
         changes.append(Change("service_state", name, reason))

@@ -4,6 +4,8 @@ Instants become Unix seconds here (`unix_offset` is Unix time minus CLOCK_BOOTTI
 known is null, never a guess.
 """
 
+from collections.abc import Mapping
+
 from hadirector.core import ipvs, messages
 from hadirector.core.director import Director
 from hadirector.core.peers import Known
@@ -13,9 +15,13 @@ Json = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
 
 
 def build(
-    director: Director, sync_threads: tuple[ipvs.SyncThread, ...], unix_offset: float
+    director: Director,
+    sync_threads: tuple[ipvs.SyncThread, ...],
+    unix_offset: float,
+    losses: Mapping[str, int],
 ) -> Json:
-    """The whole of `GET /v1/status`; needs a configured director."""
+    """The whole of `GET /v1/status`; needs a configured director. `losses` counts what was refused
+    or dropped on its channels, by name."""
     config = director.config
     assert config is not None
     return {
@@ -38,6 +44,7 @@ def build(
         },
         "sync": _sync(director, sync_threads),
         "peers": _peers(director, unix_offset),
+        "losses": {**losses, "presences": director.peers.refused if director.peers else 0},
         "processes": {
             state.process.value: {
                 "pid": state.pid,
@@ -70,7 +77,7 @@ def _trouble(director: Director) -> Json:
         told.append(director.kernel_trouble)
     if director.checker_silent:
         told.append("the checker is silent: weights stay as they are")
-    return told + list(director.failures)
+    return told + list(director.failing.values())
 
 
 def _instances(director: Director, offset: float) -> Json:

@@ -23,6 +23,8 @@ from hadirector.core.errors import HadirectorError
 from hadirector.core.status import Json
 
 STREAM_QUEUE = 1000  # events a slow follower may be behind before it is cut off
+FOLLOWERS = 32  # streams of events at a time
+KEEP_ALIVE = 15.0  # seconds between comments to a follower: one that left shows by them
 WRITE_DEADLINE = 10.0  # seconds a follower may refuse to read
 BACKLOG = 64
 LEAVE = 1.0  # seconds that questions under way are waited for at the end
@@ -133,6 +135,8 @@ class Control:
         return await self._stream(request, int(text))
 
     async def _stream(self, request: web.Request, since: int) -> web.StreamResponse:
+        if len(self._followers) >= FOLLOWERS:
+            return web.json_response({"error": f"{FOLLOWERS} followers already"}, status=503)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         queue: asyncio.Queue[Json] = asyncio.Queue(STREAM_QUEUE)
@@ -141,16 +145,26 @@ class Control:
         self._followers.add(queue)
         try:
             while queue in self._followers or not queue.empty():
-                event = await queue.get()
-                if event is None:  # the daemon leaves
+                line = await _next_line(queue)
+                if line is None:  # the daemon leaves
                     break
                 async with asyncio.timeout(WRITE_DEADLINE):
-                    await response.write(f"data: {json.dumps(event)}\n\n".encode())
+                    await response.write(line)
         except (TimeoutError, ConnectionError):
             pass  # the follower left or sleeps
         finally:
             self._followers.discard(queue)
         return response
+
+
+async def _next_line(queue: asyncio.Queue[Json]) -> bytes | None:
+    """The next event for a follower, or a comment when there is none for a while."""
+    try:
+        async with asyncio.timeout(KEEP_ALIVE):
+            event = await queue.get()
+    except TimeoutError:
+        return b": still here\n\n"
+    return None if event is None else f"data: {json.dumps(event)}\n\n".encode()
 
 
 def _outcome(failure: str | None) -> web.Response:

@@ -53,17 +53,17 @@ class PeerChannel:
         self._bound: tuple[Address, int] | None = None
         self._peers: dict[Address, int] = {}
 
-    def follow(self, config: Config) -> str | None:
-        """Listen where the configuration says; a sentence when that cannot be (tried again at
-        the next presence, since the address may come later)."""
+    def follow(self, config: Config) -> str:
+        """Listen where the configuration says; why not, or nothing. Called again and again, since
+        the address may come later."""
         own = next((node.address for node in config.nodes if node.name == config.node), None)
         self._peers = {n.address: config.peer_port for n in config.peers if n.address}
         wanted = (own, config.peer_port) if own and self._peers else None
         if wanted == self._bound:
-            return None
+            return ""
         self.close()
         if wanted is None:
-            return None
+            return ""
         kind = socket.AF_INET6 if family(wanted[0]) == 6 else socket.AF_INET
         sock = socket.socket(kind, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
@@ -74,7 +74,7 @@ class PeerChannel:
             return f"peer channel: cannot listen on {wanted[0]} port {wanted[1]}: {error.strerror}"
         self._sock, self._bound = sock, wanted
         asyncio.get_running_loop().add_reader(sock.fileno(), self._readable)
-        return None
+        return ""
 
     def send(self, presence: peers.Presence) -> None:
         """Tell every peer; what the network does not take now is superseded soon anyway."""

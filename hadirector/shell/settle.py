@@ -42,57 +42,59 @@ class Settle:
         self._notice = notice
         self._before = _load(self._file)
         self._loan = sysctl.Loan(self._before.sysctls)
-        self._told: set[tuple[str, str]] = set()
+        self._node = config.node
+        self._troubles: dict[str, str] = {}
 
     async def settle(self, config: Config) -> None:
         """Sysctls first (sync threads read some when they start), then timeouts, then threads.
 
         Without IPVS there is nothing to set, and that is told by whoever reads its table.
         """
-        troubles: set[tuple[str, str]] = set()
         try:
             await self._ipvs.get_info()
         except ipvs.IpvsMissing:
             return
         except KernelError as error:
-            troubles.add(("ipvs_settings", str(error)))
+            self.trouble("ipvs_settings", str(error))
+            return
         ipv6 = any(key.family == 6 for service in config.services for key in service.keys)
         wanted = sysctls.for_director(ipv6)
         if config.connection_sync is not None:
             wanted += sysctls.for_sync(config.timeouts)
-        for trouble in self._loan.apply(wanted):
-            # rmem_max is not there in a network namespace: sysctl.d is the place for it.
-            if not (trouble.missing and trouble.name.startswith("net.core.")):
-                troubles.add(("sysctl", str(trouble)))
-        for step in (self._settle_timeouts, self._settle_threads):
+        # rmem_max is not there in a network namespace: sysctl.d is the place for it.
+        troubles = [
+            trouble
+            for trouble in self._loan.apply(wanted)
+            if not (trouble.missing and trouble.name.startswith("net.core."))
+        ]
+        self.trouble("sysctl", "; ".join(map(str, troubles)))
+        for kind, step in (
+            ("ipvs_timeouts", self._settle_timeouts),
+            ("connection_sync", self._settle_threads),
+        ):
             try:
                 await step(config)
+                self.trouble(kind, "")
             except KernelError as error:
-                troubles.add(("ipvs_settings", str(error)))
+                self.trouble(kind, str(error))
         await self._keep()
-        self._tell_new(config.node, troubles)
 
-    def once(self, kind: str, subject: str, reason: str) -> None:
-        """Tell of a trouble of somebody else's, unless it was told before."""
-        if (kind, reason) not in self._told:
-            self._told.add((kind, reason))
-            self._notice(kind, subject, reason)
+    def trouble(self, kind: str, reason: str) -> None:
+        """A level: told when it becomes another one; empty when all is well again."""
+        if reason and reason != self._troubles.get(kind):
+            self._notice(kind, self._node, reason)
+        self._troubles[kind] = reason
 
     async def restore(self) -> None:
         """Give everything back as it was found."""
-        with contextlib.suppress(KernelError):
-            for thread in self.threads:
+        for thread in self.threads:
+            with contextlib.suppress(KernelError):
                 await self._ipvs.stop_thread(thread.role)
-            if self._before.timeouts is not None:
+        if self._before.timeouts is not None:
+            with contextlib.suppress(KernelError):
                 await self._ipvs.set_timeouts(self._before.timeouts)
         self._loan.restore()
         await asyncio.to_thread(_forget, self._file)
-
-    def _tell_new(self, node: str, troubles: set[tuple[str, str]]) -> None:
-        for kind, text in sorted(troubles - self._told):
-            self._notice(kind, node, text)
-        ours = {"sysctl", "ipvs_settings"}
-        self._told = {told for told in self._told if told[0] not in ours} | troubles
 
     async def _settle_timeouts(self, config: Config) -> None:
         wanted = config.timeouts
@@ -140,7 +142,7 @@ class Settle:
             content = msgspec.json.encode(before)
             await asyncio.to_thread(owned.replace_file, self._file, content)
         except OSError as error:
-            self.once("state_not_saved", self._file, str(error))
+            self._notice("state_not_saved", self._node, str(error))
 
 
 def _threads(sync: ConnectionSync) -> tuple[values.SyncThread, ...]:

@@ -63,7 +63,11 @@ class Loan:
         if current == setting.value or (setting.raise_only and _greater(current, setting.value)):
             return None
         trouble = self._write(setting.name, setting.value)
-        if read(setting.name, self._root) != current:  # also where the kernel made another of it
+        try:
+            changed = read(setting.name, self._root) != current
+        except OSError:  # the module went away with its settings
+            return trouble
+        if changed:  # also where the kernel made another of it
             self._recorded.setdefault(setting.name, current)
         return trouble
 

@@ -14,6 +14,12 @@ from tests.core import farm
 from tests.core.farm import KEY, ONE, TWO
 
 Kernel = dict[ipvs.ServiceKey, ipvs.Entry]
+DONE = ev.Applied(frozenset({KEY}))
+
+
+def refused(text: str) -> ev.Applied:
+    """The kernel refused something of the web service."""
+    return ev.Applied(frozenset({KEY}), ((KEY, text),))
 
 
 def from_checker(message: messages.Message) -> ev.From:
@@ -39,7 +45,7 @@ def started(table: ipvs.Table, owned: frozenset[ipvs.ServiceKey] = frozenset()) 
     director = Director("1", owned, 0.0)
     director.handle(ev.Configured(farm.CONFIG), 0.0)
     director.handle(read(table), 0.0)
-    director.handle(ev.Applied(()), 0.0)
+    director.handle(DONE, 0.0)
     return director
 
 
@@ -47,7 +53,7 @@ def settled() -> Director:
     """A director at second 0 with both servers up and the kernel as it should be."""
     director = started({})
     director.handle(from_checker(farm.verdicts((ONE, Health.UP), (TWO, Health.UP))), 0.0)
-    director.handle(ev.Applied(()), 0.0)
+    director.handle(DONE, 0.0)
     return director
 
 
@@ -120,7 +126,7 @@ def test_a_silent_server_is_removed_and_comes_back_whole() -> None:
     director = settled()
 
     gone = director.handle(from_checker(farm.verdicts((ONE, Health.DOWN), answered=False)), 0.1)
-    director.handle(ev.Applied(()), 0.1)
+    director.handle(DONE, 0.1)
     back = director.handle(from_checker(farm.verdicts((ONE, Health.UP))), 0.2)
 
     assert steps(gone) == (plan.DeleteDestination(KEY, farm.entry(3, 1).destinations[ONE]),)
@@ -141,7 +147,7 @@ def test_verdicts_that_come_while_operations_are_under_way_are_applied_after_the
     director.handle(from_checker(farm.verdicts((ONE, Health.DOWN))), 0.1)
 
     meanwhile = director.handle(from_checker(farm.verdicts((TWO, Health.DOWN))), 0.1)
-    after = director.handle(ev.Applied(()), 0.1)
+    after = director.handle(DONE, 0.1)
 
     assert steps(meanwhile) == ()
     assert steps(after) == (
@@ -264,15 +270,120 @@ def test_a_refused_operation_is_told_once_and_makes_the_node_not_ready() -> None
     director = started({})
     director.handle(from_checker(farm.verdicts((ONE, Health.UP), (TWO, Health.UP))), 0.0)
 
-    first = director.handle(ev.Applied(("add web: no scheduler",)), 0.0)
+    first = director.handle(refused("add web: no scheduler"), 0.0)
     director.handle(read({}), 0.5)
-    second = director.handle(ev.Applied(("add web: no scheduler",)), 0.5)
+    second = director.handle(refused("add web: no scheduler"), 0.5)
 
     assert kinds(first) == [("ipvs_refused", "lb1")]
     assert kinds(second) == []
     assert director.readiness() == messages.Ready(
         False, "services not programmed: add web: no scheduler"
     )
+
+
+def test_a_refusal_is_forgotten_once_a_read_shows_nothing_wrong() -> None:
+    director = settled()
+    director.handle(from_checker(farm.verdicts((ONE, Health.DOWN), answered=False)), 0.1)
+    director.handle(refused("remove 10.0.1.11:80: no such destination"), 0.1)
+
+    director.handle(read({KEY: farm.entry(None, 1)}), 0.5)
+
+    assert director.readiness().ready
+
+
+def test_success_with_one_service_does_not_hide_the_refusal_of_another() -> None:
+    director = settled()
+    other = replace(KEY, port=81)
+    director.handle(from_checker(farm.verdicts((ONE, Health.DOWN))), 0.1)
+    director.handle(ev.Applied(frozenset({KEY}), ((other, "no"), (KEY, "neither"))), 0.1)
+
+    director.handle(DONE, 0.2)
+
+    assert director.readiness().reason == "services not programmed: no"
+
+
+def test_a_verdict_that_came_meanwhile_is_applied_although_the_rest_was_refused() -> None:
+    director = settled()
+    director.handle(from_checker(farm.verdicts((ONE, Health.DOWN))), 0.1)
+    director.handle(from_checker(farm.verdicts((TWO, Health.DOWN))), 0.1)
+
+    actions = director.handle(refused("no"), 0.2)
+
+    assert steps(actions) == (
+        plan.EditDestination(
+            KEY, farm.entry(0, 0).destinations[TWO], farm.entry(0, 1).destinations[TWO]
+        ),
+    )
+
+
+def test_a_service_whose_deletion_was_refused_stays_ours_and_is_deleted_later() -> None:
+    director = settled()
+    director.handle(ev.Configured(replace(farm.CONFIG, services=())), 0.1)
+    director.handle(refused("busy"), 0.1)
+
+    again = director.handle(read({KEY: farm.entry(3, 1)}), 0.5)
+    director.handle(DONE, 0.5)
+    gone = director.handle(read({}), 1.0)
+
+    assert steps(again) == (plan.DeleteService(KEY),)
+    assert [a for a in gone if isinstance(a, ev.SaveOwned)] == [ev.SaveOwned(frozenset())]
+
+
+def test_quorum_lost_while_a_verdict_was_missing_is_told_when_it_comes() -> None:
+    director = Director("1", frozenset(), 0.0)
+    service = replace(farm.WEB, quorum=2)
+    director.handle(ev.Configured(replace(farm.CONFIG, services=(service,))), 0.0)
+
+    first = director.handle(from_checker(farm.verdicts((ONE, Health.DOWN))), 0.1)
+    second = director.handle(from_checker(farm.verdicts((TWO, Health.UP))), 0.2)
+    third = director.handle(from_checker(farm.verdicts((ONE, Health.UP))), 0.3)
+
+    assert ("quorum_lost", "web") not in kinds(first)
+    assert ("quorum_lost", "web") in kinds(second)
+    assert ("quorum_gained", "web") in kinds(third)
+
+
+def test_a_dead_election_is_not_told_as_master_any_more() -> None:
+    director = settled()
+    router = messages.Router(
+        "front",
+        4,
+        messages.RouterStateName.MASTER,
+        150,
+        150,
+        None,
+        0.0,
+        "won",
+        {},
+        (),
+        {},
+        3.6,
+        True,
+    )
+    election = messages.ProcessState(Process.ELECTION, 0, 0.0, 1, 0.0, 0.0, alive=False)
+    director.handle(ev.From(Process.ELECTION, messages.Routers((router,)), float("inf")), 0.1)
+
+    director.handle(ev.From(Process.SUPERVISOR, messages.Processes((election,)), float("inf")), 0.2)
+
+    assert [r.state for r in director.routers] == [messages.RouterStateName.INIT]
+
+
+def test_our_own_reload_tells_that_the_peer_runs_another_configuration() -> None:
+    director = settled()
+    director.handle(ev.Heard(presence()), 0.1)
+
+    actions = director.handle(ev.Configured(replace(farm.CONFIG, digest="d2")), 0.2)
+
+    assert ("config_drift", "lb2") in kinds(actions)
+
+
+def test_the_journal_goes_on_where_a_former_life_ended() -> None:
+    past = messages.Event(41, -5.0, "server_down", "web", "refused")
+
+    director = Director("1", frozenset(), 0.0, past=(past,))
+    director.handle(ev.Configured(farm.CONFIG), 0.0)
+
+    assert [e.number for e in director.journal.since(0)] == [41, 42]
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,24 @@ async def test_events_stream_on_to_a_follower(path: str, api: Control) -> None:
     assert (first, second) == (EVENT, {"number": 2})
 
 
+async def test_a_follower_is_let_go_at_once_when_the_daemon_leaves(
+    path: str, daemon: Daemon
+) -> None:
+    control = Control(daemon.answers())
+    await control.open_socket(path)
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(b"GET /v1/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n")
+
+    async with asyncio.timeout(5):
+        await reader.readuntil(b"data: ")
+        await control.close()
+        rest = await reader.read()
+    writer.close()
+
+    assert rest.endswith(b"0\r\n\r\n")
+    assert os.path.basename(path) not in os.listdir(os.path.dirname(path))
+
+
 async def test_http_answers_readers_and_takes_no_orders(daemon: Daemon) -> None:
     control = Control(daemon.answers())
     with socket.socket() as probe:

@@ -37,7 +37,7 @@ async def test_each_presence_reaches_the_peer_in_order(port: int) -> None:
     heard: asyncio.Queue[peers.Presence] = asyncio.Queue()
     one = peer_channel.PeerChannel(7, lambda _: None)
     two = peer_channel.PeerChannel(8, heard.put_nowait)
-    assert (one.follow(_config("lb1", port)), two.follow(_config("lb2", port))) == (None, None)
+    assert (one.follow(_config("lb1", port)), two.follow(_config("lb2", port))) == ("", "")
 
     one.send(PRESENCE)
     one.send(PRESENCE)
