@@ -19,6 +19,8 @@ from hadirector.config import handover
 from hadirector.core import director as core
 from hadirector.core import director_events as ev
 from hadirector.core import explain, messages, peers, plan, status
+from hadirector.core.ipvs import ServiceKey
+from hadirector.core.journal import GRAVE
 from hadirector.core.messages import OrderKind, Process
 from hadirector.core.settings.cluster import Config
 from hadirector.shell import (
@@ -65,6 +67,7 @@ class DirectorProcess:
         self._http: tuple[str, int] | None = None
         self._reloads: asyncio.Queue[None] = asyncio.Queue(1)
         self._reloading = asyncio.Lock()
+        self._unsaved: frozenset[ServiceKey] | None = None
         self._stop_subject: str | None = None
         self._seen = ""
         self._decided = asyncio.Event()
@@ -147,7 +150,9 @@ class DirectorProcess:
     def _write(self, event: messages.Event, logged: bool) -> None:
         if not logged:
             inputs = "".join(f" {name}={value}" for name, value in event.inputs.items())
-            log.info("%s subject=%s reason=%r%s", event.kind, event.subject, event.reason, inputs)
+            level = logging.WARNING if event.kind in GRAVE else logging.INFO
+            what = (event.kind, event.subject, event.reason, inputs)
+            log.log(level, "%s subject=%s reason=%r%s", *what)
         self._control.publish(status.event_json(event, _unix_offset()))
         self._journal.add(event, _unix_offset())
 
@@ -162,7 +167,8 @@ class DirectorProcess:
                 case ev.Apply():
                     await self._apply(action)
                 case ev.SaveOwned(keys):
-                    await self._save(owned.save, self._config.state_dir, keys)
+                    self._unsaved = keys
+                    await self._save_owned()
                 case ev.Settle(config):
                     await self._settle_all(config)
                 case _:
@@ -191,7 +197,7 @@ class DirectorProcess:
         await self._settle.settle(config)
         self._settle.trouble("peer_channel", self._peers.follow(config))
         self._settle.trouble("api_http", await self._follow_http(config))
-        self._settle.trouble("state_not_saved", self._journal.trouble)
+        await self._save_owned()
 
     async def _follow_http(self, config: Config) -> str:
         """Listen for readers where the configuration says; why not, or nothing."""
@@ -217,11 +223,18 @@ class DirectorProcess:
             if self._core.config is not None and self._work.empty():
                 self._work.put_nowait(ev.Settle(self._core.config))
 
-    async def _save(self, write: Callable[..., None], *arguments: object) -> None:
+    async def _save_owned(self) -> None:
+        """Note what is ours; what a full disk refuses is tried again by and by."""
+        if self._unsaved is None:
+            return
         try:
-            await asyncio.to_thread(write, *arguments)
+            await asyncio.to_thread(owned.save, self._config.state_dir, self._unsaved)
         except OSError as error:
-            self._notice("state_not_saved", self._config.state_dir, str(error))
+            where = f"{self._config.state_dir}: {error.strerror or error}"
+            self._settle.trouble("state_not_saved", f"{where}; make room, it is tried again")
+        else:
+            self._unsaved = None
+            self._settle.trouble("state_not_saved", self._journal.trouble)
 
     def _become_ready(self) -> None:
         if not self._child.ready:
@@ -236,7 +249,8 @@ class DirectorProcess:
         for process, link in self._child.channels.items():
             losses[f"to_{process.value}"] = link.counts.superseded + link.counts.overflowed
             losses[f"from_{process.value}"] = link.counts.malformed
-        return status.build(self._core, self._settle.threads, _unix_offset(), losses)
+        kernel = status.Kernel(self._settle.threads, self._settle.troubles)
+        return status.build(self._core, kernel, _unix_offset(), losses)
 
     def _events(self, since: int) -> list[status.Json]:
         return [status.event_json(e, _unix_offset()) for e in self._core.journal.since(since)]
@@ -286,7 +300,11 @@ class DirectorProcess:
             names = ", ".join(fixed or ["api.socket"])
             return f"{self._config.path}: {names} cannot change by reload: restart the daemon"
         self._config = new
-        await self._save(owned.replace_file, self._blob_path, blob)
+        try:
+            await asyncio.to_thread(owned.replace_file, self._blob_path, blob)
+        except OSError as error:
+            text = f"{self._blob_path}: {error.strerror or error}"
+            self._notice("state_not_saved", new.node, f"{text}; a restart would forget this reload")
         await self._inbox.put(ev.Configured(new))
         return None
 

@@ -6,6 +6,7 @@ import http.client
 import json
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote
@@ -14,7 +15,9 @@ from hadirector.cli import tables
 from hadirector.core.errors import HadirectorError
 
 SOCKET = "/run/hadirector/control.sock"  # EXAMPLE.yaml: control.sock in the default runtime_dir
-DEADLINE = 130.0  # seconds: a reload reads a configuration of any size
+DEADLINE = 5.0  # seconds for a question: a director that hangs is replaced in that time
+RELOAD_DEADLINE = 130.0  # seconds: a reload reads a configuration of any size
+RESTART_DEADLINE = 30.0  # seconds until a new director answers
 
 _NOT_RUNNING = "no daemon answers on {path} ({why}); is it running, and is --socket right?"
 
@@ -115,11 +118,26 @@ def reload(options: argparse.Namespace) -> int:
 
 def restart_director(options: argparse.Namespace) -> int:
     """Replace the director process; the election and the kernel go on meanwhile."""
-    return _order(options, "/v1/restart-director", "the director is being replaced")
+    old = _director(options.socket)
+    status = _order(options, "/v1/restart-director", "the director is being replaced")
+    deadline = time.monotonic() + RESTART_DEADLINE
+    while status == 0 and _director(options.socket) in (0, old):
+        if time.monotonic() > deadline:
+            raise Unreachable(f"no new director answers on {options.socket} yet; see the log")
+        time.sleep(0.1)
+    return status
+
+
+def _director(path: str) -> int:
+    """The director's process ID; 0 while none answers."""
+    try:
+        return int(ask(path, "GET", "/v1/status")[1]["processes"]["director"]["pid"])
+    except (Unreachable, KeyError):
+        return 0
 
 
 def _order(options: argparse.Namespace, target: str, done: str) -> int:
-    code, told = ask(options.socket, "POST", target)
+    code, told = ask(options.socket, "POST", target, RELOAD_DEADLINE)
     if options.json:
         print(json.dumps(told))
         return 0 if code == 200 else 1
@@ -130,9 +148,9 @@ def _order(options: argparse.Namespace, target: str, done: str) -> int:
     return 1
 
 
-def ask(path: str, method: str, target: str) -> tuple[int, Any]:
+def ask(path: str, method: str, target: str, deadline: float = DEADLINE) -> tuple[int, Any]:
     """One question to the daemon at this socket: the HTTP status and the JSON told."""
-    connection = _UnixConnection(path, DEADLINE)
+    connection = _UnixConnection(path, deadline)
     try:
         connection.request(method, target)
         answer = connection.getresponse()
@@ -140,6 +158,9 @@ def ask(path: str, method: str, target: str) -> tuple[int, Any]:
     except PermissionError:
         text = f"{path}: permission denied; be root or in the daemon's group"
         raise Unreachable(text) from None
+    except TimeoutError:
+        text = f"the director does not answer on {path} within {deadline:g} s; it may be starting"
+        raise Unreachable(f"{text}, or hang and be replaced soon: try again") from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise Unreachable(_NOT_RUNNING.format(path=path, why=error)) from None
     finally:

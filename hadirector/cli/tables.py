@@ -9,9 +9,12 @@ def status(told: dict[str, Any]) -> str:
     """The whole of status on one screen: trouble first."""
     ready = "ready" if told["ready"] else "not ready"
     head = f"node {told['node']} of {told['cluster']}: {ready} ({told['ready_reason']})"
-    parts = [head, *(f"TROUBLE: {text}" for text in told["trouble"]), _drift(told)]
-    parts += [_instances(told), _services(told["services"]), _peers(told["peers"])]
-    parts.append(_processes(told["processes"]))
+    config = told["config"]
+    loaded = f"{config['path']}, loaded {_since(config['loaded_at'])} ago"
+    about = f"hadirector {told['version']}, {loaded}, digest {config['digest'][:12]}"
+    parts = [head, about, *(f"TROUBLE: {text}" for text in told["trouble"])]
+    parts += [_instances(told), _services(told["services"]), _sync(told["sync"])]
+    parts += [_peers(told["peers"]), _processes(told["processes"])]
     return "\n".join(part for part in parts if part)
 
 
@@ -42,11 +45,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     )
 
 
-def _drift(told: dict[str, Any]) -> str:
-    peer = told["config"]["peer_digest"]
-    if peer is None or peer == told["config"]["digest"]:
+def _sync(sync: dict[str, Any]) -> str:
+    if sync["transport"] is None:
         return ""
-    return "TROUBLE: the peer runs another configuration"
+    threads = " and ".join(sync["threads"]) or "none"
+    return f"\nconnection sync by the {sync['transport']}: threads running: {threads}"
 
 
 def _instances(told: dict[str, Any]) -> str:
@@ -107,13 +110,16 @@ def _peers(peers: dict[str, Any]) -> str:
             name,
             "alive" if peer["alive"] else "silent",
             _since(peer["seen"]),
-            " ".join(f"{r}={s}" for r, s in (peer["state"] or {}).items()) or "-",
-            "yes" if peer["ready"] else "no",
-            peer["reason"] or "-",
+            *(_said_by(peer) if peer["alive"] else ("-", "-", "-")),
         )
         for name, peer in peers.items()
     ]
     return "\n" + table(("PEER", "PRESENCE", "HEARD", "STATE", "READY", "REASON"), rows)
+
+
+def _said_by(peer: dict[str, Any]) -> tuple[str, str, str]:
+    states = " ".join(f"{router}={state}" for router, state in peer["state"].items())
+    return states or "-", "yes" if peer["ready"] else "no", peer["reason"] or "-"
 
 
 def _processes(processes: dict[str, Any]) -> str:

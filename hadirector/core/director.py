@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import assert_never
 
+from hadirector.core import differences, ipvs, messages, peers, plan
 from hadirector.core import director_events as ev
-from hadirector.core import ipvs, messages, peers, plan
 from hadirector.core.journal import Journal
 from hadirector.core.messages import Process
 from hadirector.core.services import Change, Services
@@ -121,19 +121,18 @@ class Director:
     # Configuration
 
     def _configured(self, config: Config, now: float) -> list[ev.Action]:
-        again = self.config is not None
-        self.config, self.configured_at = config, now
+        before, self.config, self.configured_at = self.config, config, now
         if self.peers is None:
             self.peers = peers.Peers(config)
         else:
             self.peers.follow(config)
         changes = self.services.configure(config, self._actual or {})
         changes += [Change(*one) for one in self.peers.compare(config.digest)]
-        kind = "config_reloaded" if again else "config_loaded"
-        size = f"{len(config.services)} services, {len(config.instances)} instances"
+        kind = "config_reloaded" if before else "config_loaded"
+        told = differences.between(before, config) if before else differences.size(config)
         self._pending = None
         return [
-            *self._tell([Change(kind, config.node, f"{size}, digest {config.digest[:12]}")], now),
+            *self._tell([Change(kind, config.node, f"{told}; digest {config.digest[:12]}")], now),
             *self._tell(changes, now),
             ev.Settle(config),
             *self._levels(),
@@ -171,7 +170,9 @@ class Director:
         if reason == self.kernel_trouble:
             return []
         self.kernel_trouble = reason
-        return self._tell([Change("ipvs_lost", self._name(), reason)], now)
+        unread = self._actual is None
+        verdicts = self.services.adopt({}) if unread else []
+        return self._tell([Change("ipvs_lost", self._name(), reason), *verdicts], now)
 
     def _applied(self, event: ev.Applied, now: float) -> list[ev.Action]:
         """What failed is tried again after the next read, which shows what the kernel has."""
@@ -230,6 +231,10 @@ class Director:
             case messages.Hello():
                 return [*told, *self._greet(sender)]
             case messages.Verdicts():
+                if self._actual is None and not self.kernel_trouble:
+                    # Decided once it is known which weights are in the kernel.
+                    self.services.remember(message)
+                    return told
                 keys, changes = self.services.hear(message)
                 if self._pending is not None:
                     self._pending |= keys

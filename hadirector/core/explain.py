@@ -13,7 +13,8 @@ def build(director: Director, what: str, unix_offset: float) -> Json:
     if not what:
         return {"subject": "", "now": _lines(now), "history": []}
     chosen = {name: text for name, text in now.items() if _belongs(name, what)}
-    history = list(director.journal.about(what))[-HISTORY:]
+    subject = what.removesuffix("/ipv4").removesuffix("/ipv6")  # routers are told by instance
+    history = list(director.journal.about(subject))[-HISTORY:]
     if not chosen and not history:
         return {"subject": what, "error": f"nothing is named {what!r}", "known": list(now)}
     return {
@@ -33,6 +34,17 @@ def _sentences(director: Director) -> list[tuple[str, str]]:
             (f"{name}/{s.server.endpoint}", f"weight {s.effective or 0}: {s.reason}")
             for s in weights.servers
         ]
+    for name, known in director.peers.known.items() if director.peers else ():
+        if known.presence is None:
+            told.append((name, "never heard on the peer channel"))
+        else:
+            alive = "alive" if known.alive else "silent on the peer channel; it last said"
+            states = ", ".join(f"{r} {s}" for r, s in known.presence.routers.items())
+            told.append((name, f"{alive}: {states or 'no instances'}; {known.presence.reason}"))
+    told += [
+        (p.process.value, f"{'running' if p.alive else 'dead'}, {p.restarts} restarts")
+        for p in director.processes
+    ]
     ready = director.readiness()
     told.append(("ready", f"{'yes' if ready.ready else 'no'}: {ready.reason}"))
     return told

@@ -12,6 +12,17 @@ from hadirector.core.messages import Event
 KEPT = 4096  # entries; a flapping farm of 1,000 servers fills it in minutes, a quiet one in months
 
 
+GRAVE = frozenset(
+    {
+        *("fault", "duel", "late_wake", "director_silent", "sync_wait", "order_refused"),
+        *("ipvs_lost", "ipvs_refused", "ipvs_timeouts", "connection_sync", "sysctl", "drift"),
+        *("server_down", "quorum_lost", "checker_silent", "peer_down", "peer_channel"),
+        *("config_refused", "config_drift", "state_not_saved", "api_http"),
+    }
+)
+"""Kinds somebody must look at: logged as warnings (`journalctl -p warning`)."""
+
+
 class Journal:
     """A bounded list of events, numbered on from those of a former life."""
 

@@ -38,7 +38,9 @@ class Services:
         self._adopted: dict[str, dict[Endpoint, int]] = {}
         self._targets: tuple[Target, ...] = ()
         self._users: dict[str, set[str]] = {}
-        self._quorum_told: dict[str, bool] = {}  # a service is met until something else was told
+        # A service is well until something else was told: a director that starts tells no news.
+        self._quorum_told: dict[str, bool] = {}
+        self._state_told: dict[str, weight.ServiceState] = {}
 
     def configure(self, config: Config, actual: ipvs.Table) -> list[Change]:
         """Take a configuration; servers without a verdict keep the weight they have in `actual`."""
@@ -48,8 +50,8 @@ class Services:
         known = {target.id for target in self._targets}
         self.verdicts = {name: v for name, v in self.verdicts.items() if name in known}
         self.weights = {name: w for name, w in self.weights.items() if name in self.settings}
-        told = self._quorum_told.items()
-        self._quorum_told = {name: met for name, met in told if name in self.settings}
+        self._quorum_told = {n: t for n, t in self._quorum_told.items() if n in self.settings}
+        self._state_told = {n: t for n, t in self._state_told.items() if n in self.settings}
         self.entries = {}
         changes = [
             Change("service_removed", name, "no longer configured")
@@ -65,7 +67,15 @@ class Services:
         return self._decide(self.settings)
 
     def hear(self, news: Verdicts) -> tuple[set[ipvs.ServiceKey], list[Change]]:
-        """Verdicts came; the IPVS services that are to change, and what to tell.
+        """Verdicts came; the IPVS services that are to change, and what to tell."""
+        concerned = self.remember(news)
+        entries = dict(self.entries)
+        changes = self._decide(name for name in self.settings if name in concerned)
+        keys = {key for name in concerned for key in self.settings[name].keys}
+        return {key for key in keys if entries.get(key) != self.entries.get(key)}, changes
+
+    def remember(self, news: Verdicts) -> set[str]:
+        """Keep verdicts; the services they concern.
 
         A verdict of UNKNOWN (the checker started anew) never replaces a settled one: a blind
         checker is not a dead server, and its first probe will tell.
@@ -80,10 +90,7 @@ class Services:
             self.verdicts[verdict.target] = verdict
             if before is None or _differs(before, verdict):
                 concerned |= self._users[verdict.target]
-        entries = dict(self.entries)
-        changes = self._decide(name for name in self.settings if name in concerned)
-        keys = {key for name in concerned for key in self.settings[name].keys}
-        return {key for key in keys if entries.get(key) != self.entries.get(key)}, changes
+        return concerned
 
     def targets(self) -> Targets:
         """All that is to be probed."""
@@ -102,21 +109,28 @@ class Services:
         changes: list[Change] = []
         for name in names:
             service = self.settings[name]
-            decided = weight.decide(service, self.verdicts, self._adopted.get(name, {}))
-            changes += _changes(name, self.weights.get(name), decided)
-            changes += self._quorum_change(name, decided)
+            adopted = self._adopted.get(name, {})
+            decided = weight.decide(service, self.verdicts, adopted)
+            changes += _server_changes(name, self.weights.get(name), decided, adopted)
+            changes += self._service_changes(name, decided)
             self.weights[name] = decided
             self.entries.update(_entries(service, decided))
         return changes
 
-    def _quorum_change(self, name: str, decided: weight.ServiceWeights) -> list[Change]:
+    def _service_changes(self, name: str, decided: weight.ServiceWeights) -> list[Change]:
         """Told once every server has a verdict; before that nothing bad is known of anybody."""
-        settled = all(s.health.health is not Health.UNKNOWN for s in decided.servers)
-        if not settled or decided.quorum_met == self._quorum_told.get(name, True):
+        if any(s.health.health is Health.UNKNOWN for s in decided.servers):
             return []
-        self._quorum_told[name] = decided.quorum_met
-        kind = "quorum_gained" if decided.quorum_met else "quorum_lost"
-        return [Change(kind, name, decided.reason)]
+        changes = []
+        if decided.quorum_met != self._quorum_told.get(name, True):
+            kind = "quorum_gained" if decided.quorum_met else "quorum_lost"
+            changes.append(Change(kind, name, decided.reason))
+        told = self._state_told.get(name, weight.ServiceState.UP)
+        if decided.state is not told:
+            reason = f"{told.value} -> {decided.state.value}: {decided.reason}"
+            changes.append(Change("service_state", name, reason))
+        self._quorum_told[name], self._state_told[name] = decided.quorum_met, decided.state
+        return changes
 
 
 def _targets(config: Config) -> tuple[tuple[Target, ...], dict[str, set[str]]]:
@@ -163,18 +177,24 @@ def _differs(before: Verdict, after: Verdict) -> bool:
     return (before.last and before.last.detail) != (after.last and after.last.detail)
 
 
-def _changes(
-    name: str, before: weight.ServiceWeights | None, after: weight.ServiceWeights
+def _server_changes(
+    name: str,
+    before: weight.ServiceWeights | None,
+    after: weight.ServiceWeights,
+    adopted: Mapping[Endpoint, int],
 ) -> list[Change]:
+    """Servers that changed sides. A first verdict that only confirms the weight found in the
+    kernel is no news: the server served all along."""
     changes = []
     old = {server.server.endpoint: server for server in before.servers} if before else {}
     for server in after.servers:
         was = old.get(server.server.endpoint)
-        if was is None or _side(was) != _side(server):
-            changes += _server_change(name, was, server)
-    if before is not None and before.state is not after.state:
-        reason = f"{before.state.value} -> {after.state.value}: {after.reason}"
-        changes.append(Change("service_state", name, reason))
+        if was is not None and _side(was) == _side(server):
+            continue
+        served = adopted.get(server.server.endpoint)
+        if (was is None or _side(was) == "unknown") and served == server.effective:
+            continue
+        changes += _server_change(name, was, server)
     return changes
 
 

@@ -5,6 +5,7 @@ known is null, never a guess.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from hadirector.core import ipvs, messages
 from hadirector.core.director import Director
@@ -14,11 +15,16 @@ from hadirector.core.weight import ServerWeight, ServiceWeights
 Json = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
 
 
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """What the shell knows of the kernel beyond the table: sync threads, and troubles by kind."""
+
+    threads: tuple[ipvs.SyncThread, ...] = ()
+    troubles: Mapping[str, str] = field(default_factory=dict)
+
+
 def build(
-    director: Director,
-    sync_threads: tuple[ipvs.SyncThread, ...],
-    unix_offset: float,
-    losses: Mapping[str, int],
+    director: Director, kernel: Kernel, unix_offset: float, losses: Mapping[str, int]
 ) -> Json:
     """The whole of `GET /v1/status`; needs a configured director. `losses` counts what was refused
     or dropped on its channels, by name."""
@@ -36,13 +42,13 @@ def build(
         },
         "ready": director.readiness().ready,
         "ready_reason": director.readiness().reason,
-        "trouble": _trouble(director),
+        "trouble": _trouble(director, kernel),
         "instances": _instances(director, unix_offset),
         "services": {
             name: _service(director, name, weights, unix_offset)
             for name, weights in director.services.weights.items()
         },
-        "sync": _sync(director, sync_threads),
+        "sync": _sync(director, kernel.threads),
         "peers": _peers(director, unix_offset),
         "losses": {**losses, "presences": director.peers.refused if director.peers else 0},
         "processes": {
@@ -71,12 +77,24 @@ def event_json(event: messages.Event, unix_offset: float) -> Json:
     }
 
 
-def _trouble(director: Director) -> Json:
+def _trouble(director: Director, kernel: Kernel) -> Json:
+    """All that somebody must look at, one sentence each."""
     told: list[Json] = []
     if director.kernel_trouble:
         told.append(director.kernel_trouble)
     if director.checker_silent:
         told.append("the checker is silent: weights stay as they are")
+    told += [
+        f"{router.instance}/ipv{router.family} is in fault: {router.reason}"
+        for router in director.routers
+        if router.state is messages.RouterStateName.FAULT
+    ]
+    told += [f"{kind}: {text}" for kind, text in sorted(kernel.troubles.items())]
+    for name, known in director.peers.known.items() if director.peers else ():
+        if known.differs:
+            told.append(f"{name} runs another configuration")
+        if known.heard_at is not None and not known.alive:
+            told.append(f"{name} is silent on the peer channel")
     return told + list(director.failing.values())
 
 

@@ -67,8 +67,7 @@ class PeerChannel:
         kind = socket.AF_INET6 if family(wanted[0]) == 6 else socket.AF_INET
         sock = socket.socket(kind, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind(wanted)
+            sock.bind(wanted)  # without SO_REUSEADDR: a second daemon must not steal the port
         except OSError as error:
             sock.close()
             return f"peer channel: cannot listen on {wanted[0]} port {wanted[1]}: {error.strerror}"

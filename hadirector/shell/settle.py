@@ -40,10 +40,10 @@ class Settle:
         self._ipvs = client
         self._file = f"{config.state_dir}/{BORROWED}"
         self._notice = notice
-        self._before = _load(self._file)
+        self._before = self._kept = _load(self._file)
         self._loan = sysctl.Loan(self._before.sysctls)
         self._node = config.node
-        self._troubles: dict[str, str] = {}
+        self.troubles: dict[str, str] = {}
 
     async def settle(self, config: Config) -> None:
         """Sysctls first (sync threads read some when they start), then timeouts, then threads.
@@ -81,9 +81,11 @@ class Settle:
 
     def trouble(self, kind: str, reason: str) -> None:
         """A level: told when it becomes another one; empty when all is well again."""
-        if reason and reason != self._troubles.get(kind):
+        if reason and reason != self.troubles.get(kind):
             self._notice(kind, self._node, reason)
-        self._troubles[kind] = reason
+        self.troubles[kind] = reason
+        if not reason:
+            del self.troubles[kind]
 
     async def restore(self) -> None:
         """Give everything back as it was found."""
@@ -135,14 +137,17 @@ class Settle:
 
     async def _keep(self) -> None:
         before = Before(dict(self._loan.recorded), self._before.timeouts)
-        if before == self._before:
+        if before == self._kept:
             return
-        self._before = before
+        content = msgspec.json.encode(before)
         try:
-            content = msgspec.json.encode(before)
             await asyncio.to_thread(owned.replace_file, self._file, content)
         except OSError as error:
-            self._notice("state_not_saved", self._node, str(error))
+            text = f"{self._file}: {error.strerror or error}; make room, it is tried again"
+            self.trouble("settings_not_saved", text)
+        else:
+            self._kept = before
+            self.trouble("settings_not_saved", "")
 
 
 def _threads(sync: ConnectionSync) -> tuple[values.SyncThread, ...]:

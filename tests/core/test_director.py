@@ -1,60 +1,27 @@
-"""The director's core: exact actions for the stories that matter."""
+"""The director's core and the kernel: exact actions for the stories that matter."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from hadirector.core import director_events as ev
-from hadirector.core import ipvs, messages, peers, plan
+from hadirector.core import ipvs, messages, plan
 from hadirector.core.address import Endpoint
 from hadirector.core.director import Director
 from hadirector.core.messages import Health, Process
 from tests.core import farm
+from tests.core.desk import (
+    DONE,
+    Kernel,
+    from_checker,
+    kinds,
+    read,
+    refused,
+    settled,
+    started,
+    steps,
+)
 from tests.core.farm import KEY, ONE, TWO
-
-Kernel = dict[ipvs.ServiceKey, ipvs.Entry]
-DONE = ev.Applied(frozenset({KEY}))
-
-
-def refused(text: str) -> ev.Applied:
-    """The kernel refused something of the web service."""
-    return ev.Applied(frozenset({KEY}), ((KEY, text),))
-
-
-def from_checker(message: messages.Message) -> ev.From:
-    return ev.From(Process.CHECKER, message, float("inf"))
-
-
-def read(table: ipvs.Table, took: float = 0.001) -> ev.KernelRead:
-    return ev.KernelRead(table, ipvs.Usage(), took)
-
-
-def steps(actions: Sequence[ev.Action]) -> tuple[plan.Operation, ...]:
-    """All operations ordered by these actions."""
-    return tuple(op for a in actions if isinstance(a, ev.Apply) for op in a.operations)
-
-
-def kinds(actions: Sequence[ev.Action]) -> list[tuple[str, str]]:
-    """Kind and subject of the journal entries written."""
-    return [(a.event.kind, a.event.subject) for a in actions if isinstance(a, ev.Write)]
-
-
-def started(table: ipvs.Table, owned: frozenset[ipvs.ServiceKey] = frozenset()) -> Director:
-    """A director at second 0 that has read this table and applied its first plan."""
-    director = Director("1", owned, 0.0)
-    director.handle(ev.Configured(farm.CONFIG), 0.0)
-    director.handle(read(table), 0.0)
-    director.handle(DONE, 0.0)
-    return director
-
-
-def settled() -> Director:
-    """A director at second 0 with both servers up and the kernel as it should be."""
-    director = started({})
-    director.handle(from_checker(farm.verdicts((ONE, Health.UP), (TWO, Health.UP))), 0.0)
-    director.handle(DONE, 0.0)
-    return director
 
 
 def test_a_configuration_is_told_to_checker_and_election_before_anything_is_read() -> None:
@@ -333,6 +300,7 @@ def test_quorum_lost_while_a_verdict_was_missing_is_told_when_it_comes() -> None
     director = Director("1", frozenset(), 0.0)
     service = replace(farm.WEB, quorum=2)
     director.handle(ev.Configured(replace(farm.CONFIG, services=(service,))), 0.0)
+    director.handle(read({}), 0.0)
 
     first = director.handle(from_checker(farm.verdicts((ONE, Health.DOWN))), 0.1)
     second = director.handle(from_checker(farm.verdicts((TWO, Health.UP))), 0.2)
@@ -341,49 +309,6 @@ def test_quorum_lost_while_a_verdict_was_missing_is_told_when_it_comes() -> None
     assert ("quorum_lost", "web") not in kinds(first)
     assert ("quorum_lost", "web") in kinds(second)
     assert ("quorum_gained", "web") in kinds(third)
-
-
-def test_a_dead_election_is_not_told_as_master_any_more() -> None:
-    director = settled()
-    router = messages.Router(
-        "front",
-        4,
-        messages.RouterStateName.MASTER,
-        150,
-        150,
-        None,
-        0.0,
-        "won",
-        {},
-        (),
-        {},
-        3.6,
-        True,
-    )
-    election = messages.ProcessState(Process.ELECTION, 0, 0.0, 1, 0.0, 0.0, alive=False)
-    director.handle(ev.From(Process.ELECTION, messages.Routers((router,)), float("inf")), 0.1)
-
-    director.handle(ev.From(Process.SUPERVISOR, messages.Processes((election,)), float("inf")), 0.2)
-
-    assert [r.state for r in director.routers] == [messages.RouterStateName.INIT]
-
-
-def test_our_own_reload_tells_that_the_peer_runs_another_configuration() -> None:
-    director = settled()
-    director.handle(ev.Heard(presence()), 0.1)
-
-    actions = director.handle(ev.Configured(replace(farm.CONFIG, digest="d2")), 0.2)
-
-    assert ("config_drift", "lb2") in kinds(actions)
-
-
-def test_the_journal_goes_on_where_a_former_life_ended() -> None:
-    past = messages.Event(41, -5.0, "server_down", "web", "refused")
-
-    director = Director("1", frozenset(), 0.0, past=(past,))
-    director.handle(ev.Configured(farm.CONFIG), 0.0)
-
-    assert [e.number for e in director.journal.since(0)] == [41, 42]
 
 
 @pytest.mark.parametrize(
@@ -413,71 +338,3 @@ def test_a_restarted_process_is_told_everything_again() -> None:
         messages.Ready,
         messages.Peers,
     ]
-
-
-def presence(digest: str = "d1", sequence: int = 1) -> peers.Presence:
-    return peers.Presence("shop", "lb2", 1, sequence, digest, "1", True, "all well")
-
-
-def test_a_peer_that_speaks_is_alive_and_one_that_falls_silent_is_told() -> None:
-    director = settled()
-
-    heard = director.handle(ev.Heard(presence()), 0.1)
-    silent = director.handle(ev.Woken(), 2.2)
-
-    assert kinds(heard) == [("peer_up", "lb2")]
-    assert (
-        ev.Send(Process.ELECTION, messages.Peers((messages.Peer("lb2", True, 0.0),)), 5.0) in heard
-    )
-    assert kinds(silent) == [("peer_down", "lb2")]
-    assert (
-        ev.Send(Process.ELECTION, messages.Peers((messages.Peer("lb2", False, 0.0),)), 5.0)
-        in silent
-    )
-
-
-def test_another_configuration_at_the_peer_is_told_once_and_its_end_too() -> None:
-    director = settled()
-
-    told = [
-        kinds(director.handle(ev.Heard(presence(digest, sequence)), 0.1))
-        for sequence, digest in enumerate(("d1", "d2", "d2", "d1"), start=1)
-    ]
-
-    assert told == [
-        [("peer_up", "lb2")],
-        [("config_drift", "lb2")],
-        [],
-        [("config_same", "lb2")],
-    ]
-
-
-def test_an_old_or_foreign_presence_is_counted_and_changes_nothing() -> None:
-    director = settled()
-    director.handle(ev.Heard(presence(sequence=5)), 0.1)
-
-    old = director.handle(ev.Heard(presence("d9", sequence=4)), 0.2)
-    foreign = director.handle(ev.Heard(replace(presence("d9", 6), cluster="other")), 0.2)
-
-    assert kinds([*old, *foreign]) == []
-    assert director.peers is not None
-    assert director.peers.refused == 2
-
-
-def test_a_peer_whose_clock_was_set_back_is_believed_once_it_was_silent() -> None:
-    director = settled()
-    director.handle(ev.Heard(replace(presence(), incarnation=9)), 0.1)
-
-    refused = director.handle(ev.Heard(replace(presence(), incarnation=3)), 0.2)
-    director.handle(ev.Woken(), 2.2)
-    believed = director.handle(ev.Heard(replace(presence(), incarnation=3)), 2.3)
-
-    assert kinds(refused) == []
-    assert kinds(believed) == [("peer_up", "lb2")]
-
-
-def test_leaving_takes_every_service_of_ours_and_no_other() -> None:
-    director = settled()
-    director.handle(read({KEY: farm.entry(3, 1), **farm.stranger()}), 0.5)
-
-    assert director.leaving() == (plan.DeleteService(KEY),)

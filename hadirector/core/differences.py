@@ -1,0 +1,46 @@
+"""What a reload changed, in one line: `services: +dns ~web -old; check page; nothing else`."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+
+from hadirector.core.settings.cluster import Config
+
+NAMED = ("services", "instances", "checks", "sync_groups", "scripts")  # tuples of named things
+SILENT = ("path", "digest")  # differ without meaning
+SHOWN = 8  # names told of each kind
+
+
+def size(config: Config) -> str:
+    """How much there is."""
+    return f"{len(config.services)} services, {len(config.instances)} instances"
+
+
+def between(old: Config, new: Config) -> str:
+    """What is new (+), changed (~) and gone (-), by kind and name; other keys by name."""
+    told = [text for kind in NAMED if (text := _named(kind, old, new))]
+    others = [
+        field.name
+        for field in fields(Config)
+        if field.name not in (*NAMED, *SILENT)
+        and getattr(old, field.name) != getattr(new, field.name)
+    ]
+    if others:
+        told.append("changed: " + " ".join(others))
+    return "; ".join(told) or "nothing changed"
+
+
+def _named(kind: str, old: Config, new: Config) -> str:
+    before, after = _by_name(getattr(old, kind)), _by_name(getattr(new, kind))
+    marked = [
+        *(f"+{name}" for name in after if name not in before),
+        *(f"~{name}" for name in after if name in before and before[name] != after[name]),
+        *(f"-{name}" for name in before if name not in after),
+    ]
+    if not marked:
+        return ""
+    more = f" and {len(marked) - SHOWN} more" if len(marked) > SHOWN else ""
+    return f"{kind}: {' '.join(marked[:SHOWN])}{more}"
+
+
+def _by_name(things: Iterable[object]) -> Mapping[str, object]:
+    return {str(getattr(thing, "name", "")): thing for thing in things}

@@ -1,0 +1,160 @@
+"""The director's core, its peers, its journal and the way it leaves."""
+
+from dataclasses import replace
+
+from hadirector.core import director_events as ev
+from hadirector.core import ipvs, messages, peers, plan
+from hadirector.core.director import Director
+from hadirector.core.messages import Health, Process
+from tests.core import farm
+from tests.core.desk import from_checker, kinds, read, settled
+from tests.core.farm import KEY, ONE, TWO
+
+
+def presence(digest: str = "d1", sequence: int = 1) -> peers.Presence:
+    return peers.Presence("shop", "lb2", 1, sequence, digest, "1", True, "all well")
+
+
+def test_our_own_reload_tells_that_the_peer_runs_another_configuration() -> None:
+    director = settled()
+    director.handle(ev.Heard(presence()), 0.1)
+
+    actions = director.handle(ev.Configured(replace(farm.CONFIG, digest="d2")), 0.2)
+
+    assert ("config_drift", "lb2") in kinds(actions)
+
+
+def test_the_journal_goes_on_where_a_former_life_ended() -> None:
+    past = messages.Event(41, -5.0, "server_down", "web", "refused")
+
+    director = Director("1", frozenset(), 0.0, past=(past,))
+    director.handle(ev.Configured(farm.CONFIG), 0.0)
+
+    assert [e.number for e in director.journal.since(0)] == [41, 42]
+
+
+def test_a_director_that_starts_tells_no_news_of_servers_that_served_all_along() -> None:
+    director = Director("1", frozenset({KEY}), 0.0)
+    director.handle(ev.Configured(farm.CONFIG), 0.0)
+
+    early = director.handle(from_checker(farm.verdicts((ONE, Health.UP))), 0.0)
+    first = director.handle(read({KEY: farm.entry(3, 1)}), 0.1)
+    late = director.handle(from_checker(farm.verdicts((TWO, Health.UP))), 0.2)
+
+    assert [kinds(actions) for actions in (early, first, late)] == [[], [], []]
+    assert director.readiness().ready
+
+
+def test_a_server_that_was_down_in_the_kernel_and_is_up_is_news_at_a_start() -> None:
+    director = Director("1", frozenset({KEY}), 0.0)
+    director.handle(ev.Configured(farm.CONFIG), 0.0)
+    director.handle(read({KEY: farm.entry(0, 1)}), 0.1)
+
+    actions = director.handle(from_checker(farm.verdicts((ONE, Health.UP))), 0.2)
+
+    assert kinds(actions) == [("server_up", "web/10.0.1.11:80")]
+
+
+def test_a_reload_tells_what_it_changed() -> None:
+    director = settled()
+    dns = replace(farm.WEB, name="dns", services=(ipvs.Service(replace(KEY, port=53), "rr"),))
+    new = replace(
+        farm.CONFIG,
+        digest="d2",
+        services=(replace(farm.WEB, quorum=2), dns),
+        timeouts=ipvs.Timeouts(tcp=60),
+    )
+
+    actions = director.handle(ev.Configured(new), 0.2)
+
+    told = next(a.event.reason for a in actions if isinstance(a, ev.Write))
+    assert told == "services: +dns ~web; changed: timeouts; digest d2"
+
+
+def test_a_dead_election_is_not_told_as_master_any_more() -> None:
+    director = settled()
+    router = messages.Router(
+        "front",
+        4,
+        messages.RouterStateName.MASTER,
+        150,
+        150,
+        None,
+        0.0,
+        "won",
+        {},
+        (),
+        {},
+        3.6,
+        True,
+    )
+    election = messages.ProcessState(Process.ELECTION, 0, 0.0, 1, 0.0, 0.0, alive=False)
+    director.handle(ev.From(Process.ELECTION, messages.Routers((router,)), float("inf")), 0.1)
+
+    director.handle(ev.From(Process.SUPERVISOR, messages.Processes((election,)), float("inf")), 0.2)
+
+    assert [r.state for r in director.routers] == [messages.RouterStateName.INIT]
+
+
+def test_a_peer_that_speaks_is_alive_and_one_that_falls_silent_is_told() -> None:
+    director = settled()
+
+    heard = director.handle(ev.Heard(presence()), 0.1)
+    silent = director.handle(ev.Woken(), 2.2)
+
+    assert kinds(heard) == [("peer_up", "lb2")]
+    assert (
+        ev.Send(Process.ELECTION, messages.Peers((messages.Peer("lb2", True, 0.0),)), 5.0) in heard
+    )
+    assert kinds(silent) == [("peer_down", "lb2")]
+    assert (
+        ev.Send(Process.ELECTION, messages.Peers((messages.Peer("lb2", False, 0.0),)), 5.0)
+        in silent
+    )
+
+
+def test_another_configuration_at_the_peer_is_told_once_and_its_end_too() -> None:
+    director = settled()
+
+    told = [
+        kinds(director.handle(ev.Heard(presence(digest, sequence)), 0.1))
+        for sequence, digest in enumerate(("d1", "d2", "d2", "d1"), start=1)
+    ]
+
+    assert told == [
+        [("peer_up", "lb2")],
+        [("config_drift", "lb2")],
+        [],
+        [("config_same", "lb2")],
+    ]
+
+
+def test_an_old_or_foreign_presence_is_counted_and_changes_nothing() -> None:
+    director = settled()
+    director.handle(ev.Heard(presence(sequence=5)), 0.1)
+
+    old = director.handle(ev.Heard(presence("d9", sequence=4)), 0.2)
+    foreign = director.handle(ev.Heard(replace(presence("d9", 6), cluster="other")), 0.2)
+
+    assert kinds([*old, *foreign]) == []
+    assert director.peers is not None
+    assert director.peers.refused == 2
+
+
+def test_a_peer_whose_clock_was_set_back_is_believed_once_it_was_silent() -> None:
+    director = settled()
+    director.handle(ev.Heard(replace(presence(), incarnation=9)), 0.1)
+
+    refused = director.handle(ev.Heard(replace(presence(), incarnation=3)), 0.2)
+    director.handle(ev.Woken(), 2.2)
+    believed = director.handle(ev.Heard(replace(presence(), incarnation=3)), 2.3)
+
+    assert kinds(refused) == []
+    assert kinds(believed) == [("peer_up", "lb2")]
+
+
+def test_leaving_takes_every_service_of_ours_and_no_other() -> None:
+    director = settled()
+    director.handle(read({KEY: farm.entry(3, 1), **farm.stranger()}), 0.5)
+
+    assert director.leaving() == (plan.DeleteService(KEY),)
