@@ -76,7 +76,7 @@ class DirectorProcess:
             case ev.Apply(operations):
                 kernel = self.host.kernel
                 kernel.services = plan.apply_to(kernel.services, operations)
-                self.put(ev.Applied(()))
+                self.put(ev.Applied(frozenset(map(plan.service_of, operations))))
             case ev.Write(event):
                 self._observe(event)
             case ev.Send() | ev.SaveOwned() | ev.Settle():
