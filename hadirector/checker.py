@@ -28,6 +28,7 @@ CHANGE_GAP = 0.005  # seconds between messages about changed health: a burst bec
 REFRESH = 1.0  # seconds between messages that only bring newer probe data
 REFRESH_MANY = 2.0
 MANY = 1000  # targets
+OUTLIVE = 190.0  # seconds: the director leaves after the election, which may take 165
 COUNTS_LOGGED = 60.0  # seconds between log lines about probes that were void
 
 Send = Callable[[messages.Message], None]
@@ -203,8 +204,7 @@ def engines() -> dict[CheckType, base.Engine]:
 
 
 async def body(process: child.Child) -> None:
-    """Run until told to stop."""
-    confine.drop_capabilities()
+    """Run until told to stop; without a supervisor, until the director has no more use for it."""
     descriptors = confine.raise_descriptor_limit()
     in_flight = max(1, min(IN_FLIGHT, descriptors - SPARE_DESCRIPTORS))
     checker = Checker(partial(process.send, messages.Process.DIRECTOR), engines(), in_flight)
@@ -216,6 +216,8 @@ async def body(process: child.Child) -> None:
         async with asyncio.TaskGroup() as tasks:
             voids = tasks.create_task(_log_voids(checker), name="voids")
             await process.stopping.wait()
+            if process.orphaned() and not process.fault:
+                await process.outlive(messages.Process.DIRECTOR, OUTLIVE)
             voids.cancel()
     finally:
         checker.close()
@@ -243,7 +245,7 @@ async def _log_voids(checker: Checker) -> None:
 
 def main() -> int:
     """The process; the supervisor's command line."""
-    return child.main(messages.Process.CHECKER, body)
+    return child.main(messages.Process.CHECKER, body, confine.drop_privileges)
 
 
 if __name__ == "__main__":

@@ -375,13 +375,30 @@ def _unix_offset() -> float:
 async def body(process: child.Child) -> None:
     """Run with the last good configuration the supervisor points to."""
     path = os.environ["HADIRECTOR_CONFIG"]
-    loaded = handover.decode(await asyncio.to_thread(Path(path).read_bytes))
-    assert loaded.config is not None
     try:
-        await DirectorProcess(process, loaded.config, path).run()
+        await DirectorProcess(process, await _last_good(path), path).run()
     except control.SocketInUse as error:
         log.error("api.socket: %s", error)
         sys.exit(NEVER_HERE)
+
+
+async def _last_good(path: str) -> Config:
+    """What was accepted last; where that cannot be read (another version wrote it, or somebody
+    else), the file it came from."""
+    try:
+        loaded = handover.decode(await asyncio.to_thread(Path(path).read_bytes))
+    except (OSError, ValueError) as error:
+        source, node = os.environ["HADIRECTOR_FILE"], os.environ["HADIRECTOR_NODE"]
+        log.warning("%s: %s; reading %s again", path, error, source)
+        blob = await _parse(source, node)
+        loaded = handover.decode(blob)
+        if loaded.config is not None:
+            await asyncio.to_thread(owned.replace_file, path, blob)
+    if loaded.config is None:
+        for problem in loaded.problems:
+            log.error("%s", problem)
+        sys.exit(1)  # started again and again: the file may be mended meanwhile
+    return loaded.config
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from hadirector.core import messages
 from hadirector.core.address import Family
 from hadirector.core.election import Election
 from hadirector.core.messages import OrderKind, Process
+from hadirector.core.settings.instances import VirtualAddress
 from hadirector.shell import (
     announce,
     child,
@@ -29,6 +30,7 @@ from hadirector.shell import (
     log_writer,
     realtime,
     rtnetlink,
+    survey,
     timerfd,
     vip_note,
     vrrp_socket,
@@ -64,6 +66,7 @@ class ElectionProcess:
         self._settings: messages.ElectionSettings | None = None
         self._inbox: deque[et.Input] = deque()
         self._dropped = 0
+        self._missing = _missing_capabilities()
         self._wake = asyncio.Event()
         self._left = asyncio.Event()
         self._stopped = False  # every router has left: nothing of ours is to stay
@@ -72,6 +75,7 @@ class ElectionProcess:
         self._route = rtnetlink.Route()
         self._watch = rtnetlink.Watch()
         self._table = links.Table()
+        self._survey = survey.Survey(self._table, self._surveyed)
         self._lease = Lease(child.now)
         marks = vip_note.kernel_keeps_marks()
         self._addresses = Addresses(self._route, self._table, self._lease, marks)
@@ -82,8 +86,10 @@ class ElectionProcess:
         self._changed = True  # the kernel has something new to tell the core
         self._reconcile = False
         self._repair_at = 0.0
-        self._obstacles: tuple[et.Obstacle, ...] = ()
+        self._obstacles = et.Obstacles(())
+        self._ears = et.DeafEars(())
         self._ready_until: float | None = None
+        self._virtual: list[VirtualAddress] = []
         self._file = vip_note.Keeper(marks, self._wake.set)
 
     async def run(self) -> int:
@@ -93,8 +99,9 @@ class ElectionProcess:
         loop.add_reader(self._timer.fileno(), self._timer_expired)
         loop.add_reader(self._watch.fileno(), self._kernel_changed)
         self._lease.start()
+        vrrp_socket.allow_many()
         self._child.start(self._received)
-        self._child.ready, self._child.status = True, _be_on_time()
+        self._child.ready, self._child.status = True, realtime.be_on_time()
         self._child.tell()
         async with asyncio.TaskGroup() as tasks:
             running = [
@@ -140,20 +147,28 @@ class ElectionProcess:
                 log.debug("from=%s nothing to do with %s", sender.value, type(message).__name__)
 
     def _configure(self, settings: messages.ElectionSettings) -> None:
-        if settings.instances and not _may_run():
+        if settings.instances and self._missing:
+            log.error("VRRP needs %s: run as root or by the shipped unit", self._missing)
             self._status = NEVER_HERE
             self._left.set()
             return
         if self._settings is None:
             self._addresses.noted = self._file.load(settings.state_file)
         self._settings = settings
+        self._virtual = [
+            v for i in settings.instances for v in i.virtual_addresses + i.excluded_addresses
+        ]
         self._changed = self._reconcile = True  # other interfaces and addresses count from now on
         self._put(settings)
 
     async def _obey_signal(self) -> None:
-        """SIGTERM, from an operator or because the supervisor is gone: leave in order."""
+        """SIGTERM, from an operator or because the supervisor is gone: leave in order. After a
+        lost callback everything stays as it is for the next process."""
         await self._child.stopping.wait()
-        self._put(messages.Order(OrderKind.STOP, "signal"))
+        if self._child.fault:
+            self._left.set()
+        else:
+            self._put(messages.Order(OrderKind.STOP, "signal"))
 
     def _timer_expired(self) -> None:
         self._timer.clear()
@@ -176,13 +191,13 @@ class ElectionProcess:
         self._watch.close()
         self._watch = rtnetlink.Watch()
         loop.add_reader(self._watch.fileno(), self._kernel_changed)
-        self._read_kernel()
+        self._survey.begin()
 
-    def _read_kernel(self) -> None:
-        try:
-            self._changed |= self._table.read(self._route)
-        except KernelError as error:
-            log.error("kernel not read: %s", error)
+    def _surveyed(self, changed: bool) -> None:
+        """What is deaf is tried again at this pace, and what should be there is made so."""
+        self._changed |= changed or bool(self._ears.deaf)
+        self._reconcile = True
+        self._wake.set()
 
     def _listen(self, sock: vrrp_socket.VrrpSocket) -> None:
         def readable() -> None:
@@ -214,14 +229,21 @@ class ElectionProcess:
         if self._deadline() <= child.now():
             self._expire_ready()
             self._handle(et.Tick())
+        left = self._announce()
         self._repair()
-        left = self._announcements.waiting and self._announcements.send(self._table.present())
         self._tell_director()
         if self._settings is not None:
             self._file.keep(self._settings.state_file, self._addresses.own)
         self._timer.set(self._next_wake())
         if left or self._inbox:
             self._wake.set()
+
+    def _announce(self) -> bool:
+        """A burst of what waits to be announced; whether some is left."""
+        if not self._announcements.waiting:
+            return False
+        present = self._table.present(self._announcements.interfaces())
+        return self._announcements.send(present)
 
     def _deadline(self) -> float:
         soonest = self._core.deadline()
@@ -243,31 +265,27 @@ class ElectionProcess:
         """Tell the core what is new; the sockets follow the links."""
         if self._addresses.stale:
             self._addresses.stale = False
-            self._read_kernel()
+            self._survey.begin()
         if not self._changed or self._settings is None:
             return
         self._changed = False
         self._reconcile = True
-        self._sockets.keep(
-            {
-                key: index
-                for key in self._speaking(self._settings)
-                if (index := self._table.index(key[0])) is not None
-            }
-        )
-        virtual = [
-            v for i in self._settings.instances for v in i.virtual_addresses + i.excluded_addresses
-        ]
-        obstacles = self._addresses.obstacles(virtual)
+        interfaces = self._core.interfaces()
+        self._table.concern(interfaces, frozenset(v.address for v in self._virtual))
+        speaking = {(i.interface, f) for i in self._settings.instances for f in i.families()}
+        # What is removed listens until it has left.
+        speaking |= {key for key in self._sockets.open if key[0] in interfaces}
+        indexes = {key: self._table.index(key[0]) for key in speaking}
+        self._sockets.keep({key: at for key, at in indexes.items() if at is not None})
+        ears = et.DeafEars(self._sockets.deaf)
+        if ears != self._ears:
+            self._ears = ears
+            self._handle(ears)
+        obstacles = et.Obstacles(self._addresses.obstacles(self._virtual))
         if obstacles != self._obstacles:
             self._obstacles = obstacles
-            self._handle(et.Obstacles(obstacles))
-        self._handle(et.Links(self._table.links(self._core.interfaces())))
-
-    def _speaking(self, settings: messages.ElectionSettings) -> set[tuple[str, Family]]:
-        """Where adverts are spoken and heard; what is removed listens until it has left."""
-        departing = {key for key in self._sockets.open if key[0] in self._core.interfaces()}
-        return departing | {(i.interface, f) for i in settings.instances for f in i.families()}
+            self._handle(obstacles)
+        self._handle(et.Links(self._table.links(interfaces)))
 
     def _repair(self) -> None:
         """Make the kernel's addresses what they should be; a fight over one is not fought fast."""
@@ -326,7 +344,7 @@ class ElectionProcess:
         if index is None:
             return
         try:
-            self._gateways.ask(interface, index)
+            self._gateways.ask(interface, index, child.now())
         except KernelError as error:
             log.debug("interface=%s gateway not asked: %s", interface, error)
 
@@ -358,10 +376,9 @@ class ElectionProcess:
                 report_at = now + REPORT_EVERY
                 self._child.send(Process.DIRECTOR, messages.Routers(self._core.routers()))
                 self._tell_dropped()
-            if now >= read_at:
+            if now >= read_at or self._survey.failed:
                 read_at = now + READ_EVERY
-                self._read_kernel()
-                self._reconcile = True
+                self._survey.begin()
             if now >= collect_at:
                 collect_at = now + COLLECT_EVERY
                 gc.collect()
@@ -375,7 +392,7 @@ class ElectionProcess:
         if not self._gateways.waiting:
             return
         try:
-            for interface in self._gateways.answered():
+            for interface in self._gateways.answered(child.now()):
                 self._put(et.NetworkHeard(interface))
         except KernelError as error:
             log.debug("gateways: %s", error)
@@ -385,37 +402,33 @@ class ElectionProcess:
         for source in (self._timer, self._watch):
             loop.remove_reader(source.fileno())
             source.close()
+        self._survey.close()
         self._tell_director()
         self._lease.close()
         if self._stopped:
-            self._read_kernel()  # a renewal under way may have brought back what was dropped
-            self._addresses.reconcile(())
-            self._addresses.restore()
+            self._clear()
         self._announcements.close()
         self._sockets.close()
         self._file.close()
         self._route.close()
 
+    def _clear(self) -> None:
+        """Nothing of ours stays: a renewal under way may have brought back what was dropped."""
+        try:
+            self._table.read(self._route)
+        except KernelError as error:
+            log.error("kernel not read: %s", error)
+        self._addresses.reconcile(())
+        self._addresses.restore()
 
-def _be_on_time() -> str:
-    """Scheduling, memory, garbage; what was got, for the status."""
-    gc.disable()
-    unlocked = realtime.lock_memory()
-    standing = realtime.acquire()
-    memory = f"memory not locked: {unlocked}" if unlocked else "memory locked"
-    log.info("scheduling=%s %s", standing, memory)
-    return f"scheduling {standing.policy}, {memory}"
 
-
-def _may_run() -> bool:
+def _missing_capabilities() -> str:
     missing = [
         name
         for name, number in (("CAP_NET_ADMIN", _NET_ADMIN), ("CAP_NET_RAW", _NET_RAW))
         if not realtime.has_capability(number)
     ]
-    if missing:
-        log.error("VRRP needs %s: run as root or by the shipped unit", " and ".join(missing))
-    return not missing
+    return " and ".join(missing)
 
 
 async def body(process: child.Child) -> None:

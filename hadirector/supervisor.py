@@ -6,8 +6,12 @@ imports nothing heavy, so that what watches the others has little that could fai
 
 Rules of death: a child that exits is started again, at once the first time, later with growing
 pauses; one that says it can never run here (status 3) ends the whole daemon, in order; one that
-is silent for SILENCE is killed and counts as dead. SIGTERM: the election leaves first (it hands
-over), then the director, then the checker.
+is silent for SILENCE is killed and counts as dead, unless the supervisor itself stood still (a
+suspend, SIGSTOP of all): then everybody gets a new grace. SIGTERM: the election leaves first (it
+hands over), then the director, then the checker.
+
+The lock of the runtime directory is held twice. A record lock, which ends with this process, says
+that a supervisor lives; a flock, which every child inherits, that one of its processes still does.
 """
 
 import asyncio
@@ -19,21 +23,32 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hadirector.core import messages
 from hadirector.core.errors import HadirectorError
 from hadirector.core.messages import Process
-from hadirector.shell import channel, child, systemd
+from hadirector.shell import channel, child, log_writer, systemd
 
 log = logging.getLogger(__name__)
 
-SILENCE = 10.0  # seconds without a heartbeat: a process that hangs is dead (DESIGN 2)
+# Seconds without a heartbeat: a process that hangs is dead. The election gives up on a silent
+# director after 10 s: a new one is to be there before that.
+SILENCE = {Process.ELECTION: 10.0, Process.DIRECTOR: 5.0, Process.CHECKER: 10.0}
+LATE = 2.0  # seconds: woken later than this, we were not able to hear anybody
 START_GRACE = 60.0  # seconds to the first heartbeat: imports on a starved host are slow
 STEADY = 30.0  # seconds of life after which a death counts as the first again
 PAUSES = (0.0, 0.2, 1.0, 5.0)  # seconds before the first, second, third and any later restart
-STOP_GRACE = {Process.ELECTION: 130.0, Process.DIRECTOR: 15.0, Process.CHECKER: 5.0}
+# Seconds before a process that left in order, not told by us, is started again: a service manager
+# sends SIGTERM to all at once, and ours may come after the election has left.
+SIGNAL_PAUSE = 0.5
+# Seconds to leave, told to; the election waits for a successor at most 160 s (adverts each 40 s).
+# The unit's TimeoutStopSec is above the sum.
+STOP_GRACE = {Process.ELECTION: 170.0, Process.DIRECTOR: 20.0, Process.CHECKER: 5.0}
+LOCK_PATIENCE = 15.0  # seconds for what is left of a killed daemon to leave
+LOCK_POLL = 0.1
 NEVER_HERE = 3  # exit status of a child: running it again cannot help
 START_PRIORITY = 50  # SCHED_FIFO, the one the election falls back to itself
 
@@ -56,36 +71,81 @@ class Ward:
     running: subprocess.Popen[bytes] | None = None
     pidfd: int = -1
     since: float = 0.0
-    heard_at: float | None = None
+    silent_from: float = 0.0  # heard last, or began to start, or was given a new grace
+    greeted: bool = False  # whether it was heard at all
     restarts: int = 0
     quick_deaths: int = 0
     leaving: bool = False
     beat: messages.Heartbeat = SILENT
 
+    def heard(self, now: float) -> None:
+        """It gave a sign of life."""
+        self.greeted, self.silent_from = True, now
+
+    def silent(self, now: float) -> bool:
+        """Whether it hangs."""
+        grace = SILENCE[self.process] if self.greeted else START_GRACE
+        return self.running is not None and now - self.silent_from > grace
+
 
 class Locked(HadirectorError):
-    """Another daemon runs with the same runtime directory."""
+    """The runtime directory cannot be ours; the text says why."""
 
 
 @contextlib.contextmanager
-def only_one(runtime_dir: str) -> Iterator[None]:
-    """Hold `runtime_dir`/lock; raises Locked where another daemon does."""
-    descriptor = os.open(f"{runtime_dir}/lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o640)
+def only_one(runtime_dir: str, patience: float = LOCK_PATIENCE) -> Iterator[int]:
+    """Hold `runtime_dir`/lock: the descriptor, for children to inherit.
+
+    Raises Locked at once where another supervisor lives, and after `patience` seconds where
+    children of a dead one do not leave: two elections of one node would be two masters.
+    """
+    descriptor = _open_lock(f"{runtime_dir}/lock")
+    busy = Locked(f"another hadirector runs with runtime_dir {runtime_dir}: stop it first")
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Locked(runtime_dir) from None
-        yield
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):  # fcntl(2): either of them, locked by another
+            raise busy from None
+        if not _outwait(descriptor, patience):
+            raise busy
+        yield descriptor
     finally:
         os.close(descriptor)
 
 
-class Supervisor:
-    """Runs one node. `config_blob` is the path of the last good configuration."""
+def _open_lock(path: str) -> int:
+    try:
+        return os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o640)
+    except OSError as error:
+        raise Locked(f"{path}: {error.strerror}") from None
 
-    def __init__(self, config_blob: str) -> None:
+
+def _outwait(descriptor: int, patience: float) -> bool:
+    """Take the flock, which children of a dead supervisor may still hold; whether we have it."""
+    deadline = child.now() + patience
+    told = False
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if child.now() > deadline:
+                return False
+            if not told:
+                text = f"waits for the former daemon to leave, at most {patience:.0f} s"
+                sys.stderr.write(f"hadirector: {text}\n")
+                told = True
+            time.sleep(LOCK_POLL)
+        else:
+            return True
+
+
+class Supervisor:
+    """Runs one node. `config_blob` is the path of the last good configuration, `lock` the
+    descriptor children hold to show that this daemon is not gone."""
+
+    def __init__(self, config_blob: str, lock: int) -> None:
         self._config_blob = config_blob
+        self._lock = lock
         self._wards = {process: Ward(process) for process in CHILDREN}
         self._ends: dict[tuple[Process, Process], socket.socket] = {}
         self._links: dict[Process, channel.Channel] = {}
@@ -96,6 +156,7 @@ class Supervisor:
         self._seen: set[str] = set()
         self._announced = False
         self._status = 0
+        self._awake_at = child.now()
 
     async def run(self) -> int:
         """Until told to stop; the exit status."""
@@ -127,9 +188,11 @@ class Supervisor:
         descriptors = {
             other.value: end.fileno() for (own, other), end in self._ends.items() if own is process
         }
+        descriptors["lock"] = self._lock
         if process is Process.ELECTION:
             descriptors["note"] = self._note
-        arguments = [f"--fd={name}={number}" for name, number in descriptors.items()]
+        arguments = [f"--parent={os.getpid()}"]
+        arguments += [f"--fd={name}={number}" for name, number in descriptors.items()]
         ward.running = subprocess.Popen(
             [sys.executable, "-P", "-m", f"hadirector.{process.value}", *arguments],
             pass_fds=tuple(descriptors.values()),
@@ -138,7 +201,8 @@ class Supervisor:
         )
         if process is Process.ELECTION:
             _hurry(ward.running.pid)
-        ward.since, ward.heard_at = child.now(), None
+        ward.since = ward.silent_from = child.now()
+        ward.greeted = False
         ward.beat = SILENT
         ward.pidfd = os.pidfd_open(ward.running.pid)
         asyncio.get_running_loop().add_reader(ward.pidfd, self._ended, process)
@@ -166,6 +230,8 @@ class Supervisor:
         steady = ward.leaving or child.now() - ward.since > STEADY
         ward.quick_deaths = 0 if steady else ward.quick_deaths + 1
         pause = PAUSES[min(ward.quick_deaths, len(PAUSES) - 1)]
+        if status == 0 and not ward.leaving:
+            pause = max(pause, SIGNAL_PAUSE)
         how = "left" if ward.leaving else f"died ({_how(status)})"
         log.warning("process=%s %s; starting again in %.1f s", ward.process.value, how, pause)
         ward.leaving = False
@@ -178,12 +244,13 @@ class Supervisor:
     def _take(self, process: Process, received: channel.Received) -> None:
         ward, message = self._wards[process], received.message
         if isinstance(message, messages.Heartbeat):
-            ward.heard_at, ward.beat = child.now(), message
+            ward.heard(child.now())
+            ward.beat = message
             if process is Process.DIRECTOR and message.ready and not self._announced:
                 self._announced = True
                 self._notify.tell("READY=1", f"STATUS={message.status}")
         elif isinstance(message, messages.Hello):
-            ward.heard_at = child.now()
+            ward.heard(child.now())
             self._changed.set()
         elif isinstance(message, messages.Request) and message.token not in self._seen:
             self._seen = {message.token} if len(self._seen) > 1000 else self._seen | {message.token}
@@ -211,25 +278,34 @@ class Supervisor:
         """Kill what is silent, pet the watchdog, tell the director how everybody is."""
         pet = self._notify.watchdog / 3 or 1.0
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(1.0, pet)):
-                    await self._changed.wait()
-            self._changed.clear()
-            silent = [ward for ward in self._wards.values() if self._is_silent(ward)]
+            await self._pause(min(1.0, pet))
+            silent = [ward for ward in self._wards.values() if ward.silent(self._awake_at)]
             for ward in silent:
                 assert ward.running is not None
-                log.error("process=%s silent for %.0f s; killing it", ward.process.value, SILENCE)
+                grace = self._awake_at - ward.silent_from
+                log.error("process=%s silent for %.0f s; killing it", ward.process.value, grace)
                 ward.running.kill()
             if not silent and self._notify.watchdog:
                 self._notify.tell("WATCHDOG=1")
             self._links[Process.DIRECTOR].send(self._processes())
 
-    def _is_silent(self, ward: Ward) -> bool:
-        if ward.running is None:
-            return False
-        if ward.heard_at is None:
-            return child.now() - ward.since > START_GRACE
-        return child.now() - ward.heard_at > SILENCE
+    async def _pause(self, longest: float) -> float:
+        """Until something changes, at most `longest` seconds; how late we woke, in seconds.
+
+        Who could not be heard because we stood still is not silent: everybody gets a new grace.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(longest):
+                await self._changed.wait()
+        self._changed.clear()
+        slept_from, self._awake_at = self._awake_at, child.now()
+        late = self._awake_at - slept_from - longest
+        if late <= LATE:
+            return 0.0
+        log.warning("the supervisor stood still for %.1f s", late)
+        for ward in self._wards.values():
+            ward.silent_from = self._awake_at
+        return late
 
     def _processes(self) -> messages.Processes:
         own = messages.ProcessState(
@@ -269,11 +345,9 @@ class Supervisor:
     async def _wait_for_end(self, ward: Ward, grace: float) -> None:
         deadline = child.now() + grace
         while ward.running is not None:
-            self._changed.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(1.0, max(0.01, deadline - child.now()))):
-                    await self._changed.wait()
-            if ward.running is not None and (child.now() > deadline or self._is_silent(ward)):
+            deadline += await self._pause(min(1.0, max(0.01, deadline - child.now())))
+            overdue = self._awake_at > deadline or ward.silent(self._awake_at)
+            if ward.running is not None and overdue:
                 log.error("process=%s did not leave; killing it", ward.process.value)
                 ward.running.kill()
                 deadline = child.now() + 1.0
@@ -298,8 +372,13 @@ def _monotonic() -> float:
 _started_at = child.now()
 
 
-def main(config_blob: str, runtime_dir: str) -> int:
-    """Run the node whose last good configuration lies at `config_blob`; the exit status."""
+def main(config_blob: str, lock: int) -> int:
+    """Run the node whose last good configuration lies at `config_blob`, with what `only_one`
+    gave; the exit status."""
     child.log_to_stderr(Process.SUPERVISOR)
-    with only_one(runtime_dir):
-        return asyncio.run(Supervisor(config_blob).run())
+    writer = log_writer.LogWriter()
+    writer.take_over()
+    try:
+        return asyncio.run(Supervisor(config_blob, lock).run())
+    finally:
+        writer.close()

@@ -4,7 +4,9 @@ What an operator got wrong ends here, with one line each, before any process is 
 """
 
 import argparse
+import errno
 import os
+import signal
 import stat
 import sys
 from pathlib import Path
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 CAP_NET_ADMIN, CAP_NET_RAW = 12, 13  # include/uapi/linux/capability.h
 BLOB = "config.good"  # in runtime_dir: the last good configuration, for restarted processes
+
+SOCKET_DEADLINE = 1.0  # seconds for an answer on the control socket
 
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -31,25 +35,33 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
 
 def run(options: argparse.Namespace) -> int:
     """The daemon; its exit status."""
-    config = _read(options.config, options.node)
-    if config is None:
+    read = _read(options.config, options.node)
+    if read is None:
         return 1
-    problem = _impossible(config)
+    config, blob = read
+    problem = _make_directories(config) or _impossible(config)
     if problem is not None:
-        print(f"hadirector: {problem}", file=sys.stderr)
-        return 1
+        return _refuse(problem)
     from hadirector import supervisor
 
+    # For a director that cannot read what was kept: where it came from.
+    os.environ |= {"HADIRECTOR_FILE": config.path, "HADIRECTOR_NODE": config.node}
+    path = f"{config.runtime_dir}/{BLOB}"
     try:
-        return supervisor.main(f"{config.runtime_dir}/{BLOB}", config.runtime_dir)
+        with supervisor.only_one(config.runtime_dir) as lock:
+            problem = _unusable_socket(config.api.socket) or _not_kept(path, blob)
+            return supervisor.main(path, lock) if problem is None else _refuse(problem)
     except supervisor.Locked as locked:
-        text = f"another hadirector runs with runtime_dir {locked}: stop it first"
-        print(f"hadirector: {text}", file=sys.stderr)
-        return 1
+        return _refuse(str(locked))
 
 
-def _read(path: str, node: str | None) -> "Config | None":
-    """The configuration, or None with every mistake printed.
+def _refuse(problem: str) -> int:
+    print(f"hadirector: {problem}", file=sys.stderr)
+    return 1
+
+
+def _read(path: str, node: str | None) -> "tuple[Config, bytes] | None":
+    """The configuration and its bytes, or None with every mistake printed.
 
     Read in a child process: what YAML and validation leave in memory would stay with the
     supervisor for good.
@@ -60,22 +72,29 @@ def _read(path: str, node: str | None) -> "Config | None":
 
     command = [sys.executable, "-P", "-m", "hadirector.config", path]
     command += ["--node", node] if node else []
-    answer = subprocess.run(command, stdout=subprocess.PIPE, check=False).stdout
-    loaded = handover.decode(answer)
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    try:
+        loaded = handover.decode(done.stdout)
+    except ValueError:
+        _refuse(f"{path}: not read: the process that reads it ended {_how(done.returncode)}")
+        return None
     for problem in loaded.problems:
         print(problem, file=sys.stderr)
-    if loaded.config is None:
-        return None
-    failure = _make_directories(loaded.config)
-    if failure is None:
-        try:
-            Path(loaded.config.runtime_dir, BLOB).write_bytes(answer)
-        except OSError as error:
-            failure = f"runtime_dir {loaded.config.runtime_dir}: {error.strerror}"
-    if failure is not None:
-        print(f"hadirector: {failure}", file=sys.stderr)
-        return None
-    return loaded.config
+    return None if loaded.config is None else (loaded.config, done.stdout)
+
+
+def _how(status: int) -> str:
+    return f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
+
+
+def _not_kept(path: str, blob: bytes) -> str | None:
+    from hadirector.shell import owned
+
+    try:
+        owned.replace_file(path, blob)
+    except OSError as error:
+        return f"{path}: {error.strerror}"
+    return None
 
 
 def _make_directories(config: "Config") -> str | None:
@@ -100,6 +119,39 @@ def _impossible(config: "Config") -> str | None:
     if config.key_file is not None:
         return _unreadable_key(config.key_file)
     return None
+
+
+def _unusable_socket(path: str) -> str | None:
+    """Why nobody could listen on the control socket. Asked when the lock is ours: who answers
+    there then is no former life of this daemon."""
+    directory = os.path.dirname(path) or "."
+    try:
+        if not stat.S_ISDIR(os.stat(directory).st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    except OSError as error:
+        return f"api.socket {path}: {directory}: {error.strerror}"
+    if not os.access(directory, os.W_OK | os.X_OK):
+        return f"api.socket {path}: {directory} is not writable; give it to the daemon's user"
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            return f"api.socket {path}: exists and is not a socket; remove it"
+    except FileNotFoundError:
+        return None
+    return _answered(path)
+
+
+def _answered(path: str) -> str | None:
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(SOCKET_DEADLINE)
+        try:
+            probe.connect(path)
+        except TimeoutError:
+            pass  # its queue is full: somebody listens, and sleeps
+        except OSError:
+            return None  # left behind: the director replaces it
+    return f"api.socket {path}: somebody answers there; stop it, or choose another path"
 
 
 def _capabilities() -> int:

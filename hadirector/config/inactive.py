@@ -1,14 +1,16 @@
 """Keys that the contract has and this release does not act upon yet: accepted, and told.
 
-One table. When a function arrives, its lines go, and nothing else changes. A key written with
-the value that is in effect anyway (`but`) is not worth a warning.
+One table, and `active`, which takes out of a configuration what the processes would act upon by
+themselves. When a function arrives, its lines go, and nothing else changes. A key written with the
+value that is in effect anyway (`but`) is not worth a warning.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hadirector.config.problem import Place, Problems
 from hadirector.config.tree import Mapping, Scalar, Sequence, Tree
+from hadirector.core.settings.instances import Instance
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +63,6 @@ INACTIVE = (
     Inactive(f"{_SERVICE}.floor", "every server can be taken out by checks", but=("0", "0.0")),
     Inactive("vrrp.defaults.version", "version 3 is spoken", only=("2",)),
     Inactive(f"{_INSTANCE}.version", "version 3 is spoken", only=("2",)),
-    Inactive(f"{_INSTANCE}.virtual_addresses.*", "not taken over", holding=":"),
-    Inactive(f"{_INSTANCE}.virtual_addresses.*.address", "not taken over", holding=":"),
-    Inactive(f"{_INSTANCE}.excluded_addresses.*", "not taken over", holding=":"),
-    Inactive(f"{_INSTANCE}.excluded_addresses.*.address", "not taken over", holding=":"),
-    Inactive(f"{_INSTANCE}.couple", "IPv6 routers do not run at all", only=("false",)),
     Inactive(f"{_INSTANCE}.unicast", "adverts go to the multicast group"),
     Inactive(f"{_INSTANCE}.track_scripts", _UNTRACKED),
     Inactive(f"{_INSTANCE}.track_files", "the priority stays as it is"),
@@ -81,6 +78,11 @@ INACTIVE = (
         but=("none",),
     ),
 )
+
+
+def active(instance: Instance) -> Instance:
+    """The instance as the warnings say it is run: the election could do more than is proven."""
+    return replace(instance, version=3, unicast=None)
 
 
 def warn(root: Mapping, problems: Problems) -> None:

@@ -30,9 +30,11 @@ from functools import partial
 from typing import assert_never
 
 from hadirector.core import advert, messages
+from hadirector.core.deadlines import Deadlines
 from hadirector.core.election_types import (
     Action,
     AskGateway,
+    DeafEars,
     Desired,
     DirectorHeard,
     Drop,
@@ -83,6 +85,8 @@ class Election:
         self._configured = False
         self._ask_at = math.inf
         self._stopping = self._stopped = False
+        self._deadlines = Deadlines[Member]()
+        self._touched: dict[Member, None] = {}  # by this input, in order
         self._number = 0
         self._now = -math.inf
 
@@ -90,9 +94,8 @@ class Election:
 
     def deadline(self) -> float | None:
         """When the next Tick is due; None: not before something happens."""
-        own = [self._view.silent_at, self._ask_at]
-        own += [at for member in self._roster if (at := member.deadline) is not None]
-        soonest = min(own)
+        routers = self._deadlines.soonest()
+        soonest = min(self._view.silent_at, self._ask_at, math.inf if routers is None else routers)
         return None if soonest == math.inf else soonest
 
     def interfaces(self) -> frozenset[str]:
@@ -114,18 +117,29 @@ class Election:
     def handle(self, what: Input, now: float) -> tuple[Action, ...]:
         """Take one input at `now`; the actions are to be done in this order."""
         now = self._now = max(now, self._now)
-        faces = [member.face for member in self._roster]
         actions = self._take(what, now)
         actions += self._ask_gateways(now)
         self._roster.forget_stopped()
         if any(isinstance(a, Place | Drop | SetLease) for a in actions):
             actions.append(Reconcile())
-        if faces != [member.face for member in self._roster]:
+        if self._settle():
             actions.append(Report())
         if self._stopping and not self._roster.departing and not self._stopped:
             self._stopped = True
             actions.append(Stopped())
         return tuple(actions)
+
+    def _settle(self) -> bool:
+        """After an input: when the routers it touched are due next, and whether any of them looks
+        different now. The others are not looked at: a node may have hundreds."""
+        changed = False
+        for member in self._touched:
+            self._deadlines.set(member, member.deadline)
+            face = member.face
+            changed |= face != member.told
+            member.told = face
+        self._touched.clear()
+        return changed
 
     def _take(self, what: Input, now: float) -> list[Action]:
         match what:
@@ -134,27 +148,39 @@ class Election:
             case PacketReceived():
                 return self._receive(what, now)
             case Links(links=links):
-                first = self._view.links is None and self._configured
-                self._view.links = {link.name: link for link in links}
+                before, told = self._view.links, {link.name: link for link in links}
+                if told == before:
+                    return []  # events tell more than what concerns us
+                first = before is None and self._configured
+                self._view.links = told
                 return self._review(now) + ([Reconcile()] if first else [])
             case NetworkHeard(interface=interface):
                 return self._hear_network(interface, now)
-            case Obstacles(obstacles=obstacles):
-                self._view.obstacles = obstacles
-                return self._review(now)
+            case Obstacles() | DeafEars():
+                return self._be_hindered(what, now)
             case SendFailed(instance=name, family=family):
-                for member in self._roster:
-                    member.counters["advert_send_err"] += member.key == (name, family)
+                member = self._roster.members.get((name, family))
+                if member is not None:
+                    member.counters["advert_send_err"] += 1
                 return []
             case messages.Order():
                 return self._obey(what, now)
             case _:
                 return self._be_told(what, now)
 
+    def _be_hindered(self, what: Obstacles | DeafEars, now: float) -> list[Action]:
+        if isinstance(what, Obstacles):
+            self._view.obstacles = what.obstacles
+        else:
+            self._view.deaf = what.deaf
+        return self._review(now)
+
     def _be_told(self, what: _Told, now: float) -> list[Action]:
         """The director's levels; each is a sign of life as well."""
+        view = self._view
+        before = (view.silent, view.tracks, view.ready, view.peers)
         actions: list[Action] = []
-        if self._view.director_heard(now):
+        if view.director_heard(now):
             actions.append(self._journal("director_heard", "", "it speaks again", {}, now))
         match what:
             case DirectorHeard():
@@ -162,13 +188,15 @@ class Election:
             case messages.ElectionSettings():
                 return actions + self._configure(what, now)
             case messages.Tracks(tracks=tracks):
-                self._view.tracks = tracks
+                view.tracks = tracks
             case messages.Ready():
-                self._view.ready = what
+                view.ready = what
             case messages.Peers(peers=peers):
-                self._view.peers = peers
+                view.peers = peers
             case unreachable:
                 assert_never(unreachable)
+        if before == (view.silent, view.tracks, view.ready, view.peers):
+            return actions  # levels are told again and again
         return actions + self._review(now)
 
     # --- time and network --------------------------------------------------------------------
@@ -179,10 +207,10 @@ class Election:
             reason = "silent for 10 s: this node advertises priority 1 from now on"
             actions.append(self._journal("director_silent", "", reason, {}, now))
             actions += self._review(now)
-        for member in self._roster:
-            if (at := member.deadline) is not None and at <= now:
-                actions += self._act(member, member.router.tick, now)
-                actions += member.announce(now)
+        for member in self._deadlines.take_due(now):
+            self._touched[member] = None
+            actions += self._act(member, member.router.tick, now)
+            actions += member.announce(now)
         return actions
 
     def _receive(self, packet: PacketReceived, now: float) -> list[Action]:
@@ -211,11 +239,13 @@ class Election:
 
     def _ask_gateways(self, now: float) -> list[Action]:
         """Ask, while routers wait at the automatic startup gate."""
+        if now < self._ask_at < math.inf:
+            return []
+        if self._ask_at == math.inf and not any(m.router.waits_for_network for m in self._touched):
+            return []
         waiting = [m.instance.interface for m in self._roster if m.router.waits_for_network]
         if not waiting:
             self._ask_at = math.inf
-            return []
-        if now < self._ask_at < math.inf:
             return []
         self._ask_at = now + ASK_EVERY
         return [AskGateway(interface) for interface in dict.fromkeys(waiting)]
@@ -235,8 +265,9 @@ class Election:
         )
         actions: list[Action] = []
         changes = self._roster.rebuild(settings, now)
+        self._touched |= dict.fromkeys(self._roster)
         for member, instance in changes.changed:
-            elsewhere = self._roster.holdings(but=member)
+            elsewhere = self._roster.elsewhere(member)
             actions += member.exchange(instance, self._view, elsewhere, now)
             actions += self._act(member, partial(member.router.configured, instance), now)
         for member in changes.leaving:
@@ -255,7 +286,10 @@ class Election:
             standing = self._view.standing(member.instance, member.family, group)
             if standing != member.router.standing:
                 actions += self._act(member, partial(member.router.update, standing), now)
-            actions += member.renew_lease(self._view)
+            lease = member.renew_lease(self._view)
+            if lease:
+                self._touched[member] = None
+                actions += lease
         return actions
 
     def _obey(self, order: messages.Order, now: float) -> list[Action]:
@@ -304,6 +338,7 @@ class Election:
     ) -> list[Action]:
         """Let one router act, then those that move with it."""
         before = member.router.state
+        self._touched[member] = None
         actions = self._carry_out(member, act(now), now)
         others = [m for m in self._roster.together(member) if m is not member]
         if others:
@@ -348,9 +383,10 @@ class Election:
         )
 
     def _carry_out(self, member: Member, effects: list[Effect], now: float) -> list[Action]:
+        self._touched[member] = None
         if not effects:
             return []
-        elsewhere = self._roster.holdings(but=member)
+        elsewhere = partial(self._roster.elsewhere, member)
         return member.carry_out(effects, self._view, elsewhere, self._journal, now)
 
     def _journal(

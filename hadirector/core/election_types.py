@@ -46,12 +46,14 @@ class Link:
 
     `addresses` are all its usable addresses in the kernel's order, IPv4 primaries first, ours and
     virtual ones alike; tentative IPv6 ones are left out. The first that is not virtual (IPv6: the
-    first link-local) is the source of adverts.
+    first link-local) is the source of adverts. `settling`: it has a link-local one that the kernel
+    is still looking for duplicates of, which takes a second or two.
     """
 
     name: str
     up: bool
     addresses: tuple[Address, ...]
+    settling: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,23 @@ class Obstacles:
 
 
 @dataclass(frozen=True, slots=True)
+class Deaf:
+    """No socket could be opened to speak and hear VRRP of this family here, with the reason."""
+
+    interface: str
+    family: Family
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeafEars:
+    """A level: all that is deaf. A router that hears nobody would be master beside another one,
+    so it is in fault instead."""
+
+    deaf: tuple[Deaf, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DirectorHeard:
     """Any sign of life from the director that is none of the messages below (Hello, Heartbeat).
 
@@ -109,6 +128,7 @@ Input = (
     | Links
     | NetworkHeard
     | Obstacles
+    | DeafEars
     | DirectorHeard
     | SendFailed
     | messages.ElectionSettings
@@ -258,5 +278,6 @@ Action = (
     | messages.Event  # one line of the journal, for the director; numbered from 1 per process
 )
 
-LastAdverts = dict[tuple[str, Family], float]
-"""(instance, family) -> CLOCK_BOOTTIME of the last advert sent as a master, from `Note`."""
+LastAdverts = dict[tuple[str, Family], float | None]
+"""(instance, family) -> CLOCK_BOOTTIME of the last advert sent as a master, from `Note`; None: it
+gave mastership up, or never had it."""

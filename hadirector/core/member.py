@@ -63,6 +63,8 @@ class Member:
         self.announcer = Announcer(instance.garp)
         self.counters = dict.fromkeys(COUNTERS, 0)
         self.lifetime: int | None = None  # as placed last
+        self.claims = self._claims()
+        self.told: tuple[object, ...] | None = None  # its face as reported last
 
     @property
     def instance(self) -> Instance:
@@ -134,11 +136,12 @@ class Member:
         self,
         effects: list[Effect],
         view: NodeView,
-        elsewhere: Desired,
+        elsewhere: Callable[[], Desired],
         journal: Journal,
         now: float,
     ) -> list[Action]:
-        """The actions of these effects. `elsewhere` is what this node's other routers hold."""
+        """The actions of these effects. `elsewhere` tells what this node's other routers hold of
+        the same; it is asked only where something goes."""
         actions: list[Action] = []
         for effect in effects:
             match effect:
@@ -152,7 +155,7 @@ class Member:
                     )
                 case Release():
                     self.counters["release_master"] += 1
-                    actions += self._drop(self.belongings(), elsewhere)
+                    actions += self._drop(self.belongings(), elsewhere())
                     actions.append(Note(*self.key, None))
                 case Proclaim(duel=duel):
                     self.counters["duels"] += duel
@@ -179,6 +182,7 @@ class Member:
         `configured` is to be called next: it tells the peers."""
         before = self.belongings()
         self.router.instance = instance
+        self.claims = self._claims()
         self.announcer.garp = instance.garp
         if not self.router.holds_addresses:
             return []
@@ -283,6 +287,12 @@ class Member:
         self.counters["late_wakes"] += kind == "late_wake"
         inputs = {"family": f"ipv{self.family}", **inputs}
         return journal(kind, self.instance.name, reason, inputs, now)
+
+    def _claims(self) -> frozenset[object]:
+        """What it may hold, to see quickly whether another router may hold the same."""
+        all_of_it = self.belongings()
+        names = {(a.address, a.interface) for a in all_of_it.addresses}
+        return frozenset((*names, *all_of_it.routes, *all_of_it.rules))
 
     def _listed(self) -> tuple[Address, ...]:
         """The addresses an advert lists."""

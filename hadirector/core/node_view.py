@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from hadirector.core import address, messages
 from hadirector.core.address import Address, Family
-from hadirector.core.election_types import Link, Obstacle
+from hadirector.core.election_types import Deaf, Link, Obstacle
 from hadirector.core.listening import peers_patience
 from hadirector.core.settings.cluster import LeaseMode, VipLease
 from hadirector.core.settings.instances import Instance, Unicast, VirtualAddress
@@ -28,6 +28,7 @@ class NodeView:
     virtual: frozenset[Address] = frozenset()
     links: dict[str, Link] | None = None
     obstacles: tuple[Obstacle, ...] = ()
+    deaf: tuple[Deaf, ...] = ()
     tracks: tuple[messages.Track, ...] = ()
     ready: messages.Ready | None = None
     peers: tuple[messages.Peer, ...] = ()
@@ -93,7 +94,7 @@ class NodeView:
         faults = [f"{_of(i, instance)}{f}" for i, fam in group for f in self._faults(i, fam)]
         ready = self.ready
         return Standing(
-            known=known,
+            known=known and not any(self._settles(i, fam) for i, fam in group),
             source=self.source(instance, family),
             faults=tuple(dict.fromkeys(faults)) if known else (),
             delta=sum(self._deltas([i for i, _ in group]).values()),
@@ -111,6 +112,12 @@ class NodeView:
             kind = "IPv4" if family == 4 else "link-local IPv6"
             trouble = f"{instance.interface} has no {kind} address of its own"
         faults = [trouble] if trouble else []
+        where = (instance.interface, family)
+        faults += [
+            f"{d.interface}: no VRRP socket for ipv{d.family}: {d.reason}"
+            for d in self.deaf
+            if (d.interface, d.family) == where
+        ]
         for tracked in instance.track_interfaces:
             trouble = self._trouble(tracked.name) if tracked.weight is None else None
             if trouble:
@@ -122,6 +129,12 @@ class NodeView:
             for o in self.obstacles
             if (o.address, o.interface) in held
         ]
+
+    def _settles(self, instance: Instance, family: Family) -> bool:
+        """Whether the address its adverts are to come from is about to be usable."""
+        link = (self.links or {}).get(instance.interface)
+        waits = link is not None and link.up and link.settling
+        return family == 6 and waits and self.source(instance, family) is None
 
     def _trouble(self, interface: str) -> str | None:
         link = (self.links or {}).get(interface)

@@ -34,6 +34,8 @@ class Roster:
         self._groups: dict[Key, list[Key]] = {}
         self._sync_groups: tuple[SyncGroup, ...] = ()
 
+        self._by_wire: dict[tuple[str, int, Family], Member] = {}
+
     def __iter__(self) -> Iterator[Member]:
         yield from list(self.members.values())
         yield from list(self.departing)
@@ -55,18 +57,13 @@ class Roster:
     def addressee(self, packet: PacketReceived) -> Member | None:
         """The router a packet claims to speak of."""
         vrid = advert.vrid_of(packet.message)
-        family = address.family(packet.source)
-        for member in self:
-            instance = member.instance
-            if (instance.virtual_router_id, member.family) != (vrid, family):
-                continue
-            if instance.interface == packet.interface:
-                return member
-        return None
+        if vrid is None:
+            return None
+        return self._by_wire.get((packet.interface, vrid, address.family(packet.source)))
 
-    def holdings(self, but: Member | None = None) -> Desired:
+    def holdings(self) -> Desired:
         """What the masters hold; an address held twice is listed once."""
-        held = [m.belongings() for m in self if m is not but and m.router.holds_addresses]
+        held = [m.belongings() for m in self if m.router.holds_addresses]
         addresses = {(a.address, a.interface): a for one in reversed(held) for a in one.addresses}
         return Desired(
             tuple(reversed(addresses.values())),
@@ -74,9 +71,22 @@ class Roster:
             tuple(dict.fromkeys(r for one in held for r in one.rules)),
         )
 
+    def elsewhere(self, member: Member) -> Desired:
+        """What other masters of this node hold of what `member` has: shared things stay."""
+        claims = member.claims
+        sharing = [m for m in self if not m.claims.isdisjoint(claims) and m is not member]
+        held = [m.belongings() for m in sharing if m.router.holds_addresses]
+        return Desired(
+            tuple(a for one in held for a in one.addresses),
+            tuple(r for one in held for r in one.routes),
+            tuple(r for one in held for r in one.rules),
+        )
+
     def forget_stopped(self) -> None:
         """Let those go that have left."""
-        self.departing = [m for m in self.departing if not isinstance(m.router.state, Stopped)]
+        if any(isinstance(m.router.state, Stopped) for m in self.departing):
+            self.departing = [m for m in self.departing if not isinstance(m.router.state, Stopped)]
+            self._index()
 
     def dismiss_all(self) -> list[Member]:
         """Make every router one that is leaving."""
@@ -109,16 +119,26 @@ class Roster:
         }
         self.joining = {key for key in wanted if key not in present and self._joins(key, present)}
         self._last_adverts.clear()
+        self._index()
         return changes
+
+    def _index(self) -> None:
+        """By what an advert says of itself; of two, the one that is not leaving."""
+        self._by_wire = {
+            (m.instance.interface, m.instance.virtual_router_id, m.family): m
+            for m in (*self.departing, *self.members.values())
+        }
 
     def _noted(self, key: Key, instance: Instance) -> float | None:
         """What the process before noted of a new router: a group adopts mastership as a whole or
         not at all. -inf: nothing to rely on, but the network is known to be there."""
-        notes = [self._last_adverts.get(other) for other in self._groups[key]]
-        young = [note for note in notes if note is not None]
-        if young and len(young) == len(notes):
-            return min(young)
-        return -math.inf if young or instance.interface in self.heard else None
+        group = self._groups[key]
+        notes = [self._last_adverts.get(other) for other in group]
+        masters = [note for note in notes if note is not None]
+        if len(masters) == len(group):
+            return min(masters)
+        ran_before = any(other in self._last_adverts for other in group)
+        return -math.inf if ran_before or instance.interface in self.heard else None
 
     def _joins(self, key: Key, present: dict[Key, Member]) -> bool:
         others = (present[other] for other in self._groups[key] if other in present)

@@ -75,7 +75,7 @@ DUEL_TOLD_EVERY = 1.0  # seconds between journal lines about one duel: at 10 ms 
 
 class Router:
     """One virtual router. `noted_at`: when a former process of this node last advertised for it
-    as master (0.0: it did, but nobody may rely on it); None: this is a fresh start."""
+    as master (-inf: nobody may rely on it, but the network is there); None: a fresh start."""
 
     def __init__(self, instance: Instance, now: float, noted_at: float | None = None) -> None:
         self.instance = instance
@@ -182,9 +182,11 @@ class Router:
                 return []
             case Fault(faults=faults):
                 return self._update_fault(faults, now)
+            case Init(start_at=None) if not standing.known:
+                return []  # nor a fault: an address that settles is no trouble
             case _ if standing.faults:
                 return self._become_fault(now)
-            case Init(start_at=None) if standing.known:
+            case Init(start_at=None):
                 return self._open_gate(now)
             case Master() if self.advertised_priority != said:
                 return self._advertise(now)
@@ -400,12 +402,8 @@ class Router:
         self.held = False
         self.state = Master(now + self.instance.advert_int, sent_at=now, reassert_at=now)
         self.reason = reason
-        return [
-            Advertise(self.advertised_priority),
-            Take(),
-            Proclaim(duel=True),
-            Tell("resumed", reason, {}),
-        ]
+        told = Tell("resumed", reason, {})
+        return [Advertise(self.advertised_priority), Take(), Proclaim(duel=True), told]
 
     def _leave(self, then: Then, reason: str, now: float) -> list[Effect]:
         self.state = Leaving(now + peers_patience(self.instance), then)

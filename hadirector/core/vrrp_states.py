@@ -146,9 +146,9 @@ def name_of(state: State) -> RouterStateName:
 class Standing:
     """What a router cannot know by itself: a level, renewed by core/election.
 
-    `known`: the links have been read. `source`: the address its adverts come from. `delta`: the
-    sum of what tracking takes from (or adds to) the priority. `accompanied`: another director of
-    this cluster is alive on the peer channel. `silent`: this node's own director is not.
+    `known`: the links have been read, and have settled. `source`: the address its adverts come
+    from. `delta`: the sum of what tracking takes from (or adds to) the priority. `accompanied`:
+    another director of this cluster is alive on the peer channel. `silent`: this node's own is not.
     """
 
     known: bool = False

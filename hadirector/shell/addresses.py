@@ -55,12 +55,14 @@ class Addresses:
     def place(self, wanted: Iterable[PlacedAddress]) -> None:
         """Put these on, or give them their new lifetime, now."""
         these = tuple(wanted)
-        self._carry_out(placement.place(these, self._table.held(), self.ownership), these)
+        there = self._table.held(each.interface for each in these)
+        self._carry_out(placement.place(these, there, self.ownership), these)
 
     def drop(self, unwanted: Iterable[PlacedAddress]) -> None:
         """Take these off, now."""
         these = tuple(unwanted)
-        steps = placement.drop(these, self._table.held(), self.ownership)
+        there = self._table.held(each.interface for each in these)
+        steps = placement.drop(these, there, self.ownership)
         gone = {(each.interface, each.address) for each in these}
         before = self.own
         self._own = {k: p for k, p in self._own.items() if (p.interface, p.address) not in gone}

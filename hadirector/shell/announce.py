@@ -92,6 +92,10 @@ class Announcements:
         """Whether anything is to be sent."""
         return bool(self._waiting)
 
+    def interfaces(self) -> frozenset[str]:
+        """Where there is something to announce."""
+        return frozenset(each.interface for each in self._waiting)
+
     def forget(self, interface: str) -> None:
         """The interface went away or came anew: its socket is of no use."""
         sock = self._sockets.pop(interface, None)

@@ -93,11 +93,16 @@ class _Assembly:
 
 
 class Channel:
-    """One end. `start` begins to read; `receive` is called on the loop for each message."""
+    """One end. `start` begins to read; `receive` is called on the loop for each message.
+
+    `ended` is set once nobody holds the other end: the supervisor is gone, and so is the process
+    it is the channel to.
+    """
 
     def __init__(self, sock: socket.socket, name: str) -> None:
         self.name = name
         self.counts = Counts()
+        self.ended = asyncio.Event()
         self._sock = sock
         self._sock.setblocking(False)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -185,9 +190,10 @@ class Channel:
             except OSError as error:
                 log.debug("channel=%s receive failed: %s", self.name, error)
                 raw = b""
-            if not raw:  # both ends of the other side are closed: the supervisor is gone
+            if not raw:
                 assert self._loop is not None
                 self._loop.remove_reader(self._sock.fileno())
+                self.ended.set()
                 return
             self._take(raw)
 

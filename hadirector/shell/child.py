@@ -1,12 +1,19 @@
 """What every process of a node does alike: channels by file descriptor, heartbeat, lag, leaving.
 
-A child is started by the supervisor as `python -m hadirector.NAME --fd supervisor=3 --fd ...`.
+A child is started by the supervisor as
+`python -m hadirector.NAME --parent PID --fd supervisor=3 --fd ...`.
 It says Hello on every channel, beats once a second, and ends when its body returns, when the
-supervisor orders it to stop, or when the supervisor is gone (parent-death signal).
+supervisor orders it to stop, or when the supervisor is gone: its channel ends, and the kernel
+sends SIGTERM. While the supervisor lives, SIGTERM means nothing to any but the election: the
+service manager sends it to all at once, and the others leave in their turn.
+
+A descriptor named `lock` is only held: the runtime directory is another daemon's when the last
+process that has it is gone.
 """
 
 import argparse
 import asyncio
+import contextlib
 import ctypes
 import gc
 import logging
@@ -21,7 +28,9 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from hadirector.core import messages
-from hadirector.shell import channel
+from hadirector.shell import channel, log_writer
+
+log = logging.getLogger(__name__)
 
 HEARTBEAT = 1.0  # seconds
 LAG_WINDOW = 60  # heartbeats over which lag is told
@@ -62,6 +71,7 @@ class Child:
     status: str = ""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     fault: str = ""  # why it must end without leaving in order
+    parent: int | None = None  # the supervisor's process ID; None: nobody orders our leaving
 
     def start(self, receive: Callable[[messages.Process, channel.Received], None]) -> None:
         """Listen on every channel and say Hello; `receive(sender, received)` runs on the loop."""
@@ -102,15 +112,43 @@ class Child:
             return True
         return False
 
+    def terminate(self) -> None:
+        """SIGTERM: the election's turn to leave is the first, any other's when nobody tells it."""
+        if self.process is messages.Process.ELECTION or self.parent is None or self.orphaned():
+            self.stopping.set()
+        else:
+            log.debug("SIGTERM: the supervisor says when to leave")
 
-def parse_descriptors(arguments: list[str]) -> dict[str, int]:
-    """`--fd NAME=N` pairs; the command line is the supervisor's, not an operator's."""
+    def orphaned(self) -> bool:
+        """Whether the supervisor is gone."""
+        supervisor = self.channels.get(messages.Process.SUPERVISOR)
+        gone = supervisor is not None and supervisor.ended.is_set()
+        return gone or (self.parent is not None and os.getppid() != self.parent)
+
+    async def follow_supervisor(self) -> None:
+        """Leave when its channel ends: one of the tasks of the process."""
+        if messages.Process.SUPERVISOR in self.channels:
+            await self.channels[messages.Process.SUPERVISOR].ended.wait()
+            self.stopping.set()
+
+    async def outlive(self, process: messages.Process, patience: float) -> None:
+        """Orphaned: wait for the end of another process, at most `patience` seconds."""
+        if process in self.channels:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await self.channels[process].ended.wait()
+
+
+def parse_arguments(arguments: list[str]) -> tuple[dict[str, int], int | None]:
+    """`--fd NAME=N` pairs, `--parent`; the command line is the supervisor's, not an operator's."""
     parser = argparse.ArgumentParser(
         description="a process of hadirector; started by its supervisor"
     )
     parser.add_argument("--fd", action="append", default=[], metavar="NAME=N")
-    pairs = (text.split("=", 1) for text in parser.parse_args(arguments).fd)
-    return {name: int(number) for name, number in pairs}
+    parser.add_argument("--parent", type=int, metavar="PID")
+    options = parser.parse_args(arguments)
+    pairs = (text.split("=", 1) for text in options.fd)
+    return {name: int(number) for name, number in pairs}, options.parent
 
 
 def log_to_stderr(process: messages.Process) -> None:
@@ -127,33 +165,57 @@ def die_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def main(process: messages.Process, body: Callable[[Child], Awaitable[None]]) -> int:
-    """Run `body` as this process until it returns or is told to stop; the exit status."""
-    die_with_parent()
+def main(
+    process: messages.Process,
+    body: Callable[[Child], Awaitable[None]],
+    confine: Callable[[], object] = lambda: None,
+) -> int:
+    """Run `body` as this process until it returns or is told to stop; the exit status.
+
+    `confine` gives up privileges, before there is a second thread that would keep them. Text it
+    returns is logged: what could not be given up.
+    """
     log_to_stderr(process)
-    descriptors = parse_descriptors(sys.argv[1:])
+    descriptors, parent = parse_arguments(sys.argv[1:])
+    kept = confine()
+    die_with_parent()
+    if parent is not None and os.getppid() != parent:
+        log.warning("the supervisor was gone before this process began")
+        return 1
     channels = {
         messages.Process(name): channel.Channel(socket.socket(fileno=number), name)
         for name, number in descriptors.items()
         if name in {member.value for member in messages.Process}
     }
-    asyncio.run(_run(Child(process, channels, descriptors), body))
+    writer = log_writer.LogWriter(hurry=process is messages.Process.ELECTION)
+    writer.take_over()
+    if kept:
+        log.warning("%s", kept)
+    try:
+        asyncio.run(_run(Child(process, channels, descriptors, parent=parent), body))
+    finally:
+        writer.close()
     return 0
 
 
 async def _run(child: Child, body: Callable[[Child], Awaitable[None]]) -> None:
     loop = asyncio.get_running_loop()
-    # The supervisor tells children when to leave; a terminal's Ctrl-C reaches the whole group.
-    loop.add_signal_handler(signal.SIGINT, lambda: None)
-    loop.add_signal_handler(signal.SIGTERM, child.stopping.set)
-    loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    loop.add_signal_handler(signal.SIGTERM, child.terminate)
+    # A terminal's Ctrl-C reaches the whole group, and so does the abort of a service manager whose
+    # watchdog the supervisor missed: the supervisor dies of it, and its children leave in order.
+    for signal_number in (signal.SIGINT, signal.SIGHUP, signal.SIGABRT):
+        loop.add_signal_handler(signal_number, lambda: None)
     gc.collect()
     gc.freeze()  # what start-up made stays; later collections need not walk it
     loop.set_exception_handler(partial(fail, child))
     async with asyncio.TaskGroup() as tasks:
-        beat = tasks.create_task(child.beat(), name="heartbeat")
+        helping = [
+            tasks.create_task(child.beat(), name="heartbeat"),
+            tasks.create_task(child.follow_supervisor(), name="supervisor"),
+        ]
         await body(child)
-        beat.cancel()
+        for task in helping:
+            task.cancel()
     if child.fault:
         raise RuntimeError(f"a callback failed: {child.fault}")
 

@@ -27,6 +27,8 @@ _NDA_DST = 1
 _NUD_NONE, _NUD_REACHABLE = 0x00, 0x02
 _NTF_USE = 0x01
 
+_FORGOTTEN_AFTER = 3.0  # seconds: the core asks each second while a router waits
+
 # Any address that only a default route leads to; no packet is ever sent there.
 _BEYOND = (Address("240.0.0.1"), Address("2000::1"))
 
@@ -36,9 +38,9 @@ class Gateways:
 
     def __init__(self, route: rtnetlink.Route) -> None:
         self._route = route
-        self._asked: dict[str, tuple[int, tuple[Address, ...]]] = {}
+        self._asked: dict[str, tuple[int, tuple[Address, ...], float]] = {}
 
-    def ask(self, interface: str, index: int) -> None:
+    def ask(self, interface: str, index: int, now: float) -> None:
         """Set the kernel going. KernelError as it comes."""
         gateways = tuple(
             gateway
@@ -46,15 +48,21 @@ class Gateways:
             if (body := self._route.get(find_route(index, beyond), "find the gateway")) is not None
             and (gateway := gateway_of(body)) is not None
         )
-        self._asked[interface] = (index, gateways)
+        self._asked[interface] = (index, gateways, now)
         self._route.execute(
             [ask_neighbour(index, gateway) for gateway in gateways], "ask the gateway"
         )
 
-    def answered(self) -> list[str]:
-        """The interfaces by which a gateway answered; they are not looked at again."""
+    def answered(self, now: float) -> list[str]:
+        """The interfaces by which a gateway answered; they are not looked at again, nor are those
+        that nobody asks about any more."""
+        self._asked = {
+            name: asked for name, asked in self._asked.items() if now - asked[2] < _FORGOTTEN_AFTER
+        }
         found = [
-            name for name, (index, gateways) in self._asked.items() if self._hears(index, gateways)
+            name
+            for name, (index, gateways, _) in self._asked.items()
+            if self._hears(index, gateways)
         ]
         for name in found:
             del self._asked[name]
@@ -63,7 +71,7 @@ class Gateways:
     @property
     def waiting(self) -> bool:
         """Whether an answer is awaited."""
-        return any(gateways for _, gateways in self._asked.values())
+        return any(gateways for _, gateways, _ in self._asked.values())
 
     def _hears(self, index: int, gateways: tuple[Address, ...]) -> bool:
         for gateway in gateways:

@@ -16,6 +16,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from hadirector.core.placement import Key
 from hadirector.shell import realtime, rtnetlink
@@ -27,13 +28,24 @@ SHARE = 3  # renewed each third of the lease, given up when the loop stood still
 _PATIENCE = 0.5  # seconds for the kernel's answer: it only matters for the log
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What is on lease: one value, so the thread never sees half of a change."""
+
+    renewals: Mapping[Key, Request]
+    lifetime: float  # seconds, the shortest
+
+    @property
+    def third(self) -> float:
+        return self.lifetime / SHARE
+
+
 class Lease:
     """The addresses on lease and their thread. All methods are for the loop."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._held: Mapping[Key, Request] = {}
-        self._lifetime = 0.0
+        self._held = _Held({}, 0.0)
         self._turned_at = now()
         self._stalled = False
         self._leaving = threading.Event()
@@ -51,8 +63,7 @@ class Lease:
 
     def hold(self, renewals: Mapping[Key, Request], lifetime: float) -> None:
         """Renew these and no others; `lifetime` is the shortest of theirs, seconds."""
-        self._lifetime = lifetime
-        self._held = dict(renewals)
+        self._held = _Held(dict(renewals), lifetime)
         self._changed.set()
 
     def close(self) -> None:
@@ -68,17 +79,18 @@ class Lease:
         due = math.inf
         while not self._leaving.is_set():
             self._changed.wait(None if due == math.inf else max(0.0, due - self._now()))
-            third = self._lifetime / SHARE
-            if self._changed.is_set():
-                self._changed.clear()
-                due = min(due, self._now() + third) if self._held else math.inf
+            changed = self._changed.is_set()
+            self._changed.clear()  # first: what changes from here on wakes it again
+            held = self._held
+            if not held.renewals:
+                due = math.inf
+            elif changed:
+                due = min(due, self._now() + held.third)
             if self._now() < due:
                 continue
-            due = self._now() + third
-            if self._is_turning(third):
-                self._renew()
-        if self._held and self._is_turning(self._lifetime / SHARE):
-            self._renew()
+            due = self._now() + held.third
+            self._renew(held)
+        self._renew(self._held)
 
     def _is_turning(self, patience: float) -> bool:
         silent = self._now() - self._turned_at
@@ -89,9 +101,9 @@ class Lease:
             log.warning("lease not renewed: the loop stands still for %.2f s", silent)
         return not self._stalled
 
-    def _renew(self) -> None:
-        requests = list(self._held.values())
-        if not requests:
+    def _renew(self, held: _Held) -> None:
+        requests = list(held.renewals.values())
+        if not requests or not self._is_turning(held.third):
             return
         started = time.monotonic()
         try:

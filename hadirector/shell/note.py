@@ -43,7 +43,7 @@ class Note:
         self._read()
 
     def last_adverts(self) -> LastAdverts:
-        """What a former process noted; 0.0 for a router that gave mastership up again."""
+        """What a former process noted; None for a router that is no master."""
         return dict(self._last)
 
     def write(self, instance: str, family: Family, sent_at: float | None) -> None:
@@ -62,7 +62,7 @@ class Note:
             name = self._memory[at + 10 : at + 10 + length].decode(errors="replace")
             key: tuple[str, Family] = (name, 4 if family == 4 else 6)
             self._slots[key] = at
-            self._last[key] = _INSTANT.unpack_from(self._memory, at)[0]
+            self._last[key] = _INSTANT.unpack_from(self._memory, at)[0] or None
 
     def _claim(self, instance: str, family: Family) -> int:
         name = instance.encode()

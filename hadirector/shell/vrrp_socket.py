@@ -10,6 +10,7 @@ says is the packet: Ethernet pads short frames.
 """
 
 import logging
+import resource
 import socket
 import struct
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from contextlib import suppress
 
 from hadirector.core import address, advert
 from hadirector.core.address import Address, Family
-from hadirector.core.election_types import PacketReceived
+from hadirector.core.election_types import Deaf, PacketReceived
 
 log = logging.getLogger(__name__)
 
@@ -129,13 +130,20 @@ class VrrpSockets:
         self._refused: dict[tuple[str, Family], str] = {}
 
     @property
+    def deaf(self) -> tuple[Deaf, ...]:
+        """Where a socket is wanted and could not be opened."""
+        return tuple(Deaf(*key, reason) for key, reason in sorted(self._refused.items()))
+
+    @property
     def open(self) -> frozenset[tuple[str, Family]]:
         """The interfaces and families there are sockets for."""
         return frozenset(self._sockets)
 
     def keep(self, wanted: dict[tuple[str, Family], int]) -> None:
         """Have a socket for each interface and family, on the link with this index; the others
-        go. A link that was removed and added again has another index and needs a new socket."""
+        go. A link that was removed and added again has another index and needs a new socket.
+        What could not be opened before is tried again."""
+        self._refused = {key: why for key, why in self._refused.items() if key in wanted}
         for key, sock in list(self._sockets.items()):
             if wanted.get(key) != sock.index:
                 self._forget(sock)
@@ -173,6 +181,12 @@ class VrrpSockets:
         self._refused.pop(key, None)
         self._sockets[key] = sock
         self._watch(sock)
+
+
+def allow_many() -> None:
+    """Raise the limit of open descriptors: hundreds of routers need as many sockets."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def parse_ipv4(interface: str, raw: bytes) -> PacketReceived | None:

@@ -78,7 +78,9 @@ def replaced(servers: dict[str, int]) -> dict[str, int]:
 
 def silence(lab: Lab, since: float, until: float) -> float:
     """The longest time in [since, until] in which no check arrived at any server."""
-    stamps = [s for server in lab.servers.values() for s, _ in server.probes() if since < s < until]
+    stamps = [
+        s for server in lab.servers.values() for s, _, _ in server.probes() if since < s < until
+    ]
     return max(b - a for a, b in pairwise([since, *sorted(stamps), until]))
 
 
@@ -87,7 +89,7 @@ def latest(lab: Lab, since: float, until: float) -> float:
     late = 0.0
     for server in lab.servers.values():
         by_port: dict[int, list[float]] = defaultdict(list)
-        for stamp, port in server.probes():
+        for stamp, port, _ in server.probes():
             by_port[port].append(stamp)
         for stamps in by_port.values():
             gaps = [b - a for a, b in pairwise([*stamps, until]) if since < a + INTERVAL < until]

@@ -36,4 +36,4 @@ GOALS = {
 def run(lab: Lab, variant: tuple[float, int]) -> Figures:
     advert_int, port = variant
     lab.start(Setup(services=(nat(), direct()), advert_int=advert_int))
-    return blow(lab, "lb1 loses power", lab.lb1.power_off, 2 + 4 * advert_int, port)
+    return blow(lab, "lb1 loses power", lab.lb1.power_off, 1 + 4 * advert_int, port)

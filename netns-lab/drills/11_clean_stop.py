@@ -23,4 +23,4 @@ def run(lab: Lab, variant: tuple[float, str]) -> Figures:
     if successor:
         lab.swap("lb2", successor)
     lab.start(Setup(advert_int=advert_int))
-    return blow(lab, "lb1 is told to stop", lab.lb1.terminate, 2 + 4 * advert_int)
+    return blow(lab, "lb1 is told to stop", lab.lb1.terminate, 2 + advert_int)

@@ -52,7 +52,8 @@ def main() -> int:
 
 _VERBS = {
     "demo": "shows, second by second, what a client sees while things break",
-    "drill": "drill NAME... [--runs N] [--director hadirector|keepalived|both] [--json FILE]",
+    "drill": "drill NAME... [--runs N] [--director hadirector|keepalived|both] [--lenient]"
+    " [--json FILE]",
     "list": "the drills and benches, one line each",
     "shell": "a shell in the running lab: `lb1 ipvsadm -Ln`, `client curl ...`",
     "bench": "bench [NAME]: speed of single parts beside other tools",

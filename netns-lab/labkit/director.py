@@ -203,6 +203,8 @@ class Hadirector(Director):
         return [HADIRECTOR, "run", "-c", str(self.config), "--node", self.name]
 
     def pid_of(self, process: str) -> int:
+        if process == "supervisor" and self._daemon:
+            return self._daemon.pid
         return int(self.status()["processes"][process]["pid"])
 
     def status(self) -> dict[str, Any]:

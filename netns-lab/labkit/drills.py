@@ -41,6 +41,10 @@ class Goal:
     limit: float
     beside: float | None = None
 
+    def lenient(self) -> "Goal":
+        """The goal where the machine has other things to do: catches what is broken, not slow."""
+        return Goal(self.sign, 3 * self.limit + 200)
+
     def against(self, rival: float | None) -> "Goal":
         """The goal once the rival's median is known."""
         if rival is None or self.beside is None:
@@ -90,6 +94,7 @@ class Result:
     errors: list[str] = field(default_factory=list)
     stories: list[Story] = field(default_factory=list)
     rival: "Result | None" = None  # run side by side
+    lenient: bool = False  # durations need not be those of a quiet machine
 
     def median(self, figure: str) -> float:
         return statistics.median(self._values(figure))
@@ -111,10 +116,13 @@ class Result:
         if self.product != "hadirector":
             return {}
         rival = self.rival.summary() if self.rival else {}
-        return {
+        goals = {
             name: goal.against(rival[name]["median"] if name in rival else None)
             for name, goal in self.drill.goals.items()
         }
+        if not self.lenient:
+            return goals
+        return {n: goal.lenient() if n.endswith("_ms") else goal for n, goal in goals.items()}
 
     def missed(self) -> list[str]:
         """Goals not met."""

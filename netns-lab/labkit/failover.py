@@ -22,9 +22,10 @@ def blow(
 ) -> Figures:
     """Strikes under load and looks on for `settle` seconds. Needs a started pair.
 
-    outage_ms: longest time without an answer; failed: requests lost; overlap_ms: two live nodes
-    held the virtual address; takeovers: how often one took it; survival of held connections in
-    percent, by what they had done before.
+    outage_ms: longest time without an answer; client_late_ms: how much of that may be the client's
+    own waiting for a CPU; failed: requests lost; overlap_ms: two live nodes held the virtual
+    address; takeovers: how often one took it; survival of held connections in percent, by what
+    they had done before.
     """
     with lab.hold(port=port, **HELD) as held, lab.load(port=port, every=every) as load:
         time.sleep(SYNC_DELAY)
@@ -36,6 +37,7 @@ def blow(
         survivors = held.survivors()
     return {
         "outage_ms": 1000 * load.outage(struck - 0.5),
+        "client_late_ms": 1000 * load.late(struck - 0.5),
         "failed": load.failed(),
         "overlap_ms": 1000 * lab.overlap(struck),
         "takeovers": lab.takeovers(struck),

@@ -1,7 +1,6 @@
 """The running lab: what a drill is given."""
 
 import shutil
-import socket
 import tempfile
 import threading
 import time
@@ -9,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
 from labkit import ipvs, kernel, topology
 from labkit.director import PRODUCTS, Director
@@ -17,13 +15,12 @@ from labkit.load import Held, Load, Target
 from labkit.node import Node
 from labkit.server import RealServer
 from labkit.setup import Setup
+from labkit.sniffer import Sniffer, listener
 from labkit.story import Story, overlap
 
 # A blow right after an advert costs a whole interval more than one right before the next. Runs go
 # through the phases in this order, so medians are the middle and products can be compared.
 PHASES = (0.5, 0.1, 0.9, 0.3, 0.7)
-_VRRP = 112
-_VRRP_GROUP = "224.0.0.18"
 
 
 class Lab:
@@ -129,6 +126,10 @@ class Lab:
         """Held client connections: `fresh=50, idle=75, active=75`."""
         return Held(self.client, Target(topology.VIP, port), kinds, period)
 
+    def sniff(self) -> Sniffer:
+        """Hears the adverts, begun by `with`."""
+        return Sniffer(self.client, self.directory)
+
     def note(self, text: str) -> float:
         """Tells the story what is being done, and when."""
         return self.story.note(text)
@@ -136,11 +137,8 @@ class Lab:
     def await_phase(self, advert_int: float) -> None:
         """Until this run's share of an interval has passed since an advert of the master."""
         with kernel.network_of(self.client.anchor):
-            adverts = socket.socket(socket.AF_INET, socket.SOCK_RAW, _VRRP)
+            adverts = listener(timeout=5 * advert_int + 1)
         with adverts:
-            group = socket.inet_aton(_VRRP_GROUP) + socket.inet_aton(topology.CLIENT)
-            adverts.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group)
-            adverts.settimeout(5 * advert_int + 1)
             adverts.recv(1500)
             time.sleep(self._phase * advert_int)
 
@@ -182,11 +180,6 @@ class Lab:
     def takeovers(self, since: float) -> int:
         """How often after `since` a node took the virtual address."""
         return sum(1 for at, _, held in self.story.owned if held and at > since)
-
-    def capture(self, node: Node, expression: str, output: IO[bytes]) -> object:
-        """Starts tcpdump on a node's front link; ends with the node."""
-        argv = ["tcpdump", "-i", "front", "-nn", "-U", "-w", "-", *expression.split()]
-        return node.spawn(argv, output)
 
 
 class _AddressWatch:

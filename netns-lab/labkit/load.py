@@ -101,6 +101,14 @@ class Load:
         gaps = [b - a for a, b in pairwise(ends)]
         return max(0.0, max(gaps, default=float("inf")) - self.target.every)
 
+    def late(self, since: float = 0.0, until: float = float("inf")) -> float:
+        """Seconds the client itself was late at worst: what it waited for a CPU is no outage.
+
+        Everything in the lab kernel shares one CPU; a process that starts takes some of it.
+        """
+        starts = [r.start for r in self.requests if since <= r.start <= until]
+        return max((b - a for a, b in pairwise(sorted(starts))), default=0.0) - self.target.every
+
     def served(self) -> Counter[str]:
         """Answers by server."""
         return Counter(r.server for r in self.requests if not r.error)

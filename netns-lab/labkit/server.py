@@ -18,7 +18,7 @@ from labkit.node import Node
 NAT_PORT = 8080
 DIRECT_PORT = 8000
 SERVING, FAILING, HANGING = range(3)
-_STAMP = struct.Struct("=dI")
+_STAMP = struct.Struct("=dHH")
 
 
 class RealServer:
@@ -51,8 +51,8 @@ class RealServer:
         """SERVING; FAILING: /healthz answers 503; HANGING: nothing is answered at all."""
         self._mood[0] = mood
 
-    def probes(self) -> list[tuple[float, int]]:
-        """When checks connected (monotonic seconds), and to which port."""
+    def probes(self) -> list[tuple[float, int, int]]:
+        """When checks connected (monotonic seconds), to which port, and from which host number."""
         data = self._log.read_bytes()
         return list(_STAMP.iter_unpack(data[: len(data) // _STAMP.size * _STAMP.size]))
 
@@ -99,7 +99,8 @@ class _Server:
         except OSError:
             return
         if peer[0] in self._probers:
-            os.write(self._log, _STAMP.pack(time.monotonic(), connection.getsockname()[1]))
+            host = int(peer[0].rpartition(".")[2])
+            os.write(self._log, _STAMP.pack(time.monotonic(), connection.getsockname()[1], host))
         connection.setblocking(False)
         self._selector.register(connection, selectors.EVENT_READ)
 

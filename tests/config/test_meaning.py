@@ -4,13 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from hadirector.config.problem import Place, Wrong
+from hadirector.config import cluster
+from hadirector.config.problem import Place, Problems, Wrong
 from hadirector.config.scalars import boolean, duration, spell
-from hadirector.config.tree import Scalar
+from hadirector.config.tree import Mapping, Scalar
+from hadirector.config.yaml_tree import parse
 from hadirector.core.address import Address, Endpoint
 from hadirector.core.ipvs import Forward, Protocol, ServiceFlags, ServiceKey, TunnelType
 from hadirector.core.settings.checks import CheckRule, CheckType, Combine, StatusRange
-from hadirector.core.settings.cluster import LeaseMode, VipLease
+from hadirector.core.settings.cluster import Config, LeaseMode, VipLease
 from hadirector.core.settings.instances import (
     Authentication,
     AuthenticationKind,
@@ -225,13 +227,23 @@ def test_interface_and_priority_differ_from_node_to_node(tmp_path: Path) -> None
     )
 
 
-def test_unicast_has_my_address_as_source_and_the_others_as_peers(tmp_path: Path) -> None:
+def read_of(text: str) -> Config:
+    """What a text says to lb2, with what is not active yet."""
+    problems = Problems()
+    tree = parse(text, "main.yaml", problems)
+    assert isinstance(tree, Mapping)
+    config = cluster.read(tree, "/main.yaml", "lb2", problems)
+    assert config is not None
+    return config
+
+
+def test_unicast_has_my_address_as_source_and_the_others_as_peers() -> None:
     text = instance("unicast: {lb1: 198.51.100.1, lb2: 198.51.100.2}")
 
-    assert config_of(tmp_path, text, "lb2").instances[0].unicast == Unicast(
+    assert read_of(text).instances[0].unicast == Unicast(
         Address("198.51.100.2"), (Address("198.51.100.1"),)
     )
-    assert config_of(tmp_path, instance("unicast: {}"), "lb2").instances[0].unicast is None
+    assert read_of(instance("unicast: {}")).instances[0].unicast is None
 
 
 def test_tracked_things_are_faults_or_deltas(tmp_path: Path) -> None:

@@ -181,6 +181,7 @@ def test_a_group_adopts_mastership_as_a_whole_or_not_at_all() -> None:
         ({("front", 4): T0 - 1, ("inside", 4): T0 - 1}, RouterStateName.MASTER),
         ({("front", 4): T0 - 1}, RouterStateName.BACKUP),
         ({("front", 4): T0 - 1, ("inside", 4): T0 - 9}, RouterStateName.BACKUP),
+        ({("front", 4): T0 - 1, ("inside", 4): None}, RouterStateName.BACKUP),
     ]
     for noted, expected in cases:
         election = Election(noted)

@@ -53,12 +53,16 @@ class Daemon:
 
     def start(self) -> None:
         """Start it and wait for its control socket."""
+        self.launch()
+        until("the daemon answers", lambda: self.ask() is not None)
+
+    def launch(self) -> None:
+        """Start it."""
         arguments = ["run", "-c", str(self.folder / "hadirector.yaml"), "--node", self.node]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "hadirector", *arguments], stderr=log, stdout=log
             )
-        until("the daemon answers", lambda: self.ask() is not None)
 
     def ask(self) -> dict[str, Any] | None:
         """Its status, or None while it does not answer."""
@@ -83,6 +87,12 @@ class Daemon:
         """The process ID of one of its processes, 0 while it has none."""
         told = self.ask()
         return int(told["processes"][process]["pid"]) if told else 0
+
+    def pids(self) -> dict[str, int]:
+        """The process IDs of all of them."""
+        told = self.ask()
+        assert told is not None
+        return {name: int(process["pid"]) for name, process in told["processes"].items()}
 
     def stop(self) -> int:
         """SIGTERM, and its exit status."""

@@ -23,6 +23,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces ne
 
 VIP = "192.0.2.10"
 NET = "192.0.2.0/24"
+_ELECTION = "hadirector.election"
 
 
 class Machine:
@@ -68,16 +69,19 @@ class Machine:
 class Node:
     """A running election process, with the test in the places of supervisor and director."""
 
-    def __init__(self, machine: Machine, number: int, note: int | None = None) -> None:
+    def __init__(
+        self, machine: Machine, number: int, note: int | None = None, program: str = ""
+    ) -> None:
         self.machine = machine
         self.number = number
         self.note = os.memfd_create("note") if note is None else note
         self.routers: dict[str, messages.Router] = {}
         self.events: list[messages.Event] = []
+        self._heard = False
         ends = {name: channel.pair() for name in ("supervisor", "director")}
         descriptors = {name: pair[1].fileno() for name, pair in ends.items()} | {"note": self.note}
         self.process = machine.spawn(
-            *(sys.executable, "-P", "-m", "hadirector.election"),
+            *(sys.executable, "-P", *(("-c", program) if program else ("-m", _ELECTION))),
             *(f"--fd={name}={number}" for name, number in descriptors.items()),
             pass_fds=tuple(descriptors.values()),
             env=os.environ | {"HADIRECTOR_LOG": "INFO"},
@@ -112,11 +116,18 @@ class Node:
         for sock in self._ours.values():
             with contextlib.suppress(BlockingIOError):
                 while raw := sock.recv(channel.PART + 16):
+                    self._heard = True
                     message = channel.decode(raw[16:]).message
                     if isinstance(message, messages.Routers):
                         self.routers = {r.instance: r for r in message.routers}
                     elif isinstance(message, messages.Events):
                         self.events += message.events
+
+    @property
+    def heard(self) -> bool:
+        """Whether it runs: it has said something."""
+        self.read()
+        return self._heard
 
     def state(self, instance: str = "front") -> RouterStateName | None:
         """The state it told last."""

@@ -139,6 +139,18 @@ def test_a_new_director_adopts_the_table_without_touching_it(daemon: Daemon, how
     assert weights() == {"11": 1, "12": 1}
 
 
+def test_a_director_whose_kept_configuration_cannot_be_read_reads_the_file(
+    daemon: Daemon,
+) -> None:
+    old = daemon.pid("director")
+    (daemon.folder / "run" / "config.good").write_text("garbage")
+
+    os.kill(old, signal.SIGKILL)
+    until("another director answers", lambda: daemon.pid("director") not in (0, old))
+
+    assert weights() == {"11": 1, "12": 1}
+
+
 def test_a_dead_checker_freezes_weights_and_is_replaced(daemon: Daemon) -> None:
     old = daemon.pid("checker")
 
@@ -172,8 +184,9 @@ def test_settings_of_a_killed_daemon_are_given_back_by_the_next(
     with Daemon(tmp_path, CONFIG) as daemon:
         until("the setting is made", lambda: setting.read_text() == "1\n")
         until("it is recorded", lambda: (tmp_path / "state/borrowed-settings.json").exists())
-        pids = [daemon.pid(name) for name in ("supervisor", "election", "director", "checker")]
-        for pid in filter(None, pids):
+        pids = daemon.pids()
+        os.kill(pids["supervisor"], signal.SIGSTOP)  # it neither replaces the others nor ends them
+        for pid in pids.values():
             os.kill(pid, signal.SIGKILL)
         assert daemon.process is not None
         daemon.process.wait()

@@ -1,6 +1,7 @@
 """Two election processes on one wire: who has the address, and when."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -190,6 +191,49 @@ def test_a_new_process_adopts_a_young_mastership_unseen(pair: Pair, how: str) ->
     assert "master" not in [event.kind for event in two.events]
 
 
+def test_a_lost_callback_ends_the_process_and_leaves_everything_to_the_next(pair: Pair) -> None:
+    program = (
+        "import asyncio, signal, sys\n"
+        "from hadirector import election\n"
+        "from hadirector.core.messages import Process\n"
+        "from hadirector.shell import child\n"
+        "async def body(process):\n"
+        "    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, lambda: 1 / 0)\n"
+        "    await election.body(process)\n"
+        "sys.exit(child.main(Process.ELECTION, body))\n"
+    )
+    pair.nodes[0].end()
+    pair.nodes[0] = Node(pair.machines[0], 1, program=program)
+    one, two = pair.begin(advert_int=1.0)
+
+    one.process.send_signal(signal.SIGUSR1)
+
+    assert one.process.wait(2) == 1
+    assert one.machine.holds()
+    successor = pair.again(one, advert_int=1.0)
+    eventually(lambda: successor.state() is MASTER, 3.0)
+    assert successor.routers["front"].reason == "adopted from the process before"
+    assert two.state() is BACKUP
+    assert "master" not in [event.kind for event in two.events]
+
+
+def test_a_router_without_a_socket_is_in_fault_and_tries_again(pair: Pair) -> None:
+    one, _ = pair.nodes
+    eventually(lambda: one.heard, 10.0)
+    pid = one.process.pid
+    used = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
+    free = min(set(range(len(used) + 1)) - used)
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, before[1]))
+
+    one.configure(instance(150))
+
+    eventually(lambda: one.state() is FAULT, 2.0)
+    assert one.routers["front"].reason == "eth0: no VRRP socket for ipv4: Too many open files"
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+    eventually(lambda: one.state() is MASTER, 8.0)
+
+
 def test_a_process_that_comes_back_too_late_finds_a_successor(pair: Pair) -> None:
     one, two = pair.begin()
     one.process.kill()
@@ -355,6 +399,25 @@ def test_ipv6_moves_along_and_leaves_the_nodes_own_routes(pair: Pair) -> None:
     eventually(lambda: ours <= two.machine.addresses().keys(), 2.0)
     eventually(lambda: not ours & one.machine.addresses().keys(), 4.0)
     assert one.machine.run("ip", "-6", "route") == routes
+
+
+def test_at_boot_ipv6_that_settles_is_waited_for_and_is_no_fault(pair: Pair) -> None:
+    machine = pair.machines[0]
+    virtual = tuple(
+        VirtualAddress(canonical(text), prefix, "eth0")
+        for text, prefix in ((VIP, 24), ("2001:db8::10", 64))
+    )
+    machine.run("ip", "link", "set", "eth0", "down")
+    machine.run("ip", "link", "set", "eth0", "up")
+    one = Node(machine, 1)
+    pair.nodes.append(one)
+    one.configure(instance(150, virtual_addresses=virtual))
+
+    eventually(lambda: one.state() is RouterStateName.INIT, 1.5)  # read while it settles
+    eventually(lambda: one.state() is MASTER, 8.0)
+
+    assert {VIP, "2001:db8::10"} <= {key.partition("/")[0] for key in machine.addresses()}
+    assert "fault" not in [event.kind for event in one.events]
 
 
 def _cpu(pid: int) -> float:

@@ -41,10 +41,25 @@ def test_a_gateway_that_answers_is_heard_once(index: int, gateway: str) -> None:
     run("ip", "route", "add", "default", "via", gateway)
     asking = Gateways(rtnetlink.Route())
 
-    asking.ask("eth0", index)
+    def answered() -> list[str]:
+        asking.ask("eth0", index, 10.0)  # again and again: nothing is sent while addresses settle
+        time.sleep(0.05)
+        return asking.answered(10.0)
 
-    eventually(lambda: asking.answered() == ["eth0"], 5.0)
-    assert asking.answered() == []
+    eventually(lambda: answered() == ["eth0"], 8.0)
+    assert asking.answered(10.0) == []
+    assert not asking.waiting
+
+
+def test_a_gateway_nobody_asks_about_any_more_is_forgotten(index: int) -> None:
+    run("ip", "route", "add", "default", "via", "192.0.2.9")
+    asking = Gateways(rtnetlink.Route())
+
+    asking.ask("eth0", index, 10.0)
+
+    assert asking.answered(12.9) == []
+    assert asking.waiting
+    assert asking.answered(13.1) == []
     assert not asking.waiting
 
 
@@ -52,16 +67,16 @@ def test_a_gateway_that_is_not_there_is_not_heard(index: int) -> None:
     run("ip", "route", "add", "default", "via", "192.0.2.9")
     asking = Gateways(rtnetlink.Route())
 
-    asking.ask("eth0", index)
+    asking.ask("eth0", index, 10.0)
     time.sleep(0.5)
 
     assert asking.waiting
-    assert asking.answered() == []
+    assert asking.answered(10.0) == []
 
 
 def test_without_a_gateway_nobody_is_asked(index: int) -> None:
     asking = Gateways(rtnetlink.Route())
 
-    asking.ask("eth0", index)
+    asking.ask("eth0", index, 10.0)
 
     assert not asking.waiting

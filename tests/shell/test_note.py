@@ -31,7 +31,7 @@ def test_the_next_process_reads_what_was_written_last(memory: int) -> None:
     assert Note(memory).last_adverts() == {
         ("front", 4): 15.25,
         ("front", 6): 13.0,
-        ("inside", 4): 0.0,
+        ("inside", 4): None,
     }
 
 

@@ -1,0 +1,135 @@
+"""`hadirector run`: what an operator got wrong is one line, and changes nothing."""
+
+import argparse
+import os
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hadirector import supervisor
+from hadirector.cli import run
+from hadirector.config import handover
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs CAP_NET_ADMIN")
+
+Start = Callable[[str], int]
+
+
+@pytest.fixture
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
+    """Run with an additional line of configuration; the supervisor is not started."""
+    monkeypatch.setattr(supervisor, "main", lambda _blob, _lock: 0)
+
+    def start(line: str = "") -> int:
+        file = tmp_path / "hadirector.yaml"
+        file.write_text(
+            f"cluster: shop\nnodes: {{lb1: {{priority: 150}}}}\n"
+            f"state_dir: {tmp_path}/state\nruntime_dir: {tmp_path}/run\n{line}\n"
+        )
+        return run.run(argparse.Namespace(config=str(file), node="lb1"))
+
+    return start
+
+
+def test_the_configuration_is_kept_for_processes_started_later(
+    start: Start, tmp_path: Path
+) -> None:
+    assert start("") == 0
+
+    kept = handover.decode((tmp_path / "run" / run.BLOB).read_bytes()).config
+    assert kept is not None
+    assert kept.node == "lb1"
+
+
+def test_the_configuration_of_a_running_daemon_is_not_replaced(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert start("") == 0
+    before = (tmp_path / "run" / run.BLOB).read_bytes()
+
+    def refuse(directory: str) -> None:
+        raise supervisor.Locked(f"another hadirector runs with runtime_dir {directory}")
+
+    monkeypatch.setattr(supervisor, "only_one", refuse)
+    assert start("cluster_key: nonsense") == 1
+    assert start("vip_lease: 5s") == 1
+
+    assert (tmp_path / "run" / run.BLOB).read_bytes() == before
+
+
+def test_a_reader_that_was_killed_is_told_in_one_line(
+    start: Start, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = tmp_path / "python"
+    killed.write_text("#!/bin/sh\nkill -9 $$\n")
+    killed.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(killed))
+
+    assert start("") == 1
+
+    told = capfd.readouterr().err.splitlines()
+    assert len(told) == 1
+    assert "hadirector.yaml: not read: the process that reads it ended by SIGKILL" in told[0]
+
+
+def _missing(path: Path) -> str:
+    return f"api: {{socket: {path}/none/control.sock}}"
+
+
+def _answering(path: Path) -> str:
+    _listeners.append(socket.socket(socket.AF_UNIX))
+    _listeners[-1].bind(str(path / "control.sock"))
+    _listeners[-1].listen()
+    return f"api: {{socket: {path}/control.sock}}"
+
+
+def _no_socket(path: Path) -> str:
+    (path / "control.sock").write_text("a file")
+    return f"api: {{socket: {path}/control.sock}}"
+
+
+def _no_directory(path: Path) -> str:
+    (path / "file").write_text("a file")
+    return f"api: {{socket: {path}/file/control.sock}}"
+
+
+_listeners: list[socket.socket] = []
+
+
+@pytest.mark.parametrize(
+    ("prepare", "says"),
+    [
+        (_missing, "none: No such file or directory"),
+        (_answering, "control.sock: somebody answers there"),
+        (_no_socket, "control.sock: exists and is not a socket"),
+        (_no_directory, "file: Not a directory"),
+    ],
+)
+def test_a_control_socket_that_cannot_be_had_is_told_in_one_line(
+    start: Start,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    prepare: Callable[[Path], str],
+    says: str,
+) -> None:
+    line = prepare(tmp_path)
+
+    assert start(line) == 1
+
+    told = capfd.readouterr().err.splitlines()
+    assert len(told) == 1
+    assert told[0].startswith("hadirector: api.socket ")
+    assert says in told[0]
+    for listener in _listeners:
+        listener.close()
+    _listeners.clear()
+
+
+def test_a_socket_left_behind_by_a_dead_daemon_is_no_problem(start: Start, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as left_behind:
+        left_behind.bind(str(tmp_path / "control.sock"))
+
+    assert start(f"api: {{socket: {tmp_path}/control.sock}}") == 0

@@ -1,0 +1,174 @@
+"""The supervisor without a kernel: the lock of the runtime directory, silence, what it imports."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hadirector import supervisor
+from hadirector.core.messages import Process
+from hadirector.shell import child
+
+HOLDER = """
+import signal, sys
+from hadirector import supervisor
+with supervisor.only_one(sys.argv[1]):
+    print("held", flush=True)
+    signal.pause()
+"""
+HEAVY = ("aiohttp", "pyroute2", "scapy", "yaml")
+
+
+def test_nothing_heavy_is_imported_by_what_watches_the_others() -> None:
+    code = (
+        "import sys, hadirector.cli.run, hadirector.supervisor\n"
+        f"print(sorted(sys.modules.keys() & set({HEAVY})))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "[]\n"
+
+
+def test_a_daemon_beside_a_living_one_is_refused_at_once(tmp_path: Path) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    started = time.monotonic()
+
+    with pytest.raises(supervisor.Locked, match="another hadirector runs"):  # noqa: SIM117  # one raises
+        with supervisor.only_one(str(tmp_path)):
+            pass
+
+    assert time.monotonic() - started < 1.0
+    holder.send_signal(signal.SIGTERM)
+    holder.communicate()
+
+
+def test_the_lock_is_waited_for_while_children_of_a_dead_daemon_leave(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with supervisor.only_one(str(tmp_path)) as lock:
+        left_over = subprocess.Popen(["sleep", "1"], pass_fds=(lock,))
+    started = time.monotonic()
+
+    with supervisor.only_one(str(tmp_path)):
+        waited = time.monotonic() - started
+
+    left_over.wait()
+    assert 0.5 < waited < 3.0
+    told = capfd.readouterr().err.splitlines()
+    assert len(told) == 1
+    assert "waits for the former daemon to leave" in told[0]
+
+
+def test_children_that_never_leave_are_not_waited_for_without_end(tmp_path: Path) -> None:
+    with supervisor.only_one(str(tmp_path)) as lock:
+        left_over = subprocess.Popen(["sleep", "60"], pass_fds=(lock,))
+
+    with pytest.raises(supervisor.Locked, match="another hadirector runs"):  # noqa: SIM117  # one raises
+        with supervisor.only_one(str(tmp_path), patience=0.3):
+            pass
+
+    left_over.kill()
+    left_over.wait()
+
+
+class Clock:
+    """CLOCK_BOOTTIME as the test tells it, running on by itself."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def now(self) -> float:
+        return time.monotonic() + self.ahead
+
+
+class Living:
+    """A child as the supervisor holds it; counts how often it was killed."""
+
+    pid = 0
+
+    def __init__(self) -> None:
+        self.killed = 0
+
+    def kill(self) -> None:
+        self.killed += 1
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(child, "now", clock.now)
+    return clock
+
+
+def _running(node: supervisor.Supervisor) -> dict[Process, Living]:
+    """Every child runs and was heard just now."""
+    living = {}
+    for process, ward in node._wards.items():
+        living[process] = Living()
+        ward.running = living[process]  # type: ignore[assignment]  # what of Popen is used
+        ward.heard(child.now())
+    return living
+
+
+async def test_who_was_frozen_together_with_the_supervisor_is_not_killed(clock: Clock) -> None:
+    node = supervisor.Supervisor("none", -1)
+    node._open_links()
+    living = _running(node)
+    watch = asyncio.create_task(node._watch())
+    await asyncio.sleep(0.1)
+
+    clock.ahead += 3600.0  # a suspend: seen at the next wake-up
+    await asyncio.sleep(2.2)
+
+    watch.cancel()
+    assert [one.killed for one in living.values()] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("silent_for", "killed"),
+    [
+        (4.0, {Process.ELECTION: 0, Process.DIRECTOR: 0, Process.CHECKER: 0}),
+        (6.0, {Process.ELECTION: 0, Process.DIRECTOR: 1, Process.CHECKER: 0}),
+        (11.0, {Process.ELECTION: 1, Process.DIRECTOR: 1, Process.CHECKER: 1}),
+    ],
+)
+async def test_the_director_is_replaced_before_the_election_gives_up_on_it(
+    clock: Clock, silent_for: float, killed: dict[Process, int]
+) -> None:
+    node = supervisor.Supervisor("none", -1)
+    node._open_links()
+    living = _running(node)
+    for ward in node._wards.values():
+        ward.heard(child.now() - silent_for)
+    node._changed.set()  # or it would look in a second
+
+    watch = asyncio.create_task(node._watch())
+    await asyncio.sleep(0.2)
+
+    watch.cancel()
+    assert {process: one.killed for process, one in living.items()} == killed
+
+
+@pytest.mark.parametrize(("status", "pause"), [(0, supervisor.SIGNAL_PAUSE), (-9, 0.0)])
+async def test_who_left_at_a_signal_is_not_started_before_ours_can_have_come(
+    monkeypatch: pytest.MonkeyPatch, status: int, pause: float
+) -> None:
+    pauses: list[float] = []
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(loop, "call_later", lambda delay, *_: pauses.append(delay))
+    node = supervisor.Supervisor("none", -1)
+    ward = node._wards[Process.ELECTION]
+    ward.since = child.now() - 2 * supervisor.STEADY
+
+    node._restart(ward, status)
+
+    assert pauses == [pause]
