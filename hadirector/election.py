@@ -27,7 +27,6 @@ from hadirector.shell import (
     child,
     gateway,
     links,
-    log_writer,
     realtime,
     rtnetlink,
     survey,
@@ -433,12 +432,7 @@ def _missing_capabilities() -> str:
 
 async def body(process: child.Child) -> None:
     """Run with the note the supervisor keeps."""
-    writer = log_writer.LogWriter()
-    writer.take_over()
-    try:
-        status = await ElectionProcess(process, Note(process.descriptors["note"])).run()
-    finally:
-        writer.close()
+    status = await ElectionProcess(process, Note(process.descriptors["note"])).run()
     if status:
         sys.exit(status)
 

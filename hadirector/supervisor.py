@@ -229,7 +229,7 @@ class Supervisor:
         ward.restarts += 1
         steady = ward.leaving or child.now() - ward.since > STEADY
         ward.quick_deaths = 0 if steady else ward.quick_deaths + 1
-        pause = PAUSES[min(ward.quick_deaths, len(PAUSES) - 1)]
+        pause = PAUSES[min(max(ward.quick_deaths - 1, 0), len(PAUSES) - 1)]
         if status == 0 and not ward.leaving:
             pause = max(pause, SIGNAL_PAUSE)
         how = "left" if ward.leaving else f"died ({_how(status)})"
