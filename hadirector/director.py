@@ -26,6 +26,7 @@ from hadirector.core.settings.cluster import Config
 from hadirector.shell import (
     channel,
     child,
+    confine,
     control,
     ipvs,
     journal_file,
@@ -401,5 +402,13 @@ async def _last_good(path: str) -> Config:
     return loaded.config
 
 
+def _confine() -> str:
+    """Without root: only what netlink and the sync threads ask for. Root keeps its right to files:
+    they may be another user's, and a director that cannot read them is worth nothing."""
+    if os.geteuid() != 0:
+        confine.keep({confine.NET_ADMIN, confine.NET_RAW})
+    return ""
+
+
 if __name__ == "__main__":
-    sys.exit(child.main(Process.DIRECTOR, body))
+    sys.exit(child.main(Process.DIRECTOR, body, _confine))

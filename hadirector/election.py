@@ -14,6 +14,7 @@ import gc
 import logging
 import sys
 from collections import deque
+from functools import partial
 from typing import assert_never
 
 from hadirector.core import election_types as et
@@ -27,6 +28,7 @@ from hadirector.shell import (
     child,
     gateway,
     links,
+    news,
     realtime,
     rtnetlink,
     survey,
@@ -81,7 +83,7 @@ class ElectionProcess:
         self._sockets = vrrp_socket.VrrpSockets(self._listen, self._ignore)
         self._announcements = announce.Announcements(self._table.hardware)
         self._gateways = gateway.Gateways(self._route)
-        self._events: list[messages.Event] = []
+        self._news = news.News(partial(process.send, Process.DIRECTOR), self._core.routers)
         self._changed = True  # the kernel has something new to tell the core
         self._reconcile = False
         self._repair_at = 0.0
@@ -230,7 +232,7 @@ class ElectionProcess:
             self._handle(et.Tick())
         left = self._announce()
         self._repair()
-        self._tell_director()
+        self._news.tell(child.now())
         if self._settings is not None:
             self._file.keep(self._settings.state_file, self._addresses.own)
         self._timer.set(self._next_wake())
@@ -251,6 +253,8 @@ class ElectionProcess:
 
     def _next_wake(self) -> float | None:
         at = self._deadline()
+        if self._news.due_at is not None:
+            at = min(at, self._news.due_at)
         if self._reconcile and self._settings is not None:  # put off, or asked for again
             at = min(at, self._repair_at)
         return None if at == float("inf") else at
@@ -313,14 +317,14 @@ class ElectionProcess:
             case et.Note(instance=instance, family=family, sent_at=sent_at):
                 self._remember(instance, family, sent_at)
             case et.Report():
-                self._child.send(Process.DIRECTOR, messages.Routers(self._core.routers()))
+                self._news.changed(child.now())
             case et.Reconcile():
                 self._reconcile = True
             case et.Stopped():
                 self._stopped = True
                 self._left.set()
             case messages.Event():
-                self._events.append(action)
+                self._news.add(action, child.now())
             case unreachable:
                 assert_never(unreachable)
 
@@ -352,15 +356,6 @@ class ElectionProcess:
             self._note.write(instance, family, sent_at)
         except Full as error:
             log.debug("%s", error)
-
-    def _tell_director(self) -> None:
-        if not self._events:
-            return
-        for event in self._events:
-            inputs = "".join(f" {name}={value}" for name, value in event.inputs.items())
-            log.info("%s subject=%s reason=%r%s", event.kind, event.subject, event.reason, inputs)
-        self._child.send(Process.DIRECTOR, messages.Events(tuple(self._events)))
-        self._events.clear()
 
     # --- what is done now and then -----------------------------------------------------------
 
@@ -402,7 +397,7 @@ class ElectionProcess:
             loop.remove_reader(source.fileno())
             source.close()
         self._survey.close()
-        self._tell_director()
+        self._news.flush()
         self._lease.close()
         if self._stopped:
             self._clear()
