@@ -199,7 +199,7 @@ class Supervisor:
             env=os.environ | {"HADIRECTOR_CONFIG": self._config_blob},
             stdin=subprocess.DEVNULL,
         )
-        if process is Process.ELECTION:
+        if process is Process.ELECTION and ward.restarts:
             _hurry(ward.running.pid)
         ward.since = ward.silent_from = child.now()
         ward.greeted = False
@@ -354,8 +354,8 @@ class Supervisor:
 
 
 def _hurry(pid: int) -> None:
-    """Let the election start on a busy host as fast as on an idle one: while it reads its imports
-    its peers count the seconds. It chooses its own scheduling as soon as it runs."""
+    """Let an election that died start again on a busy host as fast as on an idle one: while it
+    reads its imports its peers count the seconds. It chooses its own scheduling once it runs."""
     with contextlib.suppress(OSError):  # without CAP_SYS_NICE it starts like anybody else
         policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
         os.sched_setscheduler(pid, policy, os.sched_param(START_PRIORITY))

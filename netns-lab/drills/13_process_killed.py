@@ -1,7 +1,7 @@
 """One process of the master's daemon dies, hangs or is restarted: nobody fails over for it.
 
 `director`: kill -9 of the process with the services. `director-hang`: it is stopped (SIGSTOP);
-the supervisor replaces it after ten silent seconds. `checker`: kill -9; weights stay as they are.
+the supervisor replaces it after five silent seconds. `checker`: kill -9; weights stay as they are.
 `restart`: `hadirector restart-director`. For these nothing may happen at all.
 `election`: kill -9 of the process that sends adverts. Its successor resumes if its last advert is
 younger than the peers' master-down interval, else it listens first: at most one master-down
@@ -25,7 +25,7 @@ ADVERT_INT = 0.1
 MASTER_DOWN_MS = 361
 PROCESS_START_MS = 1000  # Python, in the lab kernel
 LEASE_MS = 2000
-SILENCE = 10.0  # seconds until the supervisor takes a process for dead
+SILENCE = 5.0  # seconds until the supervisor takes a director for dead
 PRODUCTS = ("hadirector",)
 VARIANTS = {
     name: name
