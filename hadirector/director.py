@@ -42,7 +42,6 @@ INBOX = 8192  # events; more than the channels can hold between two turns of the
 PARSE_DEADLINE = 120.0  # seconds for a configuration of any size
 LEAVE_PATIENCE = 165.0  # seconds: peers wait 160 s at most, at adverts of 40 s
 LEVELS_RETRY = 10.0  # seconds between looks at what has no events: sync threads, sockets
-NEVER_HERE = 3  # exit status for the supervisor: starting this process again cannot help
 FIXED = ("node", "state_dir", "runtime_dir")  # what only a restart can change
 
 
@@ -380,7 +379,7 @@ async def body(process: child.Child) -> None:
         await DirectorProcess(process, await _last_good(path), path).run()
     except control.SocketInUse as error:
         log.error("api.socket: %s", error)
-        sys.exit(NEVER_HERE)
+        sys.exit(child.NEVER_HERE)
 
 
 async def _last_good(path: str) -> Config:

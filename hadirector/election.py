@@ -53,7 +53,6 @@ READ_EVERY = 5.0  # seconds between looks at the whole kernel
 COLLECT_EVERY = 60.0  # seconds between garbage collections; there is next to none
 REPAIR_SPACING = 0.05  # seconds: who removes our addresses in a loop gets 20 back a second
 
-NEVER_HERE = 3  # exit status for the supervisor: starting this process again cannot help
 _NET_ADMIN, _NET_RAW = 12, 13
 
 
@@ -150,7 +149,7 @@ class ElectionProcess:
     def _configure(self, settings: messages.ElectionSettings) -> None:
         if settings.instances and self._missing:
             log.error("VRRP needs %s: run as root or by the shipped unit", self._missing)
-            self._status = NEVER_HERE
+            self._status = child.NEVER_HERE
             self._left.set()
             return
         if self._settings is None:

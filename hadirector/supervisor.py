@@ -49,7 +49,6 @@ SIGNAL_PAUSE = 0.5
 STOP_GRACE = {Process.ELECTION: 170.0, Process.DIRECTOR: 20.0, Process.CHECKER: 5.0}
 LOCK_PATIENCE = 15.0  # seconds for what is left of a killed daemon to leave
 LOCK_POLL = 0.1
-NEVER_HERE = 3  # exit status of a child: running it again cannot help
 START_PRIORITY = 50  # SCHED_FIFO, the one the election falls back to itself
 
 LINKS = (
@@ -218,7 +217,7 @@ class Supervisor:
         self._changed.set()
         if self._stopping.is_set():
             return
-        if status == NEVER_HERE:
+        if status == child.NEVER_HERE:
             log.error("process=%s cannot run here; leaving", process.value)
             self._status = 1
             self._stopping.set()

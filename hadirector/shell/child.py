@@ -32,6 +32,7 @@ from hadirector.shell import channel, log_writer
 
 log = logging.getLogger(__name__)
 
+NEVER_HERE = 3  # exit status for the supervisor: starting this process again cannot help
 HEARTBEAT = 1.0  # seconds
 LAG_WINDOW = 60  # heartbeats over which lag is told
 LAG_SAMPLES = 4  # per heartbeat: a stall of a quarter second cannot hide

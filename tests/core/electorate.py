@@ -161,3 +161,18 @@ class Electorate:
             for name, election in self.nodes.items()
             if vip.address in {a.address for a in election.desired().addresses}
         ]
+
+
+def pair(*instances: object) -> Electorate:
+    """lb1 (150) and lb2 (100), 6 s after both started: lb1 is master of all."""
+    electorate = Electorate()
+    chosen = [i for i in instances if isinstance(i, type(FRONT))] or [FRONT]
+    electorate.join("lb1", settings(*chosen))
+    electorate.join("lb2", settings(*with_priority(100, *chosen)))
+    electorate.run(6.0)
+    assert electorate.holders() == ["lb1"]
+    return electorate
+
+
+def order(kind: messages.OrderKind, subject: str = "", token: str = "t") -> messages.Order:
+    return messages.Order(kind, token, subject)
