@@ -39,9 +39,15 @@ def mount(source: str, target: str, kind: str, flags: int = 0) -> None:
     _checked(_libc.mount(*arguments), f"mount {target}")
 
 
+def prctl(option: int, *arguments: int | bytes) -> None:
+    """prctl(2); what is not given is 0."""
+    given = [ctypes.c_ulong(a) if isinstance(a, int) else a for a in arguments]
+    _checked(_libc.prctl(option, *given, *[ctypes.c_ulong(0)] * (4 - len(given))), "prctl")
+
+
 def die_with_parent(signal_number: int) -> None:
     """The kernel sends `signal_number` to this process when its parent's thread ends."""
-    _checked(_libc.prctl(PR_SET_PDEATHSIG, signal_number), "prctl")
+    prctl(PR_SET_PDEATHSIG, signal_number)
 
 
 def is_lab_kernel() -> bool:

@@ -408,13 +408,14 @@ def test_at_boot_ipv6_that_settles_is_waited_for_and_is_no_fault(pair: Pair) -> 
         for text, prefix in ((VIP, 24), ("2001:db8::10", 64))
     )
     machine.run("ip", "link", "set", "eth0", "down")
+    machine.run("sysctl", "-qw", "net.ipv6.conf.eth0.dad_transmits=6")  # settles for 6 s
     machine.run("ip", "link", "set", "eth0", "up")
     one = Node(machine, 1)
     pair.nodes.append(one)
     one.configure(instance(150, virtual_addresses=virtual))
 
-    eventually(lambda: one.state() is RouterStateName.INIT, 1.5)  # read while it settles
-    eventually(lambda: one.state() is MASTER, 8.0)
+    eventually(lambda: one.state() is RouterStateName.INIT, 5.0)  # read while it settles
+    eventually(lambda: one.state() is MASTER, 15.0)
 
     assert {VIP, "2001:db8::10"} <= {key.partition("/")[0] for key in machine.addresses()}
     assert "fault" not in [event.kind for event in one.events]
