@@ -46,6 +46,11 @@ lab_install_packages() {
     if [ "$lab_kernel" = guest ] && ! command -v linux.uml >/dev/null; then
         missing+=(user-mode-linux)
     fi
+    # Processors with AMX need labkit/wide_registers.c; the smallest compiler will do.
+    if [ "$lab_kernel" = guest ] && grep -q ' amx_tile' /proc/cpuinfo &&
+        ! command -v cc gcc tcc >/dev/null; then
+        missing+=(tcc)
+    fi
     if [ ${#missing[@]} = 0 ]; then return; fi
     echo "lab: installing ${missing[*]}" >&2
     local as_root=()

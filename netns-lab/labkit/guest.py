@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from labkit import kernel, registers
+from labkit import kernel
 
 HERE = Path(__file__).resolve().parent
 OUT = HERE.parent / "out"
@@ -104,7 +104,6 @@ def _write_environment(directory: Path, *, terminal: bool, color: bool) -> None:
         f"guest_size='rows {size.lines} cols {size.columns}'",
         f"export TERM={os.environ.get('TERM', 'dumb') if color else 'dumb'}",
         *([] if color else ["export NO_COLOR=1"]),  # con1 is a terminal even where ours is none
-        *(f"export {k}='{v}'" for k, v in registers.CALM.items() if registers.too_wide()),
     ]
     (directory / "guest.env").write_text("\n".join(lines) + "\n")
     init = directory / "init"
@@ -135,16 +134,21 @@ def _boot(directory: Path, processor: int | None, read: int, write: int) -> subp
             stderr=subprocess.STDOUT,
             pass_fds=(read, write),
             start_new_session=True,
-            env={**os.environ, "TMPDIR": str(directory)},
-            preexec_fn=_confine,
+            env={**os.environ, "TMPDIR": str(directory), **_preloaded(directory)},
+            # SIGTERM, for then it takes its own processes along; SIGKILL would orphan them.
+            preexec_fn=lambda: kernel.die_with_parent(signal.SIGTERM),
         )
 
 
-def _confine() -> None:
-    """SIGTERM, for then it takes its own processes along; SIGKILL would orphan them."""
-    kernel.die_with_parent(signal.SIGTERM)
-    if registers.too_wide():
-        registers.hide()
+def _preloaded(directory: Path) -> dict[str, str]:
+    """What the lab kernel needs on a processor with AMX; see the source for why."""
+    if " amx_tile" not in Path("/proc/cpuinfo").read_text():
+        return {}
+    compiler = next(name for name in ("cc", "gcc", "tcc") if shutil.which(name))
+    library = directory / "wide_registers.so"
+    source = HERE / "wide_registers.c"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source], check=True)
+    return {"LD_PRELOAD": str(library)}
 
 
 def _scheduling(processor: int | None) -> list[str]:
