@@ -68,10 +68,6 @@ INACTIVE = (
     Inactive(f"{_INSTANCE}.track_files", "the priority stays as it is"),
     Inactive(f"{_INSTANCE}.track_processes", _UNTRACKED),
     Inactive(f"{_INSTANCE}.track_services", _UNTRACKED),
-    Inactive(f"{_INSTANCE}.virtual_routes", "the master adds no routes"),
-    Inactive(f"{_INSTANCE}.virtual_rules", "the master adds no rules"),
-    Inactive(f"{_INSTANCE}.vmac", "the interface's own hardware address answers", but=("false",)),
-    Inactive(f"{_INSTANCE}.accept", "the master answers on its addresses", but=("true",)),
     Inactive(
         f"{_INSTANCE}.authentication",
         "adverts are neither signed nor verified",

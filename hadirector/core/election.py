@@ -41,12 +41,15 @@ from hadirector.core.election_types import (
     Input,
     LastAdverts,
     Links,
+    Moved,
     NetworkHeard,
     Obstacles,
     PacketReceived,
     Place,
     Reconcile,
+    Refusals,
     Report,
+    Restored,
     SendFailed,
     SetLease,
     Stopped,
@@ -158,11 +161,8 @@ class Election:
                 return self._hear_network(interface, now)
             case Obstacles() | DeafEars():
                 return self._be_hindered(what, now)
-            case SendFailed(instance=name, family=family):
-                member = self._roster.members.get((name, family))
-                if member is not None:
-                    member.counters["advert_send_err"] += 1
-                return []
+            case SendFailed() | Moved() | Restored() | Refusals():
+                return self._keep_up(what, now)
             case messages.Order():
                 return self._obey(what, now)
             case _:
@@ -174,6 +174,16 @@ class Election:
         else:
             self._view.deaf = what.deaf
         return self._review(now)
+
+    def _keep_up(self, what: SendFailed | Moved | Restored | Refusals, now: float) -> list[Action]:
+        """What came of our actions, and what others do to what is ours."""
+        if isinstance(what, SendFailed):
+            member = self._roster.members.get((what.instance, what.family))
+            if member is not None:
+                member.counters["advert_send_err"] += 1
+            return []
+        self._touched |= dict.fromkeys(self._roster)
+        return [a for member in self._roster for a in member.keep_up(what, self._journal, now)]
 
     def _be_told(self, what: _Told, now: float) -> list[Action]:
         """The director's levels; each is a sign of life as well."""
@@ -210,7 +220,7 @@ class Election:
         for member in self._deadlines.take_due(now):
             self._touched[member] = None
             actions += self._act(member, member.router.tick, now)
-            actions += member.announce(now)
+            actions += [*member.announce(now), *member.calm(self._journal, now)]
         return actions
 
     def _receive(self, packet: PacketReceived, now: float) -> list[Action]:

@@ -204,6 +204,7 @@ class Router:
     counters: dict[str, int]
     master_down: float
     leased: bool
+    troubles: tuple[str, ...] = ()  # what somebody must look at, beyond a fault
 
 
 @dataclass(frozen=True, slots=True)

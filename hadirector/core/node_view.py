@@ -3,14 +3,15 @@ one virtual router (its `Standing`)."""
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from hadirector.core import address, messages
+from hadirector.core import address, messages, vmac
 from hadirector.core.address import Address, Family
 from hadirector.core.election_types import Deaf, Link, Obstacle
 from hadirector.core.listening import peers_patience
 from hadirector.core.settings.cluster import LeaseMode, VipLease
 from hadirector.core.settings.instances import Instance, Unicast, VirtualAddress
+from hadirector.core.vmac import VirtualDevice
 from hadirector.core.vrrp_states import Standing
 
 DIRECTOR_PATIENCE = 10.0  # seconds without a word before the director counts as gone
@@ -154,9 +155,25 @@ class NodeView:
 
 
 def addresses_of(instance: Instance, family: Family) -> tuple[VirtualAddress, ...]:
-    """All a master of this family takes over, those first that its adverts list."""
+    """All a master of this family takes over, those first that its adverts list; with a virtual
+    MAC those of the instance's own interface sit on its device."""
     every = instance.virtual_addresses + instance.excluded_addresses
-    return tuple(v for v in every if address.family(v.address) == family)
+    own = tuple(v for v in every if address.family(v.address) == family)
+    device = device_of(instance, family)
+    if device is None:
+        return own
+    return tuple(
+        replace(v, interface=device.name) if v.interface == device.parent else v for v in own
+    )
+
+
+def device_of(instance: Instance, family: Family) -> VirtualDevice | None:
+    """The device with this router's virtual MAC, if it has one."""
+    if not instance.vmac:
+        return None
+    vrid = instance.virtual_router_id
+    hardware = vmac.hardware_of(vrid, family)
+    return VirtualDevice(vmac.name_of(vrid, family), instance.interface, family, hardware)
 
 
 def unicast_of(instance: Instance, family: Family) -> Unicast | None:

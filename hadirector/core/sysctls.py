@@ -5,6 +5,7 @@ so that sync_threshold is "0 1" only while a refresh period damps it. With no re
 threshold would send one sync record per packet.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hadirector.core.ipvs import Timeouts
@@ -51,6 +52,29 @@ def for_director(ipv6: bool) -> tuple[Sysctl, ...]:
         why = "NAT over IPv6: real servers answer through this node"
         settings.append(Sysctl("net.ipv6.conf.all.forwarding", "1", why))
     return tuple(settings)
+
+
+def for_vmac(parents: Iterable[str]) -> tuple[Sysctl, ...]:
+    """What the interfaces under virtual MACs need, so that only these speak for the addresses.
+
+    The names have slashes, as sysctl(8) takes them: an interface may be called eth0.100.
+    """
+    return tuple(
+        Sysctl(f"net/ipv4/conf/{parent}/{name}", value, why, raise_only=True)
+        for parent in parents
+        for name, value, why in (
+            (
+                "arp_ignore",
+                "1",
+                "an address on another interface is not answered for with this one's MAC",
+            ),
+            (
+                "arp_announce",
+                "2",
+                "asking for a client's MAC never tells it that a virtual address is here",
+            ),
+        )
+    )
 
 
 def for_sync(timeouts: Timeouts) -> tuple[Sysctl, ...]:

@@ -86,7 +86,8 @@ def read(name: str, root: Path = _ROOT) -> str:
 
 
 def _path(name: str, root: Path) -> Path:
-    return root / name.replace(".", "/")
+    """As sysctl(8) reads names: dots separate, or slashes where there are any."""
+    return root / (name if "/" in name else name.replace(".", "/"))
 
 
 def _greater(current: str, wanted: str) -> bool:
