@@ -1,4 +1,5 @@
-"""Everything of the kernel that is a level without events: sysctls, IPVS timeouts, sync threads.
+"""Everything of the kernel that is a level without events: sysctls, IPVS timeouts, sync threads,
+policies on who is answered.
 
 `settle` makes it so and may be called again and again; what was there before is kept in a file of
 the state directory until `restore` gives it back, also across a `kill -9`.
@@ -8,15 +9,16 @@ import asyncio
 import contextlib
 import errno
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 
+from hadirector.core import acceptance as core_acceptance
 from hadirector.core import ipvs as values
 from hadirector.core import sysctls
 from hadirector.core.settings.cluster import Config, ConnectionSync
-from hadirector.shell import ipvs, owned, sysctl
+from hadirector.shell import acceptance, ipvs, owned, sysctl
 from hadirector.shell.netlink import KernelError
 
 BORROWED = "borrowed-settings.json"
@@ -28,6 +30,7 @@ class Before:
 
     sysctls: dict[str, str]
     timeouts: values.Timeouts | None = None
+    policies: bool = False  # whether policies of ours may be there (core/acceptance)
 
 
 class Settle:
@@ -42,10 +45,23 @@ class Settle:
         self._notice = notice
         self._before = self._kept = _load(self._file)
         self._loan = sysctl.Loan(self._before.sysctls)
+        self._acceptance = acceptance.Acceptance(self._before.policies)
         self._node = config.node
         self.troubles: dict[str, str] = {}
 
     async def settle(self, config: Config) -> None:
+        """What the addresses need, then what IPVS does; and a note of what it was before."""
+        instances = config.instances
+        policies = core_acceptance.policies(instances, config.services, acceptance.is_local)
+        self.trouble("accept", await self._acceptance.settle(policies))
+        if self._acceptance.repaired:
+            reason = "repaired: somebody had removed policies of accept: false"
+            self._notice("drift", "accept", reason)
+        self._apply("vmac", sysctls.for_vmac(sorted({i.interface for i in instances if i.vmac})))
+        await self._settle_ipvs(config)
+        await self._keep()
+
+    async def _settle_ipvs(self, config: Config) -> None:
         """Sysctls first (sync threads read some when they start), then timeouts, then threads.
 
         Without IPVS there is nothing to set, and that is told by whoever reads its table.
@@ -61,13 +77,7 @@ class Settle:
         wanted = sysctls.for_director(ipv6)
         if config.connection_sync is not None:
             wanted += sysctls.for_sync(config.timeouts)
-        # rmem_max is not there in a network namespace: sysctl.d is the place for it.
-        troubles = [
-            trouble
-            for trouble in self._loan.apply(wanted)
-            if not (trouble.missing and trouble.name.startswith("net.core."))
-        ]
-        self.trouble("sysctl", "; ".join(map(str, troubles)))
+        self._apply("sysctl", wanted)
         for kind, step in (
             ("ipvs_timeouts", self._settle_timeouts),
             ("connection_sync", self._settle_threads),
@@ -77,7 +87,16 @@ class Settle:
                 self.trouble(kind, "")
             except KernelError as error:
                 self.trouble(kind, str(error))
-        await self._keep()
+
+    def _apply(self, kind: str, wanted: tuple[sysctls.Sysctl, ...]) -> None:
+        """rmem_max is not there in a network namespace: sysctl.d is the place for it. An interface
+        that is not there is told by its instance."""
+        troubles = [
+            trouble
+            for trouble in self._loan.apply(wanted)
+            if not (trouble.missing and trouble.name.startswith(("net.core.", "net/ipv4/conf/")))
+        ]
+        self.trouble(kind, "; ".join(map(str, troubles)))
 
     def trouble(self, kind: str, reason: str) -> None:
         """A level: told when it becomes another one; empty when all is well again."""
@@ -96,6 +115,7 @@ class Settle:
             with contextlib.suppress(KernelError):
                 await self._ipvs.set_timeouts(self._before.timeouts)
         self._loan.restore()
+        await self._acceptance.restore()
         await asyncio.to_thread(_forget, self._file)
 
     async def _settle_timeouts(self, config: Config) -> None:
@@ -109,7 +129,7 @@ class Settle:
         if goal == now:
             return
         if self._before.timeouts is None:
-            self._before = Before(self._before.sysctls, now)
+            self._before = replace(self._before, timeouts=now)
         await self._ipvs.set_timeouts(goal)
 
     async def _settle_threads(self, config: Config) -> None:
@@ -136,7 +156,8 @@ class Settle:
             raise
 
     async def _keep(self) -> None:
-        before = Before(dict(self._loan.recorded), self._before.timeouts)
+        sysctls_before = dict(self._loan.recorded)
+        before = Before(sysctls_before, self._before.timeouts, self._acceptance.holds)
         if before == self._kept:
             return
         content = msgspec.json.encode(before)

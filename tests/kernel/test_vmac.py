@@ -375,7 +375,17 @@ def neighbours(machine: Machine) -> dict[str, str]:
 
 def listen(machine: Machine, folder: Path) -> "subprocess.Popen[bytes]":
     """A capture of all that comes in by eth0."""
-    command = ("tcpdump", "-U", "--immediate-mode", "-i", "eth0", "-w", str(folder / "wire"), "-Z", "root")
+    command = (
+        "tcpdump",
+        "-U",
+        "--immediate-mode",
+        "-i",
+        "eth0",
+        "-w",
+        str(folder / "wire"),
+        "-Z",
+        "root",
+    )
     capture = machine.spawn(*command, stderr=subprocess.PIPE)
     assert capture.stderr is not None
     capture.stderr.readline()  # it listens
