@@ -36,12 +36,9 @@ def read_tables(root: Path = Path("/")) -> Mapping[str, int]:
         except OSError:
             continue  # a host without iproute2 has no names
         for line in lines:
-            number, _, rest = (
-                line.partition("#")[0].strip().partition("\t" if "\t" in line else " ")
-            )
-            name = rest.strip()
-            if name and (value := _number(number)) is not None:
-                found[name] = value
+            number, *names = line.partition("#")[0].split() or [""]
+            if names and (value := _number(number)) is not None:
+                found[names[0]] = value
     return found
 
 

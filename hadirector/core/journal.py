@@ -17,7 +17,7 @@ GRAVE = frozenset(
         *("fault", "duel", "late_wake", "director_silent", "sync_wait", "order_refused"),
         *("ipvs_lost", "ipvs_refused", "ipvs_timeouts", "connection_sync", "sysctl", "drift"),
         *("server_down", "quorum_lost", "checker_silent", "peer_down", "peer_channel"),
-        *("config_refused", "config_drift", "state_not_saved", "api_http", "accept"),
+        *("config_refused", "config_drift", "state_not_saved", "api_http", "acceptance"),
         *("vip_restored", "vip_contested", "route_restored", "route_contested", "route_refused"),
         *("rule_restored", "rule_contested", "rule_refused"),
     }

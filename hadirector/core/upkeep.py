@@ -78,13 +78,10 @@ class Upkeep:
 
     def restored(self, things: Iterable[PlacedAddress | Belonging], now: float) -> list[Told]:
         """These were gone and are back."""
-        kinds: dict[Kind, list[str]] = {}
+        kinds: dict[Kind, list[PlacedAddress | Belonging]] = {}
         for thing in things:
-            kinds.setdefault(_kind(thing), []).append(_words(thing))
-        told: list[Told] = []
-        for kind, names in kinds.items():
-            told += self._restored(kind, names, now)
-        return told
+            kinds.setdefault(_kind(thing), []).append(thing)
+        return [line for kind, some in kinds.items() for line in self._restored(kind, some, now)]
 
     def may_announce(self, now: float) -> bool:
         """Whether restored addresses are to be announced now."""
@@ -119,7 +116,9 @@ class Upkeep:
             for one in mended
         ]
 
-    def _restored(self, kind: Kind, names: list[str], now: float) -> list[Told]:
+    def _restored(
+        self, kind: Kind, things: list[PlacedAddress | Belonging], now: float
+    ) -> list[Told]:
         removals = self._removals.setdefault(kind, deque(maxlen=FIGHT))
         if not removals or now > removals[-1] + WINDOW:
             self._counts[kind] = 0
@@ -127,18 +126,17 @@ class Upkeep:
         self._counts[kind] += 1
         if kind in self._fights:
             return []
-        what = ", ".join(names[:_NAMED])
-        if len(names) > _NAMED:
-            what += f" and {len(names) - _NAMED} more"
+        what = _listed(things)
         inputs = {"times": str(self._counts[kind])}
         if len(removals) == FIGHT and now - removals[0] <= WINDOW:
             self._fights[kind] = what
             reason = (
-                f"{what} keeps vanishing, {FIGHT} times in {now - removals[0]:.0f} s, and is put "
-                f"back each time: another program removes it ({_WHO[kind]})"
+                f"another program keeps removing {what}: {FIGHT} times in "
+                f"{now - removals[0]:.0f} s, put back each time ({_WHO[kind]})"
             )
             return [Told(f"{kind.value}_contested", reason, inputs)]
-        reason = f"{what} was gone and is back"
+        was, is_ = ("was", "is") if len(things) == 1 else ("were", "are")
+        reason = f"{what} {was} gone and {is_} back"
         return [Told(f"{kind.value}_restored", reason, inputs)]
 
 
@@ -148,7 +146,11 @@ def _kind(thing: PlacedAddress | Belonging) -> Kind:
     return Kind.ROUTE if isinstance(thing, Route) else Kind.RULE
 
 
-def _words(thing: PlacedAddress | Belonging) -> str:
-    if isinstance(thing, PlacedAddress):
-        return f"{thing.address} on {thing.interface}"
-    return str(thing)
+def _listed(things: list[PlacedAddress | Belonging]) -> str:
+    """The first few by name; addresses with where they are."""
+    names = [one.address if isinstance(one, PlacedAddress) else str(one) for one in things]
+    text = ", ".join(names[:_NAMED])
+    if len(names) > _NAMED:
+        text += f" and {len(names) - _NAMED} more"
+    where = sorted({one.interface for one in things if isinstance(one, PlacedAddress)})
+    return f"{text} on {', '.join(where)}" if where else text

@@ -53,7 +53,7 @@ class Settle:
         """What the addresses need, then what IPVS does; and a note of what it was before."""
         instances = config.instances
         policies = core_acceptance.policies(instances, config.services, acceptance.is_local)
-        self.trouble("accept", await self._acceptance.settle(policies))
+        self.trouble("acceptance", await self._acceptance.settle(policies))
         if self._acceptance.repaired:
             reason = "repaired: somebody had removed policies of accept: false"
             self._notice("drift", "accept", reason)

@@ -19,10 +19,9 @@ virtual_services: {web: {address: 192.0.2.10:80, real_servers: [10.0.1.1:80], ch
 vrrp:
   defaults: {version: 2}
   instances:
-    front: {version: 2, interface: eth0, virtual_router_id: 1, vmac: true,
+    front: {version: 2, interface: eth0, virtual_router_id: 1,
       unicast: {lb1: 198.51.100.1}, track_scripts: [disk], track_files: {/run/weight: 1},
-      track_processes: [named], track_services: [web], accept: false, authentication: hmac,
-      virtual_routes: [{to: default, via: 192.0.2.1}], virtual_rules: [{to: default, table: 1}]}
+      track_processes: [named], track_services: [web], authentication: hmac}
 """
 CONTENT = """\
 hooks: []
@@ -34,10 +33,10 @@ virtual_services: {web: {address: 192.0.2.10:80, real_servers: [10.0.1.1:80], ch
 vrrp:
   defaults: {version: 3}
   instances:
-    front: {version: 3, interface: eth0, virtual_router_id: 1, couple: false, vmac: false,
+    front: {version: 3, interface: eth0, virtual_router_id: 1, couple: false,
       virtual_addresses: [192.0.2.10/24, "2001:db8::1/64"], unicast: {}, track_scripts: [],
-      track_files: {}, track_processes: {}, track_services: [], accept: true, authentication: none,
-      virtual_routes: [], virtual_rules: [], excluded_addresses: []}
+      track_files: {}, track_processes: {}, track_services: [], authentication: none,
+      excluded_addresses: []}
 """
 
 

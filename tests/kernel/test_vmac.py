@@ -12,7 +12,6 @@ from scapy.layers.inet6 import ICMPv6ND_NA, IPv6
 from scapy.layers.l2 import ARP, Ether
 from scapy.layers.vrrp import VRRPv3
 from scapy.packet import Packet
-from scapy.utils import rdpcap
 
 from hadirector.core import sysctls
 from hadirector.core.address import Address, canonical
@@ -28,6 +27,7 @@ from tests.kernel.pair import (
     needs_root,
     stays,
 )
+from tests.kernel.wire import Capture
 
 pytestmark = [pytest.mark.kernel, needs_root]
 
@@ -86,10 +86,10 @@ def test_the_device_is_up_with_the_address_on_a_master_and_down_on_a_backup(pair
 
 
 def test_adverts_and_announcements_come_from_the_virtual_mac(pair: Pair, tmp_path: Path) -> None:
-    capture = listen(pair.machines[1], tmp_path)
+    capture = Capture(pair.machines[1], tmp_path)
     pair.begin(virtual_addresses=BOTH)
     time.sleep(0.5)
-    packets = caught(capture, tmp_path)
+    packets = capture.packets()
 
     adverts = [p for p in packets if VRRPv3 in p and p[VRRPv3].vrid == 51]
     assert {p[Ether].src for p in adverts if IP in p} == {MAC}
@@ -106,13 +106,13 @@ def test_adverts_and_announcements_come_from_the_virtual_mac(pair: Pair, tmp_pat
 
 def test_an_advert_is_what_the_kernel_would_have_sent(pair: Pair, tmp_path: Path) -> None:
     """Byte for byte, but for the identification, what an advert from the own MAC is."""
-    capture = listen(pair.machines[1], tmp_path)
+    capture = Capture(pair.machines[1], tmp_path)
     pair.begin(virtual_addresses=BOTH)
     plain = Node(pair.machines[0], 3)
     plain.configure(instance(150, virtual_router_id=77, virtual_addresses=BOTH))
     time.sleep(2.0)
     plain.end()
-    packets = caught(capture, tmp_path)
+    packets = capture.packets()
 
     assert network_header(packets, 51, IP) == network_header(packets, 77, IP)
     assert network_header(packets, 51, IPv6) == network_header(packets, 77, IPv6)
@@ -139,14 +139,14 @@ def test_the_interfaces_own_mac_never_speaks_for_the_address(pair: Pair, tmp_pat
     for machine in pair.machines:
         as_the_director_does(machine)
     one, two = pair.begin()
-    capture = listen(pair.machines[1], tmp_path)
+    capture = Capture(pair.machines[1], tmp_path)
     two.machine.run("ip", "neighbour", "flush", "dev", "eth0")
     one.machine.run("ip", "neighbour", "flush", "dev", "eth0")
 
     eventually(lambda: pings(two.machine, VIP), 5.0)
 
     own = hardware(one.machine, "eth0")
-    arps = [p for p in caught(capture, tmp_path) if ARP in p]
+    arps = [p for p in capture.packets() if ARP in p]
     assert {p[ARP].hwsrc for p in arps if p[ARP].psrc == VIP} == {MAC}
     assert {p[ARP].psrc for p in arps if p[ARP].hwsrc == own} <= {"192.0.2.1"}
 
@@ -371,32 +371,6 @@ def neighbours(machine: Machine) -> dict[str, str]:
     lines = machine.run("ip", "neighbour").splitlines()
     found = {line.split()[0]: line.split() for line in lines}
     return {a: found[a][4] for a in (VIP, VIP6) if a in found and len(found[a]) > 4}
-
-
-def listen(machine: Machine, folder: Path) -> "subprocess.Popen[bytes]":
-    """A capture of all that comes in by eth0."""
-    command = (
-        "tcpdump",
-        "-U",
-        "--immediate-mode",
-        "-i",
-        "eth0",
-        "-w",
-        str(folder / "wire"),
-        "-Z",
-        "root",
-    )
-    capture = machine.spawn(*command, stderr=subprocess.PIPE)
-    assert capture.stderr is not None
-    capture.stderr.readline()  # it listens
-    return capture
-
-
-def caught(capture: "subprocess.Popen[bytes]", folder: Path) -> list[Packet]:
-    time.sleep(0.3)
-    capture.terminate()
-    capture.communicate(timeout=10)
-    return list(rdpcap(str(folder / "wire")))
 
 
 def network_header(packets: list[Packet], vrid: int, layer: type[Packet]) -> dict[str, object]:
