@@ -71,7 +71,8 @@ class Table:
         known = links == self._links and addresses == self._addresses
         self._links, self._addresses = links, addresses
         before, self._names = self._names, {link.name: link for link in links.values()}
-        self._moved.update(n for n, link in self._names.items() if _moved(before.get(n), link))
+        moved = (n for n, link in self._names.items() if _moved(before.get(n), link))
+        self._moved.update(name for name in moved if self._counts({name}))
         self._by_link = None
         self._news = None
         return not known
@@ -82,8 +83,9 @@ class Table:
             case rtnetlink.LinkEntry():
                 return self._enter_link(change)
             case rtnetlink.LinkMoved(link):
-                self._moved.add(link.name)
-                return self._enter_link(link) or self._counts({link.name})
+                news, counts = self._enter_link(link), self._counts({link.name})
+                self._moved.update({link.name} if counts else ())
+                return news or counts
             case rtnetlink.LinkGone(index):
                 return self._forget_link(index)
             case rtnetlink.AddressEntry():
@@ -203,7 +205,7 @@ class Table:
 
     def _enter_link(self, link: rtnetlink.LinkEntry) -> bool:
         before = self._links.get(link.index)
-        if _moved(self._names.get(link.name), link):
+        if _moved(self._names.get(link.name), link) and self._counts({link.name}):
             self._moved.add(link.name)
         self._links[link.index] = link
         self._tell(link.index)

@@ -62,10 +62,7 @@ class Routes:
         process left."""
         loop = asyncio.get_running_loop()
         if wanted and self._watch is None:
-            self._watch = netlink.open_socket(rtnetlink.NETLINK_ROUTE, route_messages.GROUPS)
-            bpf.attach(self._watch, route_messages.FILTER)
-            loop.add_reader(self._watch.fileno(), self._events)
-            self._read_at = 0.0
+            self._listen()
         elif not wanted:
             self._deafen()
         due = not self._known or self._watch is not None
@@ -121,6 +118,17 @@ class Routes:
         self._deafen()
         self._reader.shutdown()
 
+    def _listen(self) -> None:
+        """Tried again at the next reconciling where it fails."""
+        try:
+            watch = netlink.open_socket(rtnetlink.NETLINK_ROUTE, route_messages.GROUPS)
+            bpf.attach(watch, route_messages.FILTER)
+        except OSError as error:
+            log.error("routes: changes are not heard: %s", error)
+            return
+        asyncio.get_running_loop().add_reader(watch.fileno(), self._events)
+        self._watch, self._read_at = watch, 0.0
+
     def _deafen(self) -> None:
         if self._watch is not None:
             asyncio.get_running_loop().remove_reader(self._watch.fileno())
@@ -140,7 +148,9 @@ class Routes:
         return replace(one, table=one.table or self._table.vrf_table(home) or _MAIN, home="")
 
     def _carry_out(self, steps: list[Step], asked: Asked) -> int:
-        """Write the steps; how many changed something."""
+        """Write the steps; how many changed something. What is there already is ours from now on:
+        a former process left it."""
+        self._own |= asked.keys() & self._held.keys()
         possible = [(s, request) for s in steps if (request := self._request(s, asked))]
         if not possible:
             return 0

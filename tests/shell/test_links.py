@@ -1,6 +1,7 @@
 """The table of links and addresses: what counts as news, and events beside a survey."""
 
 import asyncio
+from dataclasses import replace
 
 from hadirector.core import placement
 from hadirector.core.address import Address
@@ -14,6 +15,7 @@ from hadirector.shell.rtnetlink import (
     AddressGone,
     LinkEntry,
     LinkGone,
+    LinkMoved,
     Route,
 )
 from hadirector.shell.survey import Survey
@@ -111,3 +113,49 @@ def test_a_survey_reads_what_a_whole_read_does_in_small_steps() -> None:
 
     assert found.held() == whole.held()
     assert found.index("lo") == whole.index("lo") is not None
+
+
+def test_links_that_reach_the_network_by_another_way_are_told_once() -> None:
+    known = table(ETH0, VETH)
+    known.concern(frozenset({"eth0"}), frozenset())
+    known.take_moved()
+
+    assert not known.enter(ETH0)  # told again
+    assert known.take_moved() == frozenset()
+    for other in (
+        replace(ETH0, hardware=b"\2\0\0\0\0\7"),  # a bond took its other link's address
+        replace(ETH0, index=12),  # made anew
+        replace(ETH0, index=12, up=True),
+    ):
+        known.enter(other)
+    assert known.take_moved() == {"eth0"}
+    known.enter(replace(ETH0, index=12, up=False))
+    assert known.take_moved() == frozenset()
+    known.enter(replace(ETH0, index=12))  # back again
+    assert known.take_moved() == {"eth0"}
+    assert known.enter(LinkMoved(replace(ETH0, index=12)))  # a bond changed its active link
+    assert known.take_moved() == {"eth0"}
+    assert not known.enter(LinkMoved(VETH))  # nobody's concern
+    assert known.take_moved() == frozenset()
+
+
+def test_devices_are_found_by_name_by_mark_and_with_their_vrf() -> None:
+    blue = LinkEntry(20, "blue", True, False, b"", kind="vrf", vrf_table=10)
+    parent = replace(ETH0, master=20, enabled=True)
+    device = LinkEntry(21, "vrrp.51", False, False, b"\0", "macvlan", 2, 0, "hadirector")
+    bridge = LinkEntry(22, "br0", True, False, b"\1")
+    known = table(blue, parent, device, bridge, replace(VETH, master=22))
+
+    found = known.found(["eth0", "veth9"])
+
+    assert {name: (f.kind, f.parent, f.vrf) for name, f in found.items()} == {
+        "eth0": ("", "", "blue"),
+        "veth9": ("", "", ""),  # a bridge is no VRF
+        "vrrp.51": ("macvlan", "eth0", ""),
+    }
+    assert (found["eth0"].up, found["vrrp.51"].up) == (True, False)
+    assert (known.vrf_table("eth0"), known.vrf_table("veth9"), known.vrf_table("none")) == (
+        10,
+        0,
+        0,
+    )

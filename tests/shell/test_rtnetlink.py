@@ -102,6 +102,29 @@ def test_what_pyroute2_writes_of_a_link_is_read() -> None:
     assert change(17, body) == LinkGone(3)
 
 
+def test_a_link_tells_its_kind_parent_master_and_mark() -> None:
+    u32 = struct.Struct("=I")
+    kind = netlink.attribute(1, b"vrf\0") + netlink.nested(2, netlink.attribute(1, u32.pack(10)))
+    body = (
+        struct.pack("=BxHiII", 0, 1, 3, 0x11043, 0)
+        + netlink.text_attribute(3, "vrrp.51")
+        + netlink.attribute(5, u32.pack(2))
+        + netlink.attribute(10, u32.pack(9))
+        + netlink.text_attribute(20, "hadirector")
+        + netlink.nested(18, kind)
+    )
+
+    link = rtnetlink.read_link(body)
+    moved = [rtnetlink.read_link(body + netlink.attribute(44, u32.pack(n))) for n in range(6)]
+
+    assert link == LinkEntry(
+        *(3, "vrrp.51", True, False, b"", "vrf", 2, 9, "hadirector", 10), enabled=True
+    )
+    bonding_failover, notify_peers = 3, 4
+    told = [n for n, one in enumerate(moved) if isinstance(one, rtnetlink.LinkMoved)]
+    assert told == [bonding_failover, notify_peers]
+
+
 @pytest.mark.parametrize(("flags", "up"), [(0x11043, True), (0x1003, False), (0x10042, False)])
 def test_a_link_is_up_when_it_is_switched_on_and_has_carrier(flags: int, up: bool) -> None:
     body = struct.pack("=BxHiII", 0, 1, 3, flags, 0) + netlink.text_attribute(3, "eth0")
