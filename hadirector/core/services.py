@@ -61,9 +61,14 @@ class Services:
 
     def adopt(self, actual: ipvs.Table) -> list[Change]:
         """Take the weights found in the kernel for servers that have no verdict yet."""
-        self._adopted = {
-            name: _weights_found(service, actual) for name, service in self.settings.items()
-        }
+        self._adopted = {}
+        for name, service in self.settings.items():
+            found = _weights_found(service, actual)
+            decided = self.weights.get(name)
+            if service.fallback and decided is not None and decided.fallback is not None:
+                # Another one takes the place of a fallback that serves.
+                found.setdefault(service.fallback.endpoint, service.fallback.weight)
+            self._adopted[name] = found
         return self._decide(self.settings)
 
     def hear(self, news: Verdicts) -> tuple[set[ipvs.ServiceKey], list[Change]]:
@@ -112,20 +117,26 @@ class Services:
             adopted = self._adopted.get(name, {})
             decided = weight.decide(service, self.verdicts, adopted)
             changes += _server_changes(name, self.weights.get(name), decided, adopted)
-            changes += self._service_changes(name, decided)
+            changes += self._service_changes(name, decided, adopted)
             self.weights[name] = decided
             self.entries.update(_entries(service, decided))
         return changes
 
-    def _service_changes(self, name: str, decided: weight.ServiceWeights) -> list[Change]:
-        """Told once every server has a verdict; before that nothing bad is known of anybody."""
+    def _service_changes(
+        self, name: str, decided: weight.ServiceWeights, adopted: Mapping[Endpoint, int]
+    ) -> list[Change]:
+        """Told once every server has a verdict; before that nothing bad is known of anybody. A
+        fallback that was found serving, serving on, is no news either."""
         if any(s.health.health is Health.UNKNOWN for s in decided.servers):
             return []
         changes = []
-        if decided.quorum_met != self._quorum_told.get(name, True):
+        spare = self.settings[name].fallback
+        fell_back = spare is not None and bool(adopted.get(spare.endpoint))
+        if decided.quorum_met != self._quorum_told.get(name, not fell_back):
             kind = "quorum_gained" if decided.quorum_met else "quorum_lost"
             changes.append(Change(kind, name, decided.reason))
-        told = self._state_told.get(name, weight.ServiceState.UP)
+        unsaid = weight.ServiceState.FALLBACK if fell_back else weight.ServiceState.UP
+        told = self._state_told.get(name, unsaid)
         if decided.state is not told:
             reason = f"{told.value} -> {decided.state.value}: {decided.reason}"
             changes.append(Change("service_state", name, reason))

@@ -9,7 +9,8 @@ what IPVS is to hold. The rules, in the order they are asked:
    expire at their next packet), as `on_failure` says; `auto` removes where staying would hurt:
    UDP and persistent services (clients would stick to it) and servers that fell silent.
 4. The fallback has weight only while no server has one, and only after every server has had a
-   verdict: a director that has just started knows nothing bad of anybody.
+   verdict: a director that has just started knows nothing bad of anybody. One that serves already
+   (it is in the kernel) goes on until then: nobody else would take its connections.
 
 Quorum changes no weight: below it the servers left go on serving, but the service counts as down
 for tracking, status and hooks.
@@ -98,7 +99,7 @@ def decide(
     up = sum(1 for s in servers if s.health.health in IN_SERVICE)
     settled = all(s.health.health is not Health.UNKNOWN for s in servers)
     anybody = any(s.effective for s in servers)
-    fallback = service.fallback.weight if service.fallback and settled and not anybody else None
+    fallback = None if anybody else _fallback(service, settled, adopted)
     return ServiceWeights(
         state=_state(service, up, fallback),
         quorum_met=up >= service.quorum,
@@ -165,6 +166,15 @@ def _server(
             return ServerWeight(server, health, 0, f"{rising}, quiesced: {health.detail}")
 
 
+def _fallback(
+    service: VirtualService, settled: bool, adopted: Mapping[Endpoint, int]
+) -> int | None:
+    """Its weight while no server has one."""
+    if service.fallback is None:
+        return None
+    return service.fallback.weight if settled else adopted.get(service.fallback.endpoint) or None
+
+
 def _state(service: VirtualService, up: int, fallback: int | None) -> ServiceState:
     if fallback is not None:
         return ServiceState.FALLBACK
@@ -176,5 +186,6 @@ def _state(service: VirtualService, up: int, fallback: int | None) -> ServiceSta
 def _service_reason(service: VirtualService, up: int, settled: bool, fallback: int | None) -> str:
     told = f"{up} of {len(service.real_servers)} servers up, quorum {service.quorum}"
     if fallback is not None:
-        return f"{told}; the fallback serves"
+        until = "" if settled else " until every server has a verdict"
+        return f"{told}; the fallback serves{until}"
     return told if settled else f"{told}; some have no verdict yet"
