@@ -248,7 +248,7 @@ class DirectorProcess:
         losses = {"peer_channel": self._peers.refused, "journal": self._journal.lost}
         for process, link in self._child.channels.items():
             losses[f"to_{process.value}"] = link.counts.superseded + link.counts.overflowed
-            losses[f"from_{process.value}"] = link.counts.malformed
+            losses[f"from_{process.value}"] = link.counts.malformed + link.counts.unlawful
         kernel = status.Kernel(self._settle.threads, self._settle.troubles)
         return status.build(self._core, kernel, _unix_offset(), losses)
 

@@ -26,9 +26,11 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from hadirector.core import messages
 from hadirector.core.errors import HadirectorError
+from hadirector.core.lawful import lawful
 from hadirector.core.messages import Process
 from hadirector.shell import channel, child, log_writer, systemd
 
@@ -179,7 +181,7 @@ class Supervisor:
             self._ends[(one, other)], self._ends[(other, one)] = channel.pair()
         for process in CHILDREN:
             link = channel.Channel(self._ends[(Process.SUPERVISOR, process)], process.value)
-            link.start(lambda received, process=process: self._take(process, received))  # type: ignore[misc]  # a bound default
+            link.start(partial(self._take, process), partial(lawful, process, Process.SUPERVISOR))
             self._links[process] = link
 
     def _start(self, process: Process) -> None:

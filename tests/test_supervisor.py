@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from hadirector import supervisor
+from hadirector.core import messages
 from hadirector.core.messages import Process
-from hadirector.shell import child
+from hadirector.shell import channel, child
 
 HOLDER = """
 import signal, sys
@@ -172,3 +173,21 @@ async def test_who_left_at_a_signal_is_not_started_before_ours_can_have_come(
     node._restart(ward, status)
 
     assert pauses == [pause]
+
+
+async def test_a_child_cannot_have_another_one_restarted_nor_break_who_watches_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    obeyed: list[messages.Request] = []
+    monkeypatch.setattr(supervisor.Supervisor, "_obey", lambda _, request: obeyed.append(request))
+    node = supervisor.Supervisor("none", -1)
+    node._open_links()
+    for sender in (Process.CHECKER, Process.DIRECTOR):
+        end = channel.Channel(node._ends[(sender, Process.SUPERVISOR)], "supervisor")
+        for subject in ("director", "election", "nobody"):
+            kind = messages.RequestKind.RESTART
+            end.send(messages.Request(kind, f"{sender.value}-{subject}", subject))
+
+    await asyncio.sleep(0.1)
+
+    assert [request.token for request in obeyed] == ["director-director"]

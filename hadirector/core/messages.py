@@ -5,7 +5,7 @@ one may be lost, repeated or re-sent whole after `Hello` without harm. The few t
 (Order, Event) are numbered and only ever cause something once. Every field is plain data that
 shell/channel.py can write and read strictly; an unknown or ill-typed message is a counted error.
 
-Who tells whom:
+Who tells whom (core/lawful.py is what holds everybody to it):
 
     director -> checker      Targets
     checker  -> director     Verdicts
