@@ -78,6 +78,8 @@ class Ward:
     quick_deaths: int = 0
     leaving: bool = False
     beat: messages.Heartbeat = SILENT
+    hung: str = ""  # why it was killed
+    ended: str = ""  # how the one before it died
 
     def heard(self, now: float) -> None:
         """It gave a sign of life."""
@@ -233,9 +235,10 @@ class Supervisor:
         pause = PAUSES[min(max(ward.quick_deaths - 1, 0), len(PAUSES) - 1)]
         if status == 0 and not ward.leaving:
             pause = max(pause, SIGNAL_PAUSE)
-        how = "left" if ward.leaving else f"died ({_how(status)})"
+        ward.ended = "" if ward.leaving else ward.hung or f"died ({_how(status)})"
+        how = ward.ended or "left"
         log.warning("process=%s %s; starting again in %.1f s", ward.process.value, how, pause)
-        ward.leaving = False
+        ward.leaving, ward.hung = False, ""
         asyncio.get_running_loop().call_later(pause, self._start_unless_leaving, ward.process)
 
     def _start_unless_leaving(self, process: Process) -> None:
@@ -284,6 +287,7 @@ class Supervisor:
             for ward in silent:
                 assert ward.running is not None
                 grace = self._awake_at - ward.silent_from
+                ward.hung = f"was killed: silent for {grace:.0f} s"
                 log.error("process=%s silent for %.0f s; killing it", ward.process.value, grace)
                 ward.running.kill()
             if not silent and self._notify.watchdog:
@@ -324,6 +328,7 @@ class Supervisor:
                         ward.beat.lag_ms_p99,
                         ward.beat.lag_ms_max,
                         alive=ward.running is not None,
+                        ended=ward.ended,
                     )
                     for ward in self._wards.values()
                 ),

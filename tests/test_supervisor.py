@@ -191,3 +191,25 @@ async def test_a_child_cannot_have_another_one_restarted_nor_break_who_watches_i
     await asyncio.sleep(0.1)
 
     assert [request.token for request in obeyed] == ["director-director"]
+
+
+@pytest.mark.parametrize(
+    ("leaving", "hung", "ended"),
+    [
+        (False, "", "died (SIGKILL)"),
+        (False, "was killed: silent for 5 s", "was killed: silent for 5 s"),
+        (True, "", ""),
+    ],
+)
+async def test_how_a_process_died_is_told_to_the_director(
+    leaving: bool, hung: str, ended: str
+) -> None:
+    node = supervisor.Supervisor("none", -1)
+    ward = node._wards[Process.CHECKER]
+    ward.leaving, ward.hung = leaving, hung
+
+    node._restart(ward, -9)
+
+    told = {state.process: state for state in node._processes().processes}
+    assert (told[Process.CHECKER].ended, told[Process.CHECKER].restarts) == (ended, 1)
+    assert ward.hung == ""

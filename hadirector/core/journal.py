@@ -17,7 +17,7 @@ GRAVE = frozenset(
         *("fault", "duel", "late_wake", "director_silent", "sync_wait", "order_refused"),
         *("ipvs_lost", "ipvs_refused", "ipvs_timeouts", "connection_sync", "sysctl", "drift"),
         *("server_down", "quorum_lost", "checker_silent", "peer_down", "peer_channel"),
-        *("config_refused", "config_drift", "state_not_saved", "api_http"),
+        *("process_died", "config_refused", "config_drift", "state_not_saved", "api_http"),
     }
 )
 """Kinds somebody must look at: logged as warnings (`journalctl -p warning`)."""

@@ -234,7 +234,8 @@ class Events:
 
 @dataclass(frozen=True, slots=True)
 class ProcessState:
-    """A process as the supervisor sees it; `since` is CLOCK_BOOTTIME."""
+    """A process as the supervisor sees it; `since` is CLOCK_BOOTTIME. `ended` is how the one
+    before it died, empty when none did."""
 
     process: Process
     pid: int
@@ -243,6 +244,7 @@ class ProcessState:
     lag_ms_p99: float
     lag_ms_max: float
     alive: bool
+    ended: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """The virtual services of a node: verdicts in, weights and the desired IPVS table out.
 
-What changed is told as `Change`s, each with the sentence that explains it, and only the services
-that a verdict concerns are decided anew: one server's death costs the same in a farm of ten and
-of ten thousand.
+What changed is told as `Change`s, each with the sentence that explains it. Only the services that
+a verdict concerns are decided anew, and nothing here walks the others: a server's death costs the
+same beside ten other services and beside ten thousand.
 """
 
 from collections import defaultdict
@@ -27,6 +27,24 @@ class Change:
     inputs: dict[str, str] = field(default_factory=dict)
 
 
+class Unsettled:
+    """The servers that still wait for a first verdict, kept by service so that nobody counts."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._servers: dict[str, tuple[Endpoint, ...]] = {}
+
+    def put(self, service: str, waiting: tuple[Endpoint, ...]) -> None:
+        """These of the service wait now."""
+        self.count += len(waiting) - len(self._servers.pop(service, ()))
+        if waiting:
+            self._servers[service] = waiting
+
+    def first(self) -> str:
+        """One of them, as `web/10.0.1.11:80`; empty when none waits."""
+        return next((f"{name}/{servers[0]}" for name, servers in self._servers.items()), "")
+
+
 class Services:
     """Every virtual service by name, with the weights decided for it."""
 
@@ -35,6 +53,7 @@ class Services:
         self.weights: dict[str, weight.ServiceWeights] = {}
         self.verdicts: dict[str, Verdict] = {}
         self.entries: dict[ipvs.ServiceKey, ipvs.Entry] = {}
+        self.unsettled = Unsettled()
         self._adopted: dict[str, dict[Endpoint, int]] = {}
         self._targets: tuple[Target, ...] = ()
         self._users: dict[str, set[str]] = {}
@@ -52,7 +71,7 @@ class Services:
         self.weights = {name: w for name, w in self.weights.items() if name in self.settings}
         self._quorum_told = {n: t for n, t in self._quorum_told.items() if n in self.settings}
         self._state_told = {n: t for n, t in self._state_told.items() if n in self.settings}
-        self.entries = {}
+        self.entries, self.unsettled = {}, Unsettled()
         changes = [
             Change("service_removed", name, "no longer configured")
             for name in sorted(before - set(self.settings))
@@ -73,11 +92,10 @@ class Services:
 
     def hear(self, news: Verdicts) -> tuple[set[ipvs.ServiceKey], list[Change]]:
         """Verdicts came; the IPVS services that are to change, and what to tell."""
-        concerned = self.remember(news)
-        entries = dict(self.entries)
-        changes = self._decide(name for name in self.settings if name in concerned)
-        keys = {key for name in concerned for key in self.settings[name].keys}
-        return {key for key in keys if entries.get(key) != self.entries.get(key)}, changes
+        concerned = sorted(self.remember(news))
+        before = {k: self.entries.get(k) for name in concerned for k in self.settings[name].keys}
+        changes = self._decide(concerned)
+        return {key for key, was in before.items() if was != self.entries.get(key)}, changes
 
     def remember(self, news: Verdicts) -> set[str]:
         """Keep verdicts; the services they concern.
@@ -101,21 +119,13 @@ class Services:
         """All that is to be probed."""
         return Targets(self._targets)
 
-    def unsettled(self) -> list[str]:
-        """Servers that still wait for a first verdict, as `web/10.0.1.11:80`."""
-        return [
-            f"{name}/{server.server.endpoint}"
-            for name, weights in self.weights.items()
-            for server in weights.servers
-            if server.health.health is Health.UNKNOWN
-        ]
-
     def _decide(self, names: Iterable[str]) -> list[Change]:
         changes: list[Change] = []
         for name in names:
             service = self.settings[name]
             adopted = self._adopted.get(name, {})
             decided = weight.decide(service, self.verdicts, adopted)
+            self.unsettled.put(name, decided.unsettled)
             changes += _server_changes(name, self.weights.get(name), decided, adopted)
             changes += self._service_changes(name, decided, adopted)
             self.weights[name] = decided
@@ -127,7 +137,7 @@ class Services:
     ) -> list[Change]:
         """Told once every server has a verdict; before that nothing bad is known of anybody. A
         fallback that was found serving, serving on, is no news either."""
-        if any(s.health.health is Health.UNKNOWN for s in decided.servers):
+        if decided.unsettled:
             return []
         changes = []
         spare = self.settings[name].fallback

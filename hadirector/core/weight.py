@@ -61,7 +61,8 @@ class ServerWeight:
 
 @dataclass(frozen=True, slots=True)
 class ServiceWeights:
-    """The decision for one virtual service; `fallback` is its weight, None where it is unused."""
+    """The decision for one virtual service; `fallback` is its weight, None where it is unused.
+    `unsettled` are the servers without a verdict."""
 
     state: ServiceState
     quorum_met: bool
@@ -69,6 +70,7 @@ class ServiceWeights:
     reason: str
     servers: tuple[ServerWeight, ...]
     fallback: int | None
+    unsettled: tuple[Endpoint, ...] = ()
 
 
 def combine(rule: CheckRule, endpoint: Endpoint, verdicts: Mapping[str, Verdict]) -> ServerHealth:
@@ -97,7 +99,8 @@ def decide(
         for server in service.real_servers
     )
     up = sum(1 for s in servers if s.health.health in IN_SERVICE)
-    settled = all(s.health.health is not Health.UNKNOWN for s in servers)
+    waiting = tuple(s.server.endpoint for s in servers if s.health.health is Health.UNKNOWN)
+    settled = not waiting
     anybody = any(s.effective for s in servers)
     fallback = None if anybody else _fallback(service, settled, adopted)
     return ServiceWeights(
@@ -107,6 +110,7 @@ def decide(
         reason=_service_reason(service, up, settled, fallback),
         servers=servers,
         fallback=fallback,
+        unsettled=waiting,
     )
 
 

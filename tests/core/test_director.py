@@ -34,9 +34,7 @@ def test_a_configuration_is_told_to_checker_and_election_before_anything_is_read
         ev.Send,
         ev.Send,
         ev.Send,
-        ev.Send,
         ev.ReadKernel,
-        ev.Send,
         ev.Send,
     ]
     assert ev.Send(Process.CHECKER, farm.TARGETS, float("inf")) in actions
@@ -135,7 +133,7 @@ def test_a_flushed_table_is_repaired_at_the_next_read_and_told_as_drift() -> Non
         plan.AddDestination(KEY, wanted.destinations[ONE]),
         plan.AddDestination(KEY, wanted.destinations[TWO]),
     )
-    assert kinds(actions) == [("drift", "tcp 192.0.2.10:80")] * 3
+    assert kinds(actions) == [("drift", "tcp 192.0.2.10:80")]
 
 
 def test_a_table_that_is_as_it_should_be_causes_nothing() -> None:
@@ -336,5 +334,31 @@ def test_a_restarted_process_is_told_everything_again() -> None:
     assert [type(a.message) for a in to_election if isinstance(a, ev.Send)] == [
         messages.ElectionSettings,
         messages.Ready,
-        messages.Peers,
     ]
+    again = director.handle(
+        ev.From(Process.ELECTION, messages.Hello(Process.ELECTION, 9), float("inf")), 2.1
+    )
+    assert messages.Peers in [type(a.message) for a in again if isinstance(a, ev.Send)]
+
+
+def test_the_servers_that_wait_for_a_verdict_are_counted_across_verdicts_and_reloads() -> None:
+    director = started({})
+    other = replace(farm.WEB, name="other", services=(ipvs.Service(replace(KEY, port=81), "rr"),))
+
+    told = [director.readiness().reason]
+    director.handle(from_checker(farm.verdicts((ONE, Health.UP))), 0.1)
+    told.append(director.readiness().reason)
+    director.handle(ev.Configured(replace(farm.CONFIG, services=(farm.WEB, other))), 0.2)
+    told.append(director.readiness().reason)
+    director.handle(ev.Configured(replace(farm.CONFIG, services=(other,))), 0.3)
+    told.append(director.readiness().reason)
+    director.handle(from_checker(farm.verdicts((TWO, Health.DOWN))), 0.4)
+
+    waits = "servers wait for a verdict:"
+    assert told == [
+        f"2 {waits} web/10.0.1.11:80",
+        f"1 {waits} web/10.0.1.12:80",
+        f"2 {waits} web/10.0.1.12:80",
+        f"1 {waits} other/10.0.1.12:80",
+    ]
+    assert director.services.unsettled.count == 0

@@ -72,7 +72,7 @@ MUTANTS = (
     Mutant("lease-too-long", "node_view", "math.ceil(peers_patience(instance))", "9"),
     Mutant("peers-never-die", "peers", "name, known.alive,", "name, True,"),
     Mutant("never-ready", "director", "return messages.Ready(True,", "return messages.Ready(False,"),
-    Mutant("settings-not-sent", "director", "return self._levels() if sender is Process.ELECTION", "return [] if sender is Process.ELECTION"),
+    Mutant("settings-not-sent", "director", "return self._levels(now) if sender is Process.ELECTION", "return [] if sender is Process.ELECTION"),
 )  # fmt: skip
 
 
