@@ -9,6 +9,7 @@ import pytest
 
 from hadirector.config import handover
 from hadirector.config.load import load
+from hadirector.config.problem import Problem, Severity, brief
 from tests.config.files import CONF
 
 PAIR = str(CONF / "pair.yaml")
@@ -105,3 +106,15 @@ def test_the_handover_needs_no_yaml() -> None:
     code = "import sys, hadirector.config.handover; sys.exit('yaml' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_file_of_mistakes_is_its_first_error_and_a_count() -> None:
+    def one(line: int, severity: Severity) -> Problem:
+        return Problem("x.yaml", line, 1, severity, "wrong")
+
+    warning, error = one(1, Severity.WARNING), one(2, Severity.ERROR)
+
+    assert brief([warning, error]) == "x.yaml:2:1: error: wrong"
+    assert brief([warning, error, *(one(n, Severity.ERROR) for n in range(3, 1003))]) == (
+        "x.yaml:2:1: error: wrong (and 1000 more errors)"
+    )
