@@ -53,6 +53,7 @@ class Director:
         self.kernel_trouble = ""
         self.failing: dict[ipvs.ServiceKey, str] = {}
         self.checker_silent = False
+        self.blind: tuple[str, ...] = ()
         self._owned = owned
         self._drift = DriftNews()
         self._actual: dict[ipvs.ServiceKey, ipvs.Entry] | None = None
@@ -90,6 +91,8 @@ class Director:
             return messages.Ready(False, "IPVS was not read yet")
         for text in self.failing.values():
             return messages.Ready(False, f"services not programmed: {text}")
+        if self.blind:
+            return messages.Ready(False, self.blind[0])
         waiting = self.services.unsettled
         if waiting.count:
             text = f"{waiting.count} servers wait for a verdict: {waiting.first()}"
@@ -246,6 +249,8 @@ class Director:
                 if self._pending is not None:
                     self._pending |= keys
                 return [*self._reconcile(), *told, *self._tell(changes, now)]
+            case messages.Blind(reasons):
+                told += self._blind_is(reasons, now)
             case messages.Routers(routers):
                 self.routers = routers
             case messages.Events(events):
@@ -265,6 +270,16 @@ class Director:
             init = messages.RouterStateName.INIT
             self.routers = tuple(replace(r, state=init, reason=reason) for r in self.routers)
         return self._tell(died, now)
+
+    def _blind_is(self, reasons: tuple[str, ...], now: float) -> list[ev.Action]:
+        """Our own trouble: told when it begins and when it ends; status has its particulars."""
+        before, self.blind = self.blind, reasons
+        if bool(before) == bool(reasons):
+            return []
+        kind, text = "checker_sees", "every server can be probed again"
+        if reasons:
+            kind, text = "checker_blind", "; ".join(reasons)
+        return self._tell([Change(kind, self._name(), text)], now)
 
     def _checker_spoke(self, now: float) -> list[ev.Action]:
         self._checker_heard_at = now

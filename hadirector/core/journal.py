@@ -18,7 +18,14 @@ GRAVE = frozenset(
     {
         *("fault", "duel", "late_wake", "director_silent", "sync_wait", "order_refused"),
         *("ipvs_lost", "ipvs_refused", "ipvs_timeouts", "connection_sync", "sysctl", "drift"),
-        *("server_down", "quorum_lost", "checker_silent", "peer_down", "peer_channel"),
+        *(
+            "server_down",
+            "quorum_lost",
+            "checker_silent",
+            "checker_blind",
+            "peer_down",
+            "peer_channel",
+        ),
         *("process_died", "config_refused", "config_drift", "state_not_saved", "api_http"),
     }
 )

@@ -12,7 +12,7 @@ from hadirector.core.messages import OrderKind, Process, RequestKind
 
 _LEVELS: Mapping[tuple[Process, Process], frozenset[type[messages.Message]]] = {
     (Process.DIRECTOR, Process.CHECKER): frozenset({messages.Targets}),
-    (Process.CHECKER, Process.DIRECTOR): frozenset({messages.Verdicts}),
+    (Process.CHECKER, Process.DIRECTOR): frozenset({messages.Verdicts, messages.Blind}),
     (Process.DIRECTOR, Process.ELECTION): frozenset(
         {messages.ElectionSettings, messages.Tracks, messages.Ready, messages.Peers}
     ),

@@ -8,7 +8,7 @@ shell/channel.py can write and read strictly; an unknown or ill-typed message is
 Who tells whom (core/lawful.py is what holds everybody to it):
 
     director -> checker      Targets
-    checker  -> director     Verdicts
+    checker  -> director     Verdicts, Blind
     director -> election     ElectionSettings, Tracks, Ready, Peers, Order
     election -> director     Routers, Events
     child    -> supervisor   Heartbeat, Request
@@ -100,6 +100,14 @@ class Verdicts:
 
     verdicts: tuple[Verdict, ...]
     whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Blind:
+    """What the checker cannot probe because of this node itself, one sentence for each reason;
+    empty when nothing keeps it from any target."""
+
+    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +284,7 @@ Message = (
     | Heartbeat
     | Targets
     | Verdicts
+    | Blind
     | ElectionSettings
     | Tracks
     | Ready

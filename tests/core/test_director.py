@@ -217,6 +217,22 @@ def test_a_silent_checker_freezes_weights_and_is_told_once() -> None:
     assert director.services.entries[KEY] == farm.entry(3, 1)
 
 
+def test_a_node_that_cannot_reach_its_servers_says_so_and_does_not_take_over() -> None:
+    director = settled()
+    blind = messages.Blind(("this node cannot reach 10.0.1.11:80: eth1 has no carrier",))
+    more = messages.Blind((*blind.reasons, "another"))
+
+    told = [
+        kinds(director.handle(from_checker(message), 0.1))
+        for message in (messages.Blind(()), blind, more, messages.Blind(()))
+    ]
+
+    assert told == [[], [("checker_blind", "lb1")], [], [("checker_sees", "lb1")]]
+    director.handle(from_checker(blind), 0.2)
+    assert director.readiness() == messages.Ready(False, blind.reasons[0])
+    assert director.services.entries[KEY] == farm.entry(3, 1)
+
+
 def test_a_kernel_without_ipvs_is_told_once_and_asked_again() -> None:
     director = Director("1", frozenset(), 0.0)
     director.handle(ev.Configured(farm.CONFIG), 0.0)
