@@ -30,6 +30,7 @@ from hadirector.shell import (
     control,
     ipvs,
     journal_file,
+    own_address,
     owned,
     peer_channel,
     settle,
@@ -195,6 +196,7 @@ class DirectorProcess:
     async def _settle_all(self, config: Config) -> None:
         await self._settle.settle(config)
         self._settle.trouble("peer_channel", self._peers.follow(config))
+        self._settle.trouble("own_address", own_address.elsewhere(config))
         self._settle.trouble("api_http", await self._follow_http(config))
         await self._save_owned()
 

@@ -11,7 +11,6 @@ is thrown away and asked for anew.
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import assert_never
 
 from hadirector.core import deaths, differences, ipvs, messages, peers, plan
@@ -19,6 +18,7 @@ from hadirector.core import director_events as ev
 from hadirector.core.drift import DriftNews
 from hadirector.core.journal import Journal
 from hadirector.core.messages import Process
+from hadirector.core.own_election import OwnElection
 from hadirector.core.services import Change, Services
 from hadirector.core.settings.cluster import Config
 
@@ -47,7 +47,8 @@ class Director:
         self.config: Config | None = None
         self.configured_at = now
         self.peers: peers.Peers | None = None
-        self.routers: tuple[messages.Router, ...] = ()
+        self.election = OwnElection(now)
+        self.turned_at = now
         self.processes: tuple[messages.ProcessState, ...] = ()
         self.usage = ipvs.Usage()
         self.kernel_trouble = ""
@@ -68,8 +69,13 @@ class Director:
 
     def handle(self, event: ev.Event, now: float) -> tuple[ev.Action, ...]:
         """What to do about an event, in order."""
-        actions = [*self._react(event, now), *self._due(now)]
-        return tuple(actions)
+        self.turned_at = now
+        return (*self._react(event, now), *self._due(now))
+
+    @property
+    def routers(self) -> tuple[messages.Router, ...]:
+        """Every virtual router of this node, as far as that is known."""
+        return self.election.routers
 
     def deadline(self) -> float:
         """When `Woken` is due at the latest."""
@@ -91,8 +97,9 @@ class Director:
             return messages.Ready(False, "IPVS was not read yet")
         for text in self.failing.values():
             return messages.Ready(False, f"services not programmed: {text}")
-        if self.blind:
-            return messages.Ready(False, self.blind[0])
+        for text in (self.election.unknown, *self.blind[:1]):
+            if text:
+                return messages.Ready(False, text)
         waiting = self.services.unsettled
         if waiting.count:
             text = f"{waiting.count} servers wait for a verdict: {waiting.first()}"
@@ -252,7 +259,7 @@ class Director:
             case messages.Blind(reasons):
                 told += self._blind_is(reasons, now)
             case messages.Routers(routers):
-                self.routers = routers
+                told += self._tell(self.election.hear(routers, now), now)
             case messages.Events(events):
                 told += [ev.Write(self.journal.take(event), logged=True) for event in events]
             case messages.Processes(processes):
@@ -265,10 +272,7 @@ class Director:
         died = list(deaths.news(self.processes, processes, self.journal))
         self.processes = processes
         if any(p.process is Process.ELECTION and not p.alive for p in processes):
-            # What it said last holds no more; what it placed ends with its lease or is adopted.
-            reason = "the election process died; a new one starts"
-            init = messages.RouterStateName.INIT
-            self.routers = tuple(replace(r, state=init, reason=reason) for r in self.routers)
+            self.election.died(now)
         return self._tell(died, now)
 
     def _blind_is(self, reasons: tuple[str, ...], now: float) -> list[ev.Action]:
@@ -317,9 +321,10 @@ class Director:
             self.checker_silent = True
             reason = f"silent for {CHECKER_SILENCE:g} s: weights stay as they are"
             actions += self._tell([Change("checker_silent", self._name(), reason)], now)
+        actions += self._tell(self.election.look(now), now)
         if self.peers is not None:
             actions += self._peer_news(self.peers.age(now), now)
-        states = dict(peers.router_states(self.routers))
+        states = self._states()
         ready = self.readiness()
         changed = self._told != (ready, states)
         if self.config is not None and (changed or now >= self._levels_at):
@@ -372,12 +377,16 @@ class Director:
                     version=self.version,
                     ready=ready.ready,
                     reason=ready.reason,
-                    routers=dict(peers.router_states(self.routers)),
+                    routers=self._states(),
                     services={n: w.quorum_met for n, w in self.services.weights.items()},
                     master_down=max((r.master_down for r in self.routers), default=0.0),
                 )
             )
         ]
+
+    def _states(self) -> dict[str, str]:
+        """What a peer may believe of our routers: nothing while we do not know it ourselves."""
+        return {} if self.election.unknown else dict(peers.router_states(self.routers))
 
     def _tell(self, changes: Iterable[Change], now: float) -> list[ev.Action]:
         return [

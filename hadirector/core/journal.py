@@ -25,6 +25,8 @@ GRAVE = frozenset(
             "checker_blind",
             "peer_down",
             "peer_channel",
+            "peer_missing",
+            "election_silent",
         ),
         *("process_died", "config_refused", "config_drift", "state_not_saved", "api_http"),
     }

@@ -7,7 +7,7 @@ known is null, never a guess.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from hadirector.core import ipvs, messages
+from hadirector.core import deaths, ipvs, messages, own_election
 from hadirector.core.director import Director
 from hadirector.core.peers import Known
 from hadirector.core.weight import ServerWeight, ServiceWeights
@@ -82,6 +82,9 @@ def _trouble(director: Director, kernel: Kernel) -> Json:
     told: list[Json] = []
     if director.kernel_trouble:
         told.append(director.kernel_trouble)
+    told += deaths.trouble(director.processes, director.turned_at)
+    if director.election.unknown not in ("", own_election.DIED):
+        told.append(director.election.unknown)
     if director.checker_silent:
         told.append("the checker is silent: weights stay as they are")
     told += director.blind
@@ -92,6 +95,8 @@ def _trouble(director: Director, kernel: Kernel) -> Json:
     ]
     told += [f"{kind}: {text}" for kind, text in sorted(kernel.troubles.items())]
     for name, known in director.peers.known.items() if director.peers else ():
+        if known.missed:
+            told.append(known.missed)
         if known.differs:
             told.append(f"{name} runs another configuration")
         if known.heard_at is not None and not known.alive:

@@ -56,7 +56,7 @@ MUTANTS = (
     Mutant("duel-not-announced", "vrrp", "effects.append(Proclaim(duel=True))", "effects.extend([])"),
     Mutant("takeover-not-announced", "vrrp", "Proclaim(duel=False), moved]", "moved]"),
     Mutant("takeover-not-told", "vrrp", "Proclaim(duel=False), moved]", "Proclaim(duel=False)]", 0),
-    Mutant("sleep-unnoticed", "vrrp", "if slept <= peers_patience(self.instance):", "if True:", 2),
+    Mutant("sleep-unnoticed", "vrrp", "if slept <= soonest_takeover(self.instance):", "if True:", 2),
     Mutant("adopts-anything", "vrrp", "and now - self._noted_at < patience:", "and True:"),
     Mutant("adopts-nothing", "vrrp", "and now - self._noted_at < patience:", "and False:", 0),
     Mutant("fault-ignored", "vrrp", "case _ if standing.faults:", "case _ if False:"),
