@@ -35,7 +35,7 @@ def test_a_fine_file_is_told_in_one_line() -> None:
 def test_without_a_matching_host_every_node_is_checked(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text(
-        "nodes: {n1: {address: 10.0.0.1}, n2: {address: 10.0.0.2}}\n"
+        "nodes: {n1: {address: 10.0.0.1}, n2: {address: 10.0.0.2, priority: 90}}\n"
         "vrrp:\n  instances:\n"
         "    a: {interface: eth0, virtual_router_id: 1, virtual_addresses: [10.1.0.1/24]}\n"
         "    b: {interface: {n1: eth1, n2: eth0}, virtual_router_id: 1,"
