@@ -244,7 +244,10 @@ class ElectionProcess:
         if not self._announcements.waiting:
             return False
         present = self._table.present(self._announcements.interfaces())
-        return self._announcements.send(present)
+        left = self._announcements.send(present)
+        for virtual in self._announcements.take_failed():
+            self._put(et.AnnounceFailed(virtual))
+        return left
 
     def _deadline(self) -> float:
         soonest = self._core.deadline()

@@ -8,6 +8,7 @@ from hadirector.core import messages
 from hadirector.core.address import Address
 from hadirector.core.election import Election
 from hadirector.core.election_types import (
+    AnnounceFailed,
     DirectorHeard,
     Obstacle,
     Obstacles,
@@ -204,6 +205,16 @@ def test_what_could_not_be_sent_is_counted() -> None:
 
     assert electorate.tell("lb1", SendFailed("front", 4, "ENETDOWN")) == ()
     assert electorate.nodes["lb1"].routers()[0].counters["advert_send_err"] == 1
+
+
+def test_an_announcement_that_could_not_be_sent_is_counted_where_it_belongs() -> None:
+    electorate = pair()
+    mine = FRONT.virtual_addresses[0]
+
+    assert electorate.tell("lb1", AnnounceFailed(mine)) == ()
+    electorate.tell("lb1", AnnounceFailed(replace(mine, address=Address("192.0.2.99"))))
+
+    assert electorate.nodes["lb1"].routers()[0].counters["announce_err"] == 1
 
 
 # --- the start of a process ------------------------------------------------------------------
