@@ -158,6 +158,7 @@ class Supervisor:
         self._changed = asyncio.Event()
         self._seen: set[str] = set()
         self._announced = False
+        self._reloading = False  # told to systemd, and not yet that it is over
         self._status = 0
         self._awake_at = child.now()
 
@@ -219,6 +220,8 @@ class Supervisor:
         os.close(ward.pidfd)
         ward.running = None
         self._changed.set()
+        if process is Process.DIRECTOR and self._reloading:
+            self._announced = self._reloading = False  # its successor's first word ends it
         if self._stopping.is_set():
             return
         if status == child.NEVER_HERE:
@@ -269,8 +272,10 @@ class Supervisor:
             order = messages.Order(messages.OrderKind.STOP, request.token, "restart")
             self._links[ward.process].send(order)
         elif kind is messages.RequestKind.RELOADING:
+            self._reloading = True
             self._notify.tell("RELOADING=1", f"MONOTONIC_USEC={int(_monotonic() * 1e6)}")
         elif kind is messages.RequestKind.RELOADED:
+            self._reloading = False
             self._notify.tell("READY=1", f"STATUS={request.subject}")
 
     def _reload(self) -> None:

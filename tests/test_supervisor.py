@@ -1,6 +1,7 @@
 """The supervisor without a kernel: the lock of the runtime directory, silence, what it imports."""
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 from hadirector import supervisor
 from hadirector.core import messages
 from hadirector.core.messages import Process
-from hadirector.shell import channel, child
+from hadirector.shell import channel, child, systemd
 
 HOLDER = """
 import signal, sys
@@ -213,3 +214,35 @@ async def test_how_a_process_died_is_told_to_the_director(
     told = {state.process: state for state in node._processes().processes}
     assert (told[Process.CHECKER].ended, told[Process.CHECKER].restarts) == (ended, 1)
     assert ward.hung == ""
+
+
+class Ended(Living):
+    """A child that has died."""
+
+    def wait(self) -> int:
+        return -9
+
+
+async def test_a_director_that_dies_during_a_reload_leaves_nobody_waiting_for_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(systemd.Notify, "tell", lambda _, *lines: told.append(lines[0]))
+    monkeypatch.setattr(supervisor.Supervisor, "_restart", lambda *_: None)
+    node = supervisor.Supervisor("none", -1)
+    ready = channel.Received(messages.Heartbeat(0.0, 0.0, ready=True), 0.0)
+    ask = messages.Request(messages.RequestKind.RELOADING, "t")
+    node._take(Process.DIRECTOR, ready)
+    node._take(Process.DIRECTOR, channel.Received(ask, 0.0))
+    node._take(Process.DIRECTOR, ready)  # it still lives
+
+    ward = node._wards[Process.DIRECTOR]
+    ward.running, ward.pidfd = Ended(), os.pidfd_open(os.getpid())  # type: ignore[assignment]  # what of Popen is used
+    node._ended(Process.DIRECTOR)
+    node._take(Process.DIRECTOR, channel.Received(messages.Heartbeat(0.0, 0.0, ready=False), 0.0))
+    before = list(told)
+    node._take(Process.DIRECTOR, ready)
+    node._take(Process.DIRECTOR, ready)
+
+    assert before == ["READY=1", "RELOADING=1"]
+    assert told == ["READY=1", "RELOADING=1", "READY=1"]

@@ -169,7 +169,7 @@ def _lint_priorities(section: Section, chosen: dict[str, int], nodes: Nodes) -> 
     first: dict[int, str] = {}
     for name, priority in chosen.items():
         other = first.setdefault(priority, name)
-        if other == name:
+        if other == name or priority == OWNER:  # of which there is worse to tell
             continue
         text = (
             f"{other} and {name} both have {priority}: the higher address decides which of them "

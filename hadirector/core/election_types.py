@@ -122,6 +122,13 @@ class SendFailed:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class AnnounceFailed:
+    """A gratuitous ARP or unsolicited NA could not be sent; counted as announce_err."""
+
+    address: VirtualAddress
+
+
 Input = (
     Tick
     | PacketReceived
@@ -131,6 +138,7 @@ Input = (
     | DeafEars
     | DirectorHeard
     | SendFailed
+    | AnnounceFailed
     | messages.ElectionSettings
     | messages.Tracks
     | messages.Ready

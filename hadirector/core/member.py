@@ -44,7 +44,7 @@ from hadirector.core.vrrp_states import (
 
 _COUNTERS = (
     "advert_rcvd advert_sent advert_send_err become_master release_master pri_zero_rcvd "
-    "pri_zero_sent addr_list_err own_advert source_err duels late_wakes "
+    "pri_zero_sent addr_list_err own_advert source_err announce_err duels late_wakes "
 )
 COUNTERS = (*_COUNTERS.split(), *(flaw.value for flaw in advert.Flaw))
 

@@ -225,7 +225,7 @@ def test_nodes_of_equal_priority_are_told_once_however_many_instances_inherit_it
     text += "    back: {interface: eth0, virtual_router_id: 52, virtual_addresses: [192.0.2.11/24]}"
 
     expected = (
-        "1:76 warning: nodes.lb2.priority: lb1 and lb2 both have 100: the higher address decides "
+        "1:78 warning: nodes.lb2.priority: lb1 and lb2 both have 100: the higher address decides "
         "which of them is master; give each its own"
     )
     assert [told(tmp_path, text, node) for node in ("lb1", "lb2")] == [[expected]] * 2

@@ -8,6 +8,7 @@ from hadirector.core import messages
 from hadirector.core.address import Address
 from hadirector.core.election import Election
 from hadirector.core.election_types import (
+    AnnounceFailed,
     DirectorHeard,
     Obstacle,
     Obstacles,
@@ -19,7 +20,7 @@ from hadirector.core.election_types import (
     SendFailed,
     Tick,
 )
-from hadirector.core.settings.instances import Preempt, Tracked, Unicast
+from hadirector.core.settings.instances import Preempt, Tracked, Unicast, VirtualAddress
 from tests.core.electorate import (
     FRONT,
     INSIDE,
@@ -84,6 +85,23 @@ def test_a_tracked_delta_lowers_the_priority_and_loses_the_election() -> None:
 
     assert words(actions) == ["front advert 90"]
     assert electorate.holders() == ["lb2"]
+
+
+@pytest.mark.parametrize(
+    ("tracked", "holders"),
+    [((), ["lb2"]), ((Tracked("eth1", None),), ["lb2"]), ((Tracked("eth1", -20),), ["lb1"])],
+)
+def test_an_address_on_a_dead_interface_is_a_fault_unless_it_has_a_weight(
+    tracked: tuple[Tracked, ...], holders: list[str]
+) -> None:
+    gateway = VirtualAddress(Address("10.0.9.1"), 24, "eth1")
+    both = (*FRONT.virtual_addresses, gateway)
+    electorate = pair(replace(FRONT, virtual_addresses=both, track_interfaces=tracked))
+
+    electorate.tell("lb1", links(1, eth1=False))
+    electorate.run(10.0)
+
+    assert electorate.holders(gateway) == holders
 
 
 def test_a_tracked_interface_with_a_weight_lowers_the_priority_only() -> None:
@@ -204,6 +222,16 @@ def test_what_could_not_be_sent_is_counted() -> None:
 
     assert electorate.tell("lb1", SendFailed("front", 4, "ENETDOWN")) == ()
     assert electorate.nodes["lb1"].routers()[0].counters["advert_send_err"] == 1
+
+
+def test_an_announcement_that_could_not_be_sent_is_counted_where_it_belongs() -> None:
+    electorate = pair()
+    mine = FRONT.virtual_addresses[0]
+
+    assert electorate.tell("lb1", AnnounceFailed(mine)) == ()
+    electorate.tell("lb1", AnnounceFailed(replace(mine, address=Address("192.0.2.99"))))
+
+    assert electorate.nodes["lb1"].routers()[0].counters["announce_err"] == 1
 
 
 # --- the start of a process ------------------------------------------------------------------
