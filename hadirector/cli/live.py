@@ -41,7 +41,9 @@ class _UnixConnection(http.client.HTTPConnection):
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add these verbs."""
-    _add(verbs, "status", status, "what this node does now", json_too=True)
+    status_parser = _add(verbs, "status", status, "what this node does now", json_too=True)
+    text = "for monitoring: the first line and the troubles only; exit 0 when all is well, else 1"
+    status_parser.add_argument("--check", action="store_true", help=text)
     events_parser = _add(verbs, "events", events, "what happened, and why", json_too=True)
     events_parser.add_argument("-f", "--follow", action="store_true", help="wait for more")
     explain_parser = _add(verbs, "explain", explain, "why something is as it is", json_too=True)
@@ -80,10 +82,13 @@ def _guarded(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Nam
 
 
 def status(options: argparse.Namespace) -> int:
-    """Print the status; 1 when the daemon does not answer."""
+    """Print the status; 1 when the daemon does not answer, with --check also for a trouble."""
     _, told = ask(options.socket, "GET", "/v1/status")
-    print(json.dumps(told, indent=2) if options.json else tables.status(told))
-    return 0
+    if options.json:
+        print(json.dumps(told, indent=2))
+    else:
+        print(tables.check(told) if options.check else tables.status(told))
+    return 1 if options.check and told["trouble"] else 0
 
 
 def events(options: argparse.Namespace) -> int:

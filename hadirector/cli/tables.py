@@ -6,16 +6,22 @@ from typing import Any
 
 
 def status(told: dict[str, Any]) -> str:
-    """The whole of status on one screen: trouble first."""
-    ready = "ready" if told["ready"] else "not ready"
-    head = f"node {told['node']} of {told['cluster']}: {ready} ({told['ready_reason']})"
+    """The whole of status on one screen: role and worst thing, then every trouble."""
+    ready = "yes" if told["ready"] else "no"
+    able = f"may take over: {ready} ({told['ready_reason']})"
     config = told["config"]
     loaded = f"{config['path']}, loaded {_since(config['loaded_at'])} ago"
-    about = f"hadirector {told['version']}, {loaded}, digest {config['digest'][:12]}"
-    parts = [head, about, *(f"TROUBLE: {text}" for text in told["trouble"])]
+    about = f"hadirector {told['version']} in {told['cluster']}, {loaded}"
+    about += f", digest {config['digest'][:12]}"
+    parts = [told["headline"], *(f"TROUBLE: {text}" for text in told["trouble"]), able, about]
     parts += [_instances(told), _services(told["services"]), _sync(told["sync"])]
     parts += [_peers(told["peers"]), _processes(told["processes"])]
     return "\n".join(part for part in parts if part)
+
+
+def check(told: dict[str, Any]) -> str:
+    """Role and worst thing, and every trouble: what a monitor keeps of it."""
+    return "\n".join([told["headline"], *(f"TROUBLE: {text}" for text in told["trouble"])])
 
 
 def event(told: dict[str, Any]) -> str:

@@ -54,6 +54,7 @@ class Director:
         self.kernel_trouble = ""
         self.failing: dict[ipvs.ServiceKey, str] = {}
         self.checker_silent = False
+        self.refused = ""  # what the file on disk would do to a restart
         self.blind: tuple[str, ...] = ()
         self._owned = owned
         self._drift = DriftNews()
@@ -115,7 +116,9 @@ class Director:
             case ev.Configured(config):
                 return self._configured(config, now)
             case ev.Refused(reason):
-                return self._tell([Change("config_refused", self._name(), reason)], now)
+                self.refused = event.trouble
+                news = [Change("config_refused", self._name(), reason)] if reason else []
+                return self._tell(news, now)
             case ev.KernelRead():
                 return self._kernel_read(event, now)
             case ev.KernelUnreadable(reason):
@@ -136,6 +139,7 @@ class Director:
 
     def _configured(self, config: Config, now: float) -> list[ev.Action]:
         before, self.config, self.configured_at = self.config, config, now
+        self.refused = ""
         if self.peers is None:
             self.peers = peers.Peers(config)
         else:

@@ -7,7 +7,7 @@ known is null, never a guess.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from hadirector.core import deaths, ipvs, messages, own_election
+from hadirector.core import ipvs, messages, troubles
 from hadirector.core.director import Director
 from hadirector.core.peers import Known
 from hadirector.core.weight import ServerWeight, ServiceWeights
@@ -30,7 +30,9 @@ def build(
     or dropped on its channels, by name."""
     config = director.config
     assert config is not None
+    trouble = troubles.build(director, kernel.troubles)
     return {
+        "headline": troubles.headline(director, len(trouble)),
         "node": config.node,
         "cluster": config.cluster,
         "version": director.version,
@@ -42,7 +44,7 @@ def build(
         },
         "ready": director.readiness().ready,
         "ready_reason": director.readiness().reason,
-        "trouble": _trouble(director, kernel),
+        "trouble": list(trouble),
         "instances": _instances(director, unix_offset),
         "services": {
             name: _service(director, name, weights, unix_offset)
@@ -75,33 +77,6 @@ def event_json(event: messages.Event, unix_offset: float) -> Json:
         "reason": event.reason,
         "inputs": dict(event.inputs),
     }
-
-
-def _trouble(director: Director, kernel: Kernel) -> Json:
-    """All that somebody must look at, one sentence each."""
-    told: list[Json] = []
-    if director.kernel_trouble:
-        told.append(director.kernel_trouble)
-    told += deaths.trouble(director.processes, director.turned_at)
-    if director.election.unknown not in ("", own_election.DIED):
-        told.append(director.election.unknown)
-    if director.checker_silent:
-        told.append("the checker is silent: weights stay as they are")
-    told += director.blind
-    told += [
-        f"{router.instance}/ipv{router.family} is in fault: {router.reason}"
-        for router in director.routers
-        if router.state is messages.RouterStateName.FAULT
-    ]
-    told += [f"{kind}: {text}" for kind, text in sorted(kernel.troubles.items())]
-    for name, known in director.peers.known.items() if director.peers else ():
-        if known.missed:
-            told.append(known.missed)
-        if known.differs:
-            told.append(f"{name} runs another configuration")
-        if known.heard_at is not None and not known.alive:
-            told.append(f"{name} is silent on the peer channel")
-    return told + list(director.failing.values())
 
 
 def _instances(director: Director, offset: float) -> Json:
