@@ -12,9 +12,8 @@ import os
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
-from hadirector import __version__
+from hadirector import __version__, kept
 from hadirector.config import apart, handover, problem
 from hadirector.core import director as core
 from hadirector.core import director_events as ev
@@ -30,10 +29,12 @@ from hadirector.shell import (
     control,
     ipvs,
     journal_file,
+    last_good,
     own_address,
     owned,
     peer_channel,
     settle,
+    upkeep,
 )
 from hadirector.shell.netlink import KernelError
 
@@ -41,17 +42,16 @@ log = logging.getLogger(__name__)
 
 INBOX = 8192  # events; more than the channels can hold between two turns of the loop
 LEAVE_PATIENCE = 165.0  # seconds: peers wait 160 s at most, at adverts of 40 s
-LEVELS_RETRY = 10.0  # seconds between looks at what has no events: sync threads, sockets
+LOOK_EVERY = 1.0  # seconds between looks at what has no events: settings, sync threads, sockets
 FIXED = ("node", "state_dir", "runtime_dir")  # what only a restart can change
 
 
 class DirectorProcess:
     """One running director."""
 
-    def __init__(self, process: child.Child, config: Config, blob_path: str) -> None:
+    def __init__(self, process: child.Child, config: Config) -> None:
         self._child = process
         self._config = config
-        self._blob_path = blob_path
         past = journal_file.load(config.state_dir, _unix_offset())
         ours = owned.load(config.state_dir)
         self._core = core.Director(__version__, ours, child.now(), past)
@@ -64,6 +64,9 @@ class DirectorProcess:
         self._control = control.Control(
             control.Answers(self._status, self._events, self._explain, self._reload, self._restart)
         )
+        self._upkeep = upkeep.Upkeep(
+            config.runtime_dir, self._control, config.api.socket, self._encoded
+        )
         self._http: tuple[str, int] | None = None
         self._reloads: asyncio.Queue[None] = asyncio.Queue(1)
         self._reloading = asyncio.Lock()
@@ -75,8 +78,11 @@ class DirectorProcess:
     async def run(self) -> None:
         """Until told to stop."""
         self._child.start(self._received)
-        await self._control.open_socket(self._config.api.socket)
+        await self._upkeep.open()
         self._put(ev.Configured(self._config))
+        refused = await kept.refusal(self._config, self._core.journal.since(0))
+        if refused is not None:
+            self._put(refused)
         async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(self._decide(), name="decide"),
@@ -195,6 +201,7 @@ class DirectorProcess:
 
     async def _settle_all(self, config: Config) -> None:
         await self._settle.settle(config)
+        self._settle.trouble("runtime_dir", await self._upkeep.look())
         self._settle.trouble("peer_channel", self._peers.follow(config))
         self._settle.trouble("own_address", own_address.elsewhere(config))
         self._settle.trouble("api_http", await self._follow_http(config))
@@ -220,7 +227,7 @@ class DirectorProcess:
     async def _look_again(self) -> None:
         """What the kernel tells no events of is looked at again and again."""
         while True:
-            await asyncio.sleep(LEVELS_RETRY)
+            await asyncio.sleep(LOOK_EVERY)
             if self._core.config is not None and self._work.empty():
                 self._work.put_nowait(ev.Settle(self._core.config))
 
@@ -280,7 +287,9 @@ class DirectorProcess:
                 if refusal is None:
                     told = "reloaded"
                     return None
-                self._put(ev.Refused(refusal.brief))
+                trouble = apart.trouble(self._config.path, refusal.brief)
+                self._put(ev.Refused(refusal.brief, trouble))
+                await asyncio.to_thread(last_good.refuse, self._config.runtime_dir, trouble)
                 return refusal.whole
             finally:  # systemd waits for it
                 self._ask_supervisor(messages.RequestKind.RELOADED, told)
@@ -304,12 +313,15 @@ class DirectorProcess:
             return apart.Refusal(text)
         self._config = new
         try:
-            await asyncio.to_thread(owned.replace_file, self._blob_path, blob)
+            await asyncio.to_thread(last_good.keep, new.runtime_dir, blob)
         except OSError as error:
-            text = f"{self._blob_path}: {error.strerror or error}"
+            text = f"{new.runtime_dir}/{last_good.BLOB}: {error.strerror or error}"
             self._notice("state_not_saved", new.node, f"{text}; a restart would forget this reload")
         await self._inbox.put(ev.Configured(new))
         return None
+
+    def _encoded(self) -> bytes:
+        return handover.encode(handover.Loaded(self._config, ()))
 
     def _ask_supervisor(self, kind: messages.RequestKind, subject: str) -> None:
         token = f"{kind.value}-{child.now():.6f}"
@@ -364,29 +376,10 @@ async def body(process: child.Child) -> None:
     """Run with the last good configuration the supervisor points to."""
     path = os.environ["HADIRECTOR_CONFIG"]
     try:
-        await DirectorProcess(process, await _last_good(path), path).run()
+        await DirectorProcess(process, await kept.configuration(path)).run()
     except control.SocketInUse as error:
         log.error("api.socket: %s", error)
         sys.exit(child.NEVER_HERE)
-
-
-async def _last_good(path: str) -> Config:
-    """What was accepted last; where that cannot be read (another version wrote it, or somebody
-    else), the file it came from."""
-    try:
-        loaded = handover.decode(await asyncio.to_thread(Path(path).read_bytes))
-    except (OSError, ValueError) as error:
-        source, node = os.environ["HADIRECTOR_FILE"], os.environ["HADIRECTOR_NODE"]
-        log.warning("%s: %s; reading %s again", path, error, source)
-        blob = await apart.parse(source, node)
-        loaded = handover.decode(blob)
-        if loaded.config is not None:
-            await asyncio.to_thread(owned.replace_file, path, blob)
-    if loaded.config is None:
-        for each in loaded.problems:
-            log.error("%s", each)
-        sys.exit(1)  # started again and again: the file may be mended meanwhile
-    return loaded.config
 
 
 def _confine() -> str:

@@ -7,10 +7,13 @@ import argparse
 import sys
 
 from hadirector import __version__
+from hadirector.shell import early
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; the exit status."""
+    if (sys.argv[1:] if arguments is None else arguments)[:1] == ["run"]:
+        early.listen()
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(options))

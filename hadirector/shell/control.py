@@ -52,6 +52,7 @@ class Control:
         self._answers = answers
         self._followers: set[asyncio.Queue[Json]] = set()
         self._path = ""
+        self._inode = 0
         self._unix: web.AppRunner | None = None
         self._http: web.AppRunner | None = None
 
@@ -63,9 +64,20 @@ class Control:
         old = os.umask(0o117)  # 0660 from the first moment on
         try:
             await web.UnixSite(runner, path, backlog=BACKLOG).start()
+        except OSError:
+            await runner.cleanup()
+            raise
         finally:
             os.umask(old)
         self._unix, self._path = runner, path
+        self._inode = (await asyncio.to_thread(os.stat, path)).st_ino
+
+    def is_open(self) -> bool:
+        """Whether who connects to the control socket's path comes to us. Blocks."""
+        try:
+            return self._unix is not None and os.stat(self._path).st_ino == self._inode
+        except OSError:
+            return False
 
     async def open_http(self, host: str, port: int) -> None:
         """Listen for readers; raises OSError where the port is taken."""
@@ -91,10 +103,16 @@ class Control:
             with contextlib.suppress(asyncio.QueueFull):
                 queue.put_nowait(None)
         await self.close_http()
-        if self._unix is not None:
+        await self.close_socket()
+
+    async def close_socket(self) -> None:
+        """Stop listening on the control socket; its file goes if it is ours."""
+        if self._unix is None:
+            return
+        if await asyncio.to_thread(self.is_open):
             await asyncio.to_thread(Path(self._path).unlink, missing_ok=True)
-            await self._unix.cleanup()
-            self._unix = None
+        await self._unix.cleanup()
+        self._unix = None
 
     def publish(self, event: Json) -> None:
         """Hand an event to every follower; one that is far behind is dropped."""
