@@ -278,39 +278,42 @@ class DirectorProcess:
             await self._reloads.get()
             await self._reload()
 
-    async def _reload(self) -> str | None:
+    async def _reload(self) -> control.Reloaded:
         async with self._reloading:
+            since = self._core.journal.newest
             told = "configuration refused; the last good one runs"
             self._ask_supervisor(messages.RequestKind.RELOADING, "")
             try:
-                refusal = await self._read_again()
+                warnings, refusal = await self._read_again()
                 if refusal is None:
                     told = "reloaded"
-                    return None
+                    return control.Reloaded(None, warnings, since)
                 trouble = apart.trouble(self._config.path, refusal.brief)
                 self._put(ev.Refused(refusal.brief, trouble))
                 await asyncio.to_thread(last_good.refuse, self._config.runtime_dir, trouble)
-                return refusal.whole
+                return control.Reloaded(refusal.whole)
             finally:  # systemd waits for it
                 self._ask_supervisor(messages.RequestKind.RELOADED, told)
 
-    async def _read_again(self) -> apart.Refusal | None:
+    async def _read_again(self) -> tuple[tuple[str, ...], apart.Refusal | None]:
+        """What the file is warned of, and why it is refused if it is."""
         try:
             blob = await apart.parse(self._config.path, self._config.node)
             loaded = handover.decode(blob)
         except (OSError, TimeoutError, ValueError) as error:
-            return apart.Refusal(f"{self._config.path}: not read: {str(error) or 'took too long'}")
+            text = f"{self._config.path}: not read: {str(error) or 'took too long'}"
+            return (), apart.Refusal(text)
         for each in loaded.problems:
             log.log(logging.WARNING if loaded.config else logging.ERROR, "%s", each)
         new = loaded.config
         if new is None:
             whole = "\n".join(str(problem) for problem in loaded.problems)
-            return apart.Refusal(whole, problem.brief(loaded.problems))
+            return (), apart.Refusal(whole, problem.brief(loaded.problems))
         fixed = [name for name in FIXED if getattr(new, name) != getattr(self._config, name)]
         if fixed or new.api.socket != self._config.api.socket:
             names = ", ".join(fixed or ["api.socket"])
             text = f"{self._config.path}: {names} cannot change by reload: restart the daemon"
-            return apart.Refusal(text)
+            return (), apart.Refusal(text)
         self._config = new
         try:
             await asyncio.to_thread(last_good.keep, new.runtime_dir, blob)
@@ -318,7 +321,7 @@ class DirectorProcess:
             text = f"{new.runtime_dir}/{last_good.BLOB}: {error.strerror or error}"
             self._notice("state_not_saved", new.node, f"{text}; a restart would forget this reload")
         await self._inbox.put(ev.Configured(new))
-        return None
+        return tuple(map(str, loaded.problems)), None
 
     def _encoded(self) -> bytes:
         return handover.encode(handover.Loaded(self._config, ()))

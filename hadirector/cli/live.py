@@ -49,7 +49,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     explain_parser = _add(verbs, "explain", explain, "why something is as it is", json_too=True)
     explain_parser.add_argument("what", nargs="?", default="", metavar="WHAT")
     text = "read the configuration again; exit 1 when it is refused"
-    _add(verbs, "reload", reload, text, json_too=True)
+    _add(verbs, "reload", _reload, text, json_too=True)
     text = "a new director without a failover"
     _add(verbs, "restart-director", restart_director, text, json_too=True)
 
@@ -116,9 +116,10 @@ def explain(options: argparse.Namespace) -> int:
     return 0
 
 
-def reload(options: argparse.Namespace) -> int:
-    """Have the daemon read its file again."""
-    return _order(options, "/v1/reload", "reloaded")
+def _reload(options: argparse.Namespace) -> int:
+    from hadirector.cli import reload  # it asks by what is here
+
+    return reload.reload(options)
 
 
 def restart_director(options: argparse.Namespace) -> int:

@@ -41,6 +41,11 @@ class Journal:
         self._events: deque[Event] = deque(past, maxlen=KEPT)
         self._next = self._events[-1].number + 1 if self._events else 1
 
+    @property
+    def newest(self) -> int:
+        """The number of the last entry, 0 before the first."""
+        return self._next - 1
+
     def add(
         self,
         at: float,

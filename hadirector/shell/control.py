@@ -31,13 +31,23 @@ LEAVE = 1.0  # seconds that questions under way are waited for at the end
 
 
 @dataclass(frozen=True, slots=True)
+class Reloaded:
+    """How a reload went: refused, or taken with warnings. `since` is the number of the last event
+    before it: what came of it has a greater one."""
+
+    failure: str | None = None
+    warnings: tuple[str, ...] = ()
+    since: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Answers:
     """What the director gives the API. Orders return the text of a failure, or None."""
 
     status: Callable[[], Json]
     events: Callable[[int], list[Json]]
     explain: Callable[[str], Json]
-    reload: Callable[[], Awaitable[str | None]]
+    reload: Callable[[], Awaitable[Reloaded]]
     restart: Callable[[], str | None]
 
 
@@ -139,7 +149,11 @@ class Control:
         return web.json_response(self._answers.explain(request.query.get("what", "")))
 
     async def _reload(self, _request: web.Request) -> web.StreamResponse:
-        return _outcome(await self._answers.reload())
+        went = await self._answers.reload()
+        if went.failure is not None:
+            return _outcome(went.failure)
+        told: Json = {"ok": True, "warnings": list(went.warnings), "since": went.since}
+        return web.json_response(told)
 
     async def _restart(self, _request: web.Request) -> web.StreamResponse:
         return _outcome(self._answers.restart())

@@ -9,12 +9,12 @@ import pytest
 
 from hadirector.cli import live
 from hadirector.shell import last_good
-from hadirector.shell.control import Answers, Control
+from hadirector.shell.control import Answers, Control, Reloaded
 from hadirector.shell.upkeep import Upkeep
 
 
-async def _nothing() -> None:
-    return None
+async def _nothing() -> Reloaded:
+    return Reloaded()
 
 
 @pytest.fixture
