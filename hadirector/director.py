@@ -35,6 +35,7 @@ from hadirector.shell import (
     peer_channel,
     settle,
     upkeep,
+    wall_times,
 )
 from hadirector.shell.netlink import KernelError
 
@@ -55,6 +56,7 @@ class DirectorProcess:
         past = journal_file.load(config.state_dir, _unix_offset())
         ours = owned.load(config.state_dir)
         self._core = core.Director(__version__, ours, child.now(), past)
+        self._walls = wall_times.WallTimes(past, _unix_offset())
         self._journal = journal_file.JournalFile(config.state_dir)
         self._inbox: asyncio.Queue[ev.Event] = asyncio.Queue(INBOX)
         self._work: asyncio.Queue[ev.Action] = asyncio.Queue(INBOX)
@@ -159,8 +161,9 @@ class DirectorProcess:
             level = logging.WARNING if event.kind in GRAVE else logging.INFO
             what = (event.kind, event.subject, event.reason, inputs)
             log.log(level, "%s subject=%s reason=%r%s", *what)
-        self._control.publish(status.event_json(event, _unix_offset()))
-        self._journal.add(event, _unix_offset())
+        offset = self._walls.note(event, _unix_offset())
+        self._control.publish(status.event_json(event, offset))
+        self._journal.add(event, offset)
 
     # The kernel's turn
 
@@ -261,10 +264,10 @@ class DirectorProcess:
         return status.build(self._core, kernel, _unix_offset(), losses)
 
     def _events(self, since: int) -> list[status.Json]:
-        return [status.event_json(e, _unix_offset()) for e in self._core.journal.since(since)]
+        return [status.event_json(e, self._walls.of(e)) for e in self._core.journal.since(since)]
 
     def _explain(self, what: str) -> status.Json:
-        return explain.build(self._core, what, _unix_offset())
+        return explain.build(self._core, what, self._walls.of)
 
     def _restart(self) -> str | None:
         token = f"restart-{child.now():.6f}"

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from hadirector.cli import tables
 from hadirector.core.errors import HadirectorError
+from hadirector.shell import alone
 
 SOCKET = "/run/hadirector/control.sock"  # EXAMPLE.yaml: control.sock in the default runtime_dir
 DEADLINE = 5.0  # seconds for a question: a director that hangs is replaced in that time
@@ -20,6 +21,14 @@ RELOAD_DEADLINE = 130.0  # seconds: a reload reads a configuration of any size
 RESTART_DEADLINE = 30.0  # seconds until a new director answers
 
 _NOT_RUNNING = "no daemon answers on {path} ({why}); is it running, and is --socket right?"
+_RESTARTS = (
+    "no director answers on {path} ({why}), but the daemon runs (process {pid}): a new director "
+    "is started, and the election goes on meanwhile; try again in a moment"
+)
+_HANGS = (
+    "the director does not answer on {path} within {seconds:g} s; one that hangs is replaced in a "
+    "few seconds, and the election goes on meanwhile: try again"
+)
 
 
 class Unreachable(HadirectorError):
@@ -165,12 +174,19 @@ def ask(path: str, method: str, target: str, deadline: float = DEADLINE) -> tupl
         text = f"{path}: permission denied; be root or in the daemon's group"
         raise Unreachable(text) from None
     except TimeoutError:
-        text = f"the director does not answer on {path} within {deadline:g} s; it may be starting"
-        raise Unreachable(f"{text}, or hang and be replaced soon: try again") from None
+        raise Unreachable(_HANGS.format(path=path, seconds=deadline)) from None
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise Unreachable(_NOT_RUNNING.format(path=path, why=error)) from None
+        raise Unreachable(_no_answer(path, error)) from None
     finally:
         connection.close()
+
+
+def _no_answer(path: str, error: Exception) -> str:
+    """Whether there is no daemon, or only no director just now."""
+    pid = alone.holder()
+    if pid is None:
+        return _NOT_RUNNING.format(path=path, why=error)
+    return _RESTARTS.format(path=path, why=error, pid=pid)
 
 
 def _stream(path: str) -> Iterator[Any]:
@@ -181,6 +197,6 @@ def _stream(path: str) -> Iterator[Any]:
             if line.startswith(b"data: "):
                 yield json.loads(line[6:])
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise Unreachable(_NOT_RUNNING.format(path=path, why=error)) from None
+        raise Unreachable(_no_answer(path, error)) from None
     finally:
         connection.close()

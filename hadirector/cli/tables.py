@@ -66,7 +66,7 @@ def _instances(told: dict[str, Any]) -> str:
             f"{router['effective_priority']}/{router['priority']}",
             router["master"] or "-",
             _since(router["since"]),
-            ", ".join(router["addresses"]) or "-",
+            _addresses(router),
             router["reason"],
         )
         for name, instance in told["instances"].items()
@@ -76,6 +76,17 @@ def _instances(told: dict[str, Any]) -> str:
         return ""
     head = ("INSTANCE", "STATE", "PRIORITY", "MASTER", "SINCE", "ADDRESSES", "REASON")
     return "\n" + table(head, rows)
+
+
+def _addresses(router: dict[str, Any]) -> str:
+    """`here: 192.0.2.10/24 (leased)`; a master without one of them has something to explain."""
+    every, held = router["addresses"], router["held"]
+    rest = [address for address in every if address not in held]
+    absent = "MISSING" if router["state"] == "master" else "not here"
+    leased = " (leased)" if router["leased"] else ""
+    told = [f"here: {', '.join(held)}{leased}"] if held else []
+    told += [f"{absent}: {', '.join(rest)}"] if rest else []
+    return "; ".join(told) or "-"
 
 
 def _services(services: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ from typing import assert_never
 from hadirector.core import deaths, differences, ipvs, messages, peers, plan
 from hadirector.core import director_events as ev
 from hadirector.core.drift import DriftNews
+from hadirector.core.flaps import Flaps
 from hadirector.core.journal import Journal
 from hadirector.core.messages import Process
 from hadirector.core.own_election import OwnElection
@@ -58,6 +59,7 @@ class Director:
         self.blind: tuple[str, ...] = ()
         self._owned = owned
         self._drift = DriftNews()
+        self._flaps = Flaps()
         self._actual: dict[ipvs.ServiceKey, ipvs.Entry] | None = None
         self._applying = False
         self._pending: set[ipvs.ServiceKey] | None = set()  # None: all
@@ -259,6 +261,7 @@ class Director:
                 keys, changes = self.services.hear(message)
                 if self._pending is not None:
                     self._pending |= keys
+                changes = self._flaps.tell(changes, now)
                 return [*self._reconcile(), *told, *self._tell(changes, now)]
             case messages.Blind(reasons):
                 told += self._blind_is(reasons, now)
@@ -325,7 +328,7 @@ class Director:
             self.checker_silent = True
             reason = f"silent for {CHECKER_SILENCE:g} s: weights stay as they are"
             actions += self._tell([Change("checker_silent", self._name(), reason)], now)
-        actions += self._tell(self.election.look(now), now)
+        actions += self._tell([*self.election.look(now), *self._flaps.due(now)], now)
         if self.peers is not None:
             actions += self._peer_news(self.peers.age(now), now)
         states = self._states()

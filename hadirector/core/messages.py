@@ -196,7 +196,8 @@ class Router:
     """One virtual router of this node: the contract's status, plus what readers need to explain it.
 
     `priority` is configured, `effective_priority` what is advertised or would be. `since` is
-    CLOCK_BOOTTIME. `master_down` is the interval after which its peers give it up, seconds.
+    CLOCK_BOOTTIME. `master_down` is the interval after which its peers give it up, seconds. `held`
+    are those of `addresses` that this host has.
     """
 
     instance: str
@@ -212,6 +213,7 @@ class Router:
     counters: dict[str, int]
     master_down: float
     leased: bool
+    held: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,8 @@ class OwnElection:
     def _forget(self, reason: str, since: float) -> None:
         self.unknown = reason
         self.routers = tuple(
-            replace(r, state=RouterStateName.INIT, reason=reason, since=since, leased=False)
+            replace(
+                r, state=RouterStateName.INIT, reason=reason, since=since, leased=False, held=()
+            )
             for r in self.routers
         )

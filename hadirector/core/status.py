@@ -107,6 +107,7 @@ def _router(router: messages.Router, offset: float) -> Json:
         "reason": router.reason,
         "inputs": dict(router.inputs),
         "addresses": list(router.addresses),
+        "held": list(router.held),
         "leased": router.leased,
         "counters": dict(router.counters),
     }

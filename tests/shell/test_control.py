@@ -12,6 +12,7 @@ import pytest
 
 from hadirector.cli import main as command
 from hadirector.core.status import Json
+from hadirector.shell import alone
 from hadirector.shell.control import Answers, Control, Reloaded, SocketInUse
 
 EVENT: Json = {
@@ -257,9 +258,24 @@ async def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path, daemon: Da
     assert file.read_text() == "precious"
 
 
-def test_without_a_daemon_every_verb_says_so_in_one_line(
-    path: str, capsys: pytest.CaptureFixture[str]
+def test_while_a_director_is_replaced_every_verb_says_that_the_election_goes_on(
+    path: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(alone, "NAME", f"\0{path}")
+
+    with alone.alone():
+        assert command.main(["status", "--socket", path]) == 1
+
+    error = capsys.readouterr().err
+    assert f"the daemon runs (process {os.getpid()})" in error
+    assert "the election goes on meanwhile" in error
+    assert error.count("\n") == 1
+
+
+def test_without_a_daemon_every_verb_says_so_in_one_line(
+    path: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alone, "NAME", f"\0{path}")
     for verb in ("status", "events", "explain", "reload", "restart-director"):
         assert command.main([verb, "--socket", path]) == 1
         error = capsys.readouterr().err
