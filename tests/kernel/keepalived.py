@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,9 +74,11 @@ class Keepalived:
         return Path(self._log.name).read_text(errors="replace")
 
     def kill(self) -> None:
-        """kill -9 of both its processes; the child first, which else leaves in order."""
-        child = self._vrrp_pid.read_text().strip()
-        subprocess.run(("kill", "-9", child, str(self.process.pid)), check=True)
+        """kill -9 of both its processes: a child whose parent dies leaves in order, a parent
+        whose child dies starts another, so it is halted first."""
+        self.process.send_signal(signal.SIGSTOP)
+        os.kill(int(self._vrrp_pid.read_text()), signal.SIGKILL)
+        self.process.kill()
         self.process.wait()
 
     def end(self) -> None:
