@@ -265,5 +265,5 @@ def test_every_shipped_file_loads_without_errors(path: Path) -> None:
     for node in nodes:
         loaded = load(str(path), node)
         assert loaded.config is not None, loaded.problems
-        if path != EXAMPLE and path.stem != "tunnel":
+        if path != EXAMPLE and path.stem not in ("tunnel", "signed"):
             assert loaded.problems == ()
