@@ -223,22 +223,21 @@ class Election:
 
     def _receive(self, packet: PacketReceived, now: float) -> list[Action]:
         """An advert of any virtual router shows that frames pass; ours goes to its router."""
+        addressees = self._roster.addressees(packet)
         if self._view.is_own(packet.interface, packet.source):
-            member = self._roster.addressee(packet)
-            if member is not None:
+            for member in addressees:
                 member.counters["own_advert"] += 1
             return []
         actions: list[Action] = []
         if packet.ttl == advert.TTL and packet.interface not in self._roster.heard:
             actions += self._hear_network(packet.interface, now)
-        member = self._roster.addressee(packet)
-        if member is None:
-            return actions
-        heard, told = member.judge(packet, self._view, self._journal, now)
-        actions += told
-        if heard is None:
-            return actions
-        return actions + self._act(member, partial(member.router.heard, heard, packet.source), now)
+        for member in addressees:
+            heard, told = member.judge(packet, self._view, self._journal, now)
+            actions += told
+            if heard is not None:
+                hear = partial(member.router.heard, heard, packet.source)
+                actions += self._act(member, hear, now)
+        return actions
 
     def _hear_network(self, interface: str, now: float) -> list[Action]:
         self._roster.heard.add(interface)

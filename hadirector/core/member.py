@@ -178,15 +178,17 @@ class Member:
     ) -> list[Action]:
         """Take on other settings; what is held changes by what they add and remove. The router's
         `configured` is to be called next: it tells the peers."""
-        before = self.belongings()
+        before, key = self.belongings(), self.key
         self.router.instance = instance
         self.claims = self._claims()
         self.announcer.garp = instance.garp
+        # Under a new name a master is noted with the advert that follows.
+        renamed: list[Action] = [] if key == self.key else [Note(*key, None), Note(*self.key, None)]
         if not self.router.holds_addresses:
-            return []
+            return renamed
         self.lifetime = view.lifetime(instance)
         after = self.belongings()
-        actions = self._drop(_minus(before, after), elsewhere)
+        actions = renamed + self._drop(_minus(before, after), elsewhere)
         added = _minus(after, before)
         if added != Desired():
             actions.append(Place(*self.key, added.addresses, added.routes, added.rules))

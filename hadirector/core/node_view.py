@@ -134,10 +134,13 @@ class NodeView:
             for d in self.deaf
             if (d.interface, d.family) == where
         ]
-        for tracked in instance.track_interfaces:
-            trouble = self._trouble(tracked.name) if tracked.weight is None else None
-            if trouble:
-                faults.append(trouble)
+        weighed = {t.name for t in instance.track_interfaces if t.weight is not None}
+        counted = {t.name for t in instance.track_interfaces}
+        # An address whose interface is down serves nobody: as keepalived, another node is to have
+        # it, unless `track_interfaces` says what that interface is worth.
+        counted |= {v.interface for v in addresses_of(instance, family)} - {instance.interface}
+        troubles = (self._trouble(name) for name in sorted(counted - weighed))
+        faults += [trouble for trouble in troubles if trouble is not None]
         faults += [t.reason for t in self.tracks if t.fault and t.instance == instance.name]
         held = {(v.address, v.interface) for v in addresses_of(instance, family)}
         return faults + [

@@ -19,7 +19,7 @@ from hadirector.core.election_types import (
     SendFailed,
     Tick,
 )
-from hadirector.core.settings.instances import Preempt, Tracked, Unicast
+from hadirector.core.settings.instances import Preempt, Tracked, Unicast, VirtualAddress
 from tests.core.electorate import (
     FRONT,
     INSIDE,
@@ -84,6 +84,23 @@ def test_a_tracked_delta_lowers_the_priority_and_loses_the_election() -> None:
 
     assert words(actions) == ["front advert 90"]
     assert electorate.holders() == ["lb2"]
+
+
+@pytest.mark.parametrize(
+    ("tracked", "holders"),
+    [((), ["lb2"]), ((Tracked("eth1", None),), ["lb2"]), ((Tracked("eth1", -20),), ["lb1"])],
+)
+def test_an_address_on_a_dead_interface_is_a_fault_unless_it_has_a_weight(
+    tracked: tuple[Tracked, ...], holders: list[str]
+) -> None:
+    gateway = VirtualAddress(Address("10.0.9.1"), 24, "eth1")
+    both = (*FRONT.virtual_addresses, gateway)
+    electorate = pair(replace(FRONT, virtual_addresses=both, track_interfaces=tracked))
+
+    electorate.tell("lb1", links(1, eth1=False))
+    electorate.run(10.0)
+
+    assert electorate.holders(gateway) == holders
 
 
 def test_a_tracked_interface_with_a_weight_lowers_the_priority_only() -> None:
