@@ -374,7 +374,6 @@ class Director:
                     reason=ready.reason,
                     routers=dict(peers.router_states(self.routers)),
                     services={n: w.quorum_met for n, w in self.services.weights.items()},
-                    master_down=max((r.master_down for r in self.routers), default=0.0),
                 )
             )
         ]

@@ -149,11 +149,10 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Another director, seen on the peer channel; `master_down` is its largest, seconds."""
+    """Another director, seen on the peer channel."""
 
     node: str
     alive: bool
-    master_down: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +195,7 @@ class Router:
     """One virtual router of this node: the contract's status, plus what readers need to explain it.
 
     `priority` is configured, `effective_priority` what is advertised or would be. `since` is
-    CLOCK_BOOTTIME. `master_down` is the interval after which its peers give it up, seconds.
+    CLOCK_BOOTTIME.
     """
 
     instance: str
@@ -210,7 +209,6 @@ class Router:
     inputs: dict[str, str]
     addresses: tuple[str, ...]
     counters: dict[str, int]
-    master_down: float
     leased: bool
 
 

@@ -149,7 +149,7 @@ def test_readiness_decides_about_preemption_and_silence_is_not_readiness() -> No
     electorate.join("lb2", settings(*with_priority(100, FRONT)))
     electorate.run(5.0)
     electorate.join("lb1", settings(synced))
-    electorate.tell("lb1", messages.Peers((messages.Peer("lb2", True, 3.6),)))
+    electorate.tell("lb1", messages.Peers((messages.Peer("lb2", True),)))
     electorate.run(8.0)
     assert electorate.holders() == ["lb2"]
 
