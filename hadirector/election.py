@@ -45,7 +45,8 @@ from hadirector.shell.note import Full, Note
 
 log = logging.getLogger(__name__)
 
-INBOX = 4096  # inputs; levels come again, so what is dropped when it is full comes back
+INBOX = 4096  # inputs; then packets are dropped, which come again. The rest is few: each other
+# source has a bound of its own, and an order is told once
 TEND = (
     0.1  # seconds: the loop shows it turns, gateways are looked at; a third of a 1 s lease is more
 )
@@ -121,7 +122,7 @@ class ElectionProcess:
     # --- inputs ------------------------------------------------------------------------------
 
     def _put(self, what: et.Input) -> None:
-        if len(self._inbox) >= INBOX:
+        if len(self._inbox) >= INBOX and isinstance(what, et.PacketReceived):
             self._dropped += 1
             return
         self._inbox.append(what)
@@ -246,7 +247,10 @@ class ElectionProcess:
         if not self._announcements.waiting:
             return False
         present = self._table.present(self._announcements.interfaces())
-        return self._announcements.send(present)
+        left = self._announcements.send(present)
+        for virtual in self._announcements.take_failed():
+            self._put(et.AnnounceFailed(virtual))
+        return left
 
     def _deadline(self) -> float:
         soonest = self._core.deadline()
@@ -382,7 +386,7 @@ class ElectionProcess:
 
     def _tell_dropped(self) -> None:
         if self._dropped:
-            log.error("inbox full: %d inputs dropped", self._dropped)
+            log.error("inbox full: %d packets dropped", self._dropped)
             self._dropped = 0
 
     def _look_at_clock(self) -> None:

@@ -146,7 +146,26 @@ def _priorities(section: Section, nodes: Nodes) -> tuple[int, tuple[int, ...]]:
     else:
         one = section.read("priority", parse, None)
         chosen = {name: one or own for name, own in chosen.items()}
+    _lint_priorities(section, chosen, nodes)
     return chosen.pop(nodes.me), tuple(chosen.values())
+
+
+def _lint_priorities(section: Section, chosen: dict[str, int], nodes: Nodes) -> None:
+    """Equal ones are lawful, and mostly a copy that nobody edited."""
+    first: dict[int, str] = {}
+    for name, priority in chosen.items():
+        other = first.setdefault(priority, name)
+        if other == name or priority == OWNER:  # of which there is worse to tell
+            continue
+        text = (
+            f"{other} and {name} both have {priority}: the higher address decides which of them "
+            "is master; give each its own"
+        )
+        if section.has("priority"):
+            section.warn(section.value_at("priority"), "priority", text)
+        elif name in nodes.places:
+            section.problems.warn(nodes.places[name], f"nodes.{name}.priority: {text}")
+        return
 
 
 def _addresses(

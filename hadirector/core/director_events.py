@@ -17,7 +17,8 @@ class Configured:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A reload failed; the running configuration stays. `reason` is its first error."""
+    """A reload failed; the running configuration stays. `reason` is its first error, and how many
+    more there are."""
 
     reason: str
 

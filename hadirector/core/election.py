@@ -33,6 +33,7 @@ from hadirector.core import advert, messages
 from hadirector.core.deadlines import Deadlines
 from hadirector.core.election_types import (
     Action,
+    AnnounceFailed,
     AskGateway,
     DeafEars,
     Desired,
@@ -55,7 +56,7 @@ from hadirector.core.election_types import (
 )
 from hadirector.core.member import Member
 from hadirector.core.messages import OrderKind
-from hadirector.core.node_view import NodeView
+from hadirector.core.node_view import NodeView, addresses_of
 from hadirector.core.roster import Roster
 from hadirector.core.vrrp_states import (
     Backup,
@@ -160,15 +161,23 @@ class Election:
                 return self._hear_network(interface, now)
             case Obstacles() | DeafEars() | WallClock():
                 return self._be_shown(what, now)
-            case SendFailed(instance=name, family=family):
-                member = self._roster.members.get((name, family))
-                if member is not None:
-                    member.counters["advert_send_err"] += 1
+            case SendFailed() | AnnounceFailed():
+                self._count(what)
                 return []
             case messages.Order():
                 return self._obey(what, now)
             case _:
                 return self._be_told(what, now)
+
+    def _count(self, what: SendFailed | AnnounceFailed) -> None:
+        if isinstance(what, SendFailed):
+            member = self._roster.members.get((what.instance, what.family))
+            if member is not None:
+                member.counters["advert_send_err"] += 1
+            return
+        for member in self._roster:
+            if what.address in addresses_of(member.instance, member.family):
+                member.counters["announce_err"] += 1
 
     def _be_shown(self, what: Obstacles | DeafEars | WallClock, now: float) -> list[Action]:
         """The shell's levels."""

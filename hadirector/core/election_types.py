@@ -130,6 +130,13 @@ class SendFailed:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class AnnounceFailed:
+    """A gratuitous ARP or unsolicited NA could not be sent; counted as announce_err."""
+
+    address: VirtualAddress
+
+
 Input = (
     Tick
     | PacketReceived
@@ -140,6 +147,7 @@ Input = (
     | DirectorHeard
     | WallClock
     | SendFailed
+    | AnnounceFailed
     | messages.ElectionSettings
     | messages.Tracks
     | messages.Ready

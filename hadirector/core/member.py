@@ -25,7 +25,6 @@ from hadirector.core.election_types import (
     SendAdvert,
     SetLease,
 )
-from hadirector.core.listening import peers_patience
 from hadirector.core.node_view import NodeView, addresses_of, unicast_of
 from hadirector.core.settings.instances import Instance, VirtualAddress
 from hadirector.core.vrrp import Router
@@ -44,7 +43,7 @@ from hadirector.core.vrrp_states import (
 from hadirector.core.wire import Context, Wire
 
 _COUNTERS = (
-    *("advert_send_err", "become_master", "release_master"),
+    *("advert_send_err", "announce_err", "become_master", "release_master"),
     *("own_advert", "duels", "late_wakes"),
 )
 
@@ -236,7 +235,6 @@ class Member:
             inputs=dict(router.inputs),
             addresses=tuple(f"{v.address}/{v.prefix}" for v in every),
             counters=dict(self.counters),
-            master_down=peers_patience(self.instance),
             leased=router.holds_addresses and self.lifetime is not None,
             peers=self.wire.speakers(),
             refused=self.wire.refused(lately),

@@ -5,10 +5,10 @@ one may be lost, repeated or re-sent whole after `Hello` without harm. The few t
 (Order, Event) are numbered and only ever cause something once. Every field is plain data that
 shell/channel.py can write and read strictly; an unknown or ill-typed message is a counted error.
 
-Who tells whom:
+Who tells whom (core/lawful.py is what holds everybody to it):
 
     director -> checker      Targets
-    checker  -> director     Verdicts
+    checker  -> director     Verdicts, Blind
     director -> election     ElectionSettings, Tracks, Ready, Peers, Order
     election -> director     Routers, Events
     child    -> supervisor   Heartbeat, Request
@@ -104,6 +104,14 @@ class Verdicts:
 
 
 @dataclass(frozen=True, slots=True)
+class Blind:
+    """What the checker cannot probe because of this node itself, one sentence for each reason;
+    empty when nothing keeps it from any target."""
+
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ElectionSettings:
     """What the election runs: the whole of it each time; what did not change is not disturbed."""
 
@@ -143,11 +151,10 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Another director, seen on the peer channel; `master_down` is its largest, seconds."""
+    """Another director, seen on the peer channel."""
 
     node: str
     alive: bool
-    master_down: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,9 +221,8 @@ class Router:
     """One virtual router of this node: the contract's status, plus what readers need to explain it.
 
     `priority` is configured, `effective_priority` what is advertised or would be. `since` is
-    CLOCK_BOOTTIME. `master_down` is the interval after which its peers give it up, seconds. `peers`
-    are those heard lately, `refused` those whose packets are dropped now, `odd` what is wrong with
-    packets that are taken.
+    CLOCK_BOOTTIME. `peers` are those heard lately, `refused` those whose packets are dropped now,
+    `odd` what is wrong with packets that are taken.
     """
 
     instance: str
@@ -230,7 +236,6 @@ class Router:
     inputs: dict[str, str]
     addresses: tuple[str, ...]
     counters: dict[str, int]
-    master_down: float
     leased: bool
     peers: dict[Address, Speaker] = field(default_factory=dict)
     refused: tuple[Complaint, ...] = ()
@@ -265,7 +270,8 @@ class Events:
 
 @dataclass(frozen=True, slots=True)
 class ProcessState:
-    """A process as the supervisor sees it; `since` is CLOCK_BOOTTIME."""
+    """A process as the supervisor sees it; `since` is CLOCK_BOOTTIME. `ended` is how the one
+    before it died, empty when none did."""
 
     process: Process
     pid: int
@@ -274,6 +280,7 @@ class ProcessState:
     lag_ms_p99: float
     lag_ms_max: float
     alive: bool
+    ended: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +312,7 @@ Message = (
     | Heartbeat
     | Targets
     | Verdicts
+    | Blind
     | ElectionSettings
     | Tracks
     | Ready

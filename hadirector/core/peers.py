@@ -18,8 +18,7 @@ SILENCE = 2.0  # seconds after which a peer is not alive: three lost in a row, a
 class Presence:
     """One node's word. `incarnation` grows with each start of its director, `sequence` within it.
 
-    `routers` gives states by `instance/ipv4`; `services` whether quorum is met by service name;
-    `master_down` the largest master-down interval of its routers, seconds.
+    `routers` gives states by `instance/ipv4`; `services` whether quorum is met by service name.
     """
 
     cluster: str
@@ -32,7 +31,6 @@ class Presence:
     reason: str
     routers: dict[str, str] = field(default_factory=dict)
     services: dict[str, bool] = field(default_factory=dict)
-    master_down: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +99,7 @@ class Peers:
     def level(self) -> messages.Peers:
         """What the election is told."""
         return messages.Peers(
-            tuple(
-                messages.Peer(
-                    name, known.alive, known.presence.master_down if known.presence else 0.0
-                )
-                for name, known in self.known.items()
-            )
+            tuple(messages.Peer(name, known.alive) for name, known in self.known.items())
         )
 
     def deadline(self) -> float | None:

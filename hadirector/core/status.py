@@ -84,6 +84,7 @@ def _trouble(director: Director, kernel: Kernel) -> Json:
         told.append(director.kernel_trouble)
     if director.checker_silent:
         told.append("the checker is silent: weights stay as they are")
+    told += director.blind
     told += [
         f"{router.instance}/ipv{router.family} is in fault: {router.reason}"
         for router in director.routers

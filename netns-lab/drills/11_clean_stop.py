@@ -11,7 +11,8 @@ from labkit.lab import Lab
 from labkit.setup import Setup
 
 VARIANTS = {"1s": (1.0, ""), "100ms": (0.1, ""), "to-keepalived": (1.0, "keepalived")}
-GOALS = {key: {"outage_ms": at_most(40), **SURVIVAL} for key in VARIANTS}
+# Dropping the addresses at once costs 630 ms: on no machine may that pass.
+GOALS = {key: {"outage_ms": at_most(40, busy=120), **SURVIVAL} for key in VARIANTS}
 
 
 def run(lab: Lab, variant: tuple[float, str]) -> Figures:

@@ -8,6 +8,7 @@ from hadirector.core import messages
 from hadirector.core.address import Address
 from hadirector.core.election import Election
 from hadirector.core.election_types import (
+    AnnounceFailed,
     DirectorHeard,
     Obstacle,
     Obstacles,
@@ -148,7 +149,7 @@ def test_readiness_decides_about_preemption_and_silence_is_not_readiness() -> No
     electorate.join("lb2", settings(*with_priority(100, FRONT)))
     electorate.run(5.0)
     electorate.join("lb1", settings(synced))
-    electorate.tell("lb1", messages.Peers((messages.Peer("lb2", True, 3.6),)))
+    electorate.tell("lb1", messages.Peers((messages.Peer("lb2", True),)))
     electorate.run(8.0)
     assert electorate.holders() == ["lb2"]
 
@@ -233,6 +234,16 @@ def test_what_could_not_be_sent_is_counted() -> None:
 
     assert electorate.tell("lb1", SendFailed("front", 4, "ENETDOWN")) == ()
     assert electorate.nodes["lb1"].routers()[0].counters["advert_send_err"] == 1
+
+
+def test_an_announcement_that_could_not_be_sent_is_counted_where_it_belongs() -> None:
+    electorate = pair()
+    mine = FRONT.virtual_addresses[0]
+
+    assert electorate.tell("lb1", AnnounceFailed(mine)) == ()
+    electorate.tell("lb1", AnnounceFailed(replace(mine, address=Address("192.0.2.99"))))
+
+    assert electorate.nodes["lb1"].routers()[0].counters["announce_err"] == 1
 
 
 # --- the start of a process ------------------------------------------------------------------

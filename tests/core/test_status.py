@@ -79,7 +79,6 @@ def test_routers_peers_and_processes_are_told_with_unix_instants() -> None:
         inputs={},
         addresses=("192.0.2.10/24",),
         counters={"advert_sent": 9},
-        master_down=3.6,
         leased=True,
     )
     state = messages.ProcessState(Process.CHECKER, 42, 1.0, 2, 0.5, 1.5, alive=True)
@@ -119,7 +118,6 @@ def _with_a_neighbour() -> Director:
         inputs={},
         addresses=(),
         counters={},
-        master_down=3.6,
         leased=False,
         peers={peer: messages.Speaker(100, 1.0, "plain", 4.0, 7)},
         refused=(messages.Complaint(rogue, "auth_ext_invalid_hmac", reason, 3, 5.0),),

@@ -110,7 +110,7 @@ class Node:
     ) -> None:
         """Settings, and peers alive or not."""
         vip_lease = VipLease() if lease else VipLease(mode=_OFF)
-        self.tell(messages.Peers((messages.Peer("other", peers, 3.0),)))
+        self.tell(messages.Peers((messages.Peer("other", peers),)))
         self.tell(messages.Ready(True, "test"))
         self.tell(
             messages.ElectionSettings(
