@@ -18,6 +18,7 @@ from hadirector.core import deaths, differences, ipvs, messages, peers, plan
 from hadirector.core import director_events as ev
 from hadirector.core.drift import DriftNews
 from hadirector.core.journal import Journal
+from hadirector.core.keys import Secrets
 from hadirector.core.messages import Process
 from hadirector.core.services import Change, Services
 from hadirector.core.settings.cluster import Config
@@ -54,6 +55,7 @@ class Director:
         self.failing: dict[ipvs.ServiceKey, str] = {}
         self.checker_silent = False
         self.blind: tuple[str, ...] = ()
+        self._secrets = Secrets()
         self._owned = owned
         self._drift = DriftNews()
         self._actual: dict[ipvs.ServiceKey, ipvs.Entry] | None = None
@@ -105,7 +107,8 @@ class Director:
 
     def _react(self, event: ev.Event, now: float) -> list[ev.Action]:
         match event:
-            case ev.Configured(config):
+            case ev.Configured(config, secrets):
+                self._secrets = secrets
                 return self._configured(config, now)
             case ev.Refused(reason):
                 return self._tell([Change("config_refused", self._name(), reason)], now)
@@ -340,6 +343,7 @@ class Director:
             config.sync_groups,
             config.vip_lease,
             f"{config.state_dir}/addresses",
+            self._secrets,
         )
         return [
             ev.Send(Process.ELECTION, settings, float("inf")),
