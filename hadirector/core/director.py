@@ -54,8 +54,8 @@ class Director:
         self.kernel_trouble = ""
         self.failing: dict[ipvs.ServiceKey, str] = {}
         self.checker_silent = False
-        self._secrets = Secrets()
         self.blind: tuple[str, ...] = ()
+        self._secrets = Secrets()
         self._owned = owned
         self._drift = DriftNews()
         self._actual: dict[ipvs.ServiceKey, ipvs.Entry] | None = None

@@ -43,8 +43,8 @@ from hadirector.core.vrrp_states import (
 from hadirector.core.wire import Context, Wire
 
 _COUNTERS = (
-    *("advert_send_err", "announce_err", "become_master", "release_master"),
-    *("own_advert", "duels", "late_wakes"),
+    *("advert_send_err", "become_master", "release_master"),
+    *("own_advert", "announce_err", "duels", "late_wakes"),
 )
 
 LATELY = 10.0  # seconds, and four intervals: what was wrong then counts as wrong now

@@ -154,8 +154,10 @@ class Node:
         return router.master if router else None
 
     def order(self, kind: OrderKind, subject: str = "") -> None:
-        """Give an order as the supervisor."""
-        self.tell(messages.Order(kind, f"{time.monotonic_ns()}", subject), by="supervisor")
+        """Give an order as whoever may (core/lawful.py)."""
+        own = kind in (OrderKind.STOP, OrderKind.RELOAD)
+        order = messages.Order(kind, f"{time.monotonic_ns()}", subject)
+        self.tell(order, by="supervisor" if own else "director")
 
     def leave(self) -> int:
         """Stop in order; the exit status."""
