@@ -21,6 +21,7 @@ from hadirector.core import director_events as ev
 from hadirector.core import explain, messages, peers, plan, status
 from hadirector.core.ipvs import ServiceKey
 from hadirector.core.journal import GRAVE
+from hadirector.core.keys import Secrets
 from hadirector.core.messages import OrderKind, Process
 from hadirector.core.settings.cluster import Config
 from hadirector.shell import (
@@ -32,6 +33,7 @@ from hadirector.shell import (
     journal_file,
     owned,
     peer_channel,
+    secrets,
     settle,
 )
 from hadirector.shell.netlink import KernelError
@@ -76,7 +78,7 @@ class DirectorProcess:
         """Until told to stop."""
         self._child.start(self._received)
         await self._control.open_socket(self._config.api.socket)
-        self._put(ev.Configured(self._config))
+        self._put(ev.Configured(self._config, await self._read_secrets()))
         async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(self._decide(), name="decide"),
@@ -299,14 +301,24 @@ class DirectorProcess:
         if fixed or new.api.socket != self._config.api.socket:
             names = ", ".join(fixed or ["api.socket"])
             return f"{self._config.path}: {names} cannot change by reload: restart the daemon"
+        found, exposed = await secrets.read_all(new)
+        if found.troubles:
+            return "\n".join(found.troubles.values())
+        self._settle.trouble("secrets", "; ".join(exposed))
         self._config = new
         try:
             await asyncio.to_thread(owned.replace_file, self._blob_path, blob)
         except OSError as error:
             text = f"{self._blob_path}: {error.strerror or error}"
             self._notice("state_not_saved", new.node, f"{text}; a restart would forget this reload")
-        await self._inbox.put(ev.Configured(new))
+        await self._inbox.put(ev.Configured(new, found))
         return None
+
+    async def _read_secrets(self) -> Secrets:
+        """At start: what cannot be read is a fault of the instances that need it."""
+        found, exposed = await secrets.read_all(self._config)
+        self._settle.trouble("secrets", "; ".join((*found.troubles.values(), *exposed)))
+        return found
 
     def _ask_supervisor(self, kind: messages.RequestKind, subject: str) -> None:
         token = f"{kind.value}-{child.now():.6f}"

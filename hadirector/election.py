@@ -35,6 +35,7 @@ from hadirector.shell import (
     timerfd,
     vip_note,
     vrrp_socket,
+    wall_clock,
 )
 from hadirector.shell.addresses import Addresses
 from hadirector.shell.channel import Received
@@ -82,6 +83,7 @@ class ElectionProcess:
         self._sockets = vrrp_socket.VrrpSockets(self._listen, self._ignore)
         self._announcements = announce.Announcements(self._table.hardware)
         self._gateways = gateway.Gateways(self._route)
+        self._clock = wall_clock.WallClock()
         self._news = news.News(partial(process.send, Process.DIRECTOR), self._core.routers)
         self._changed = True  # the kernel has something new to tell the core
         self._reconcile = False
@@ -98,6 +100,7 @@ class ElectionProcess:
         self._table.read(self._route)
         loop.add_reader(self._timer.fileno(), self._timer_expired)
         loop.add_reader(self._watch.fileno(), self._kernel_changed)
+        self._look_at_clock()
         self._lease.start()
         vrrp_socket.allow_many()
         self._child.start(self._received)
@@ -364,6 +367,7 @@ class ElectionProcess:
             await asyncio.sleep(TEND)
             now = child.now()
             self._wake.set()  # the turn shows the lease thread that the loop works
+            self._look_at_clock()
             self._look_for_gateways()
             if now >= report_at:
                 report_at = now + REPORT_EVERY
@@ -380,6 +384,11 @@ class ElectionProcess:
         if self._dropped:
             log.error("inbox full: %d inputs dropped", self._dropped)
             self._dropped = 0
+
+    def _look_at_clock(self) -> None:
+        offset = self._clock.moved()
+        if offset is not None:
+            self._put(et.WallClock(offset))
 
     def _look_for_gateways(self) -> None:
         if not self._gateways.waiting:

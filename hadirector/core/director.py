@@ -17,6 +17,7 @@ from typing import assert_never
 from hadirector.core import differences, ipvs, messages, peers, plan
 from hadirector.core import director_events as ev
 from hadirector.core.journal import Journal
+from hadirector.core.keys import Secrets
 from hadirector.core.messages import Process
 from hadirector.core.services import Change, Services
 from hadirector.core.settings.cluster import Config
@@ -52,6 +53,7 @@ class Director:
         self.kernel_trouble = ""
         self.failing: dict[ipvs.ServiceKey, str] = {}
         self.checker_silent = False
+        self._secrets = Secrets()
         self._owned = owned
         self._actual: dict[ipvs.ServiceKey, ipvs.Entry] | None = None
         self._applying = False
@@ -98,7 +100,8 @@ class Director:
 
     def _react(self, event: ev.Event, now: float) -> list[ev.Action]:
         match event:
-            case ev.Configured(config):
+            case ev.Configured(config, secrets):
+                self._secrets = secrets
                 return self._configured(config, now)
             case ev.Refused(reason):
                 return self._tell([Change("config_refused", self._name(), reason)], now)
@@ -317,6 +320,7 @@ class Director:
             config.sync_groups,
             config.vip_lease,
             f"{config.state_dir}/addresses",
+            self._secrets,
         )
         return [
             ev.Send(Process.ELECTION, settings, float("inf")),

@@ -51,6 +51,7 @@ from hadirector.core.election_types import (
     SetLease,
     Stopped,
     Tick,
+    WallClock,
 )
 from hadirector.core.member import Member
 from hadirector.core.messages import OrderKind
@@ -110,7 +111,8 @@ class Election:
         """Every virtual router as status shows it; one that is leaving too, unless another of the
         same name has its place already."""
         members = self._roster.members
-        return tuple(m.status() for m in self._roster if members.get(m.key, m) is m)
+        every = (m for m in self._roster if members.get(m.key, m) is m)
+        return tuple(m.status(self._now) for m in every)
 
     # --- the one entry -----------------------------------------------------------------------
 
@@ -156,8 +158,8 @@ class Election:
                 return self._review(now) + ([Reconcile()] if first else [])
             case NetworkHeard(interface=interface):
                 return self._hear_network(interface, now)
-            case Obstacles() | DeafEars():
-                return self._be_hindered(what, now)
+            case Obstacles() | DeafEars() | WallClock():
+                return self._be_shown(what, now)
             case SendFailed(instance=name, family=family):
                 member = self._roster.members.get((name, family))
                 if member is not None:
@@ -168,11 +170,17 @@ class Election:
             case _:
                 return self._be_told(what, now)
 
-    def _be_hindered(self, what: Obstacles | DeafEars, now: float) -> list[Action]:
-        if isinstance(what, Obstacles):
-            self._view.obstacles = what.obstacles
-        else:
-            self._view.deaf = what.deaf
+    def _be_shown(self, what: Obstacles | DeafEars | WallClock, now: float) -> list[Action]:
+        """The shell's levels."""
+        match what:
+            case Obstacles(obstacles=obstacles):
+                self._view.obstacles = obstacles
+            case DeafEars(deaf=deaf):
+                self._view.deaf = deaf
+            case WallClock(unix_offset=offset):
+                self._view.unix_offset = offset
+            case unreachable:
+                assert_never(unreachable)
         return self._review(now)
 
     def _be_told(self, what: _Told, now: float) -> list[Action]:
@@ -224,8 +232,11 @@ class Election:
         if packet.ttl == advert.TTL and packet.interface not in self._roster.heard:
             actions += self._hear_network(packet.interface, now)
         member = self._roster.addressee(packet)
-        heard = member.judge(packet) if member is not None else None
-        if member is None or heard is None:
+        if member is None:
+            return actions
+        heard, told = member.judge(packet, self._view, self._journal, now)
+        actions += told
+        if heard is None:
             return actions
         return actions + self._act(member, partial(member.router.heard, heard, packet.source), now)
 
@@ -258,6 +269,7 @@ class Election:
             return []
         self._configured = True
         self._view.vip_lease = settings.vip_lease
+        self._view.secrets = settings.secrets.keeping(self._view.secrets)
         self._view.virtual = frozenset(
             v.address
             for i in settings.instances
@@ -285,6 +297,7 @@ class Election:
             group = [(m.instance, m.family) for m in self._roster.together(member)]
             standing = self._view.standing(member.instance, member.family, group)
             if standing != member.router.standing:
+                actions += member.introduce(standing.source)
                 actions += self._act(member, partial(member.router.update, standing), now)
             lease = member.renew_lease(self._view)
             if lease:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from hadirector.core.address import Address, Family
+from hadirector.core.keys import Secrets
 from hadirector.core.settings.checks import Target
 from hadirector.core.settings.cluster import VipLease
 from hadirector.core.settings.instances import Instance, SyncGroup
@@ -111,6 +112,7 @@ class ElectionSettings:
     sync_groups: tuple[SyncGroup, ...]
     vip_lease: VipLease
     state_file: str  # where addresses that are ours are noted, for the next start
+    secrets: Secrets = field(default_factory=Secrets)  # with the settings: neither goes alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,11 +186,37 @@ class RouterStateName(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Speaker:
+    """Another router of the same virtual router, by its last advert. `interval` is in seconds,
+    `checksum` what its sum covers, `heard_at` CLOCK_BOOTTIME, `key` the number of the key that
+    signed it, None where it was not signed."""
+
+    priority: int
+    interval: float
+    checksum: str
+    heard_at: float
+    key: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What is wrong with a sender's packets, how often it was, and when last (CLOCK_BOOTTIME)."""
+
+    source: Address
+    kind: str
+    reason: str
+    count: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Router:
     """One virtual router of this node: the contract's status, plus what readers need to explain it.
 
     `priority` is configured, `effective_priority` what is advertised or would be. `since` is
-    CLOCK_BOOTTIME. `master_down` is the interval after which its peers give it up, seconds.
+    CLOCK_BOOTTIME. `master_down` is the interval after which its peers give it up, seconds. `peers`
+    are those heard lately, `refused` those whose packets are dropped now, `odd` what is wrong with
+    packets that are taken.
     """
 
     instance: str
@@ -204,6 +232,9 @@ class Router:
     counters: dict[str, int]
     master_down: float
     leased: bool
+    peers: dict[Address, Speaker] = field(default_factory=dict)
+    refused: tuple[Complaint, ...] = ()
+    odd: tuple[Complaint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,11 @@ def _trouble(director: Director, kernel: Kernel) -> Json:
         for router in director.routers
         if router.state is messages.RouterStateName.FAULT
     ]
+    told += [
+        f"{router.instance}/ipv{router.family}: {complaint.reason}"
+        for router in director.routers
+        for complaint in (*router.refused, *router.odd)
+    ]
     told += [f"{kind}: {text}" for kind, text in sorted(kernel.troubles.items())]
     for name, known in director.peers.known.items() if director.peers else ():
         if known.differs:
@@ -127,7 +132,29 @@ def _router(router: messages.Router, offset: float) -> Json:
         "inputs": dict(router.inputs),
         "addresses": list(router.addresses),
         "leased": router.leased,
+        "peers": {
+            source: {
+                "priority": speaker.priority,
+                "interval": speaker.interval,
+                "checksum": speaker.checksum,
+                "key": speaker.key,
+                "heard_at": speaker.heard_at + offset,
+            }
+            for source, speaker in router.peers.items()
+        },
+        "refused": [_complaint_json(complaint, offset) for complaint in router.refused],
+        "odd": [_complaint_json(complaint, offset) for complaint in router.odd],
         "counters": dict(router.counters),
+    }
+
+
+def _complaint_json(complaint: messages.Complaint, offset: float) -> Json:
+    return {
+        "from": complaint.source,
+        "kind": complaint.kind,
+        "reason": complaint.reason,
+        "count": complaint.count,
+        "at": complaint.at + offset,
     }
 
 
