@@ -130,7 +130,7 @@ def _bench(arguments: list[str]) -> int:
 
 
 def _matrix(order: Order, directory: Path) -> int:
-    results = matrix.run(matrix.understand(order.arguments), OUT)
+    results = matrix.run(matrix.understand(order.arguments))
     shutil.copyfile(OUT / "interop.json", directory / "result.json")
     passed = sum(result.passed() for result in results)
     print(f"{passed} passed, {len(results) - passed} failed")

@@ -64,8 +64,8 @@ class Arena:
         self._watch = AddressWatch(
             [side.director for side in self.sides], self.story, self.followed
         )
-        self._pace = min(0.05, self.wire.advert_int / 5)
-        self._client = Client(self.network.nodes["client"], self.followed, self._pace)
+        pace = min(0.05, self.wire.advert_int / 5)
+        self._client = Client(self.network.nodes["client"], self.followed, pace)
 
     def _side(self, name: str, product: str, terms: Terms) -> Side:
         director = PRODUCTS[product](name, self.network, self.directory, self.story)
@@ -232,13 +232,13 @@ class Arena:
             struck=struck,
             done=done,
             ended=ended,
-            pace=self._pace,
             seen=capture.seen,
             owned=tuple(sorted(self.story.owned)),
             holders=holders,
             complaints=tuple(complaints + self._complaints()),
             macs=self.macs,
             sources={side.name: frozenset(self.sources(side)) for side in self.sides},
+            products={side.name: side.product for side in self.sides},
         )
 
     def _complaints(self) -> list[str]:

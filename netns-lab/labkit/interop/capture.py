@@ -24,6 +24,7 @@ _ADVERT = re.compile(
     r"(?P<flaw>.*?), addrs(?:\(\d+\))?: (?P<addresses>\S+)(?P<rest>.*)$"
 )
 _ARP = re.compile(r"Request who-has (?P<asked>\S+) (?:\(\S+\) )?tell (?P<told>\S+),")
+_ECHO = re.compile(r"\bICMP6?,? echo (?P<kind>request|reply), id 77, seq (?P<number>\d+)")
 _NA = re.compile(
     r"neighbor advertisement, .*?tgt is (?P<address>[0-9a-f:]+), Flags \[(?P<flags>.*?)\]"
 )
@@ -49,10 +50,19 @@ class Advert:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """An echo request of the client."""
+
+    at: float
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """An echo reply of the virtual address, and who sent it."""
 
     at: float
+    number: int
     mac: str
 
 
@@ -70,9 +80,11 @@ class Seen:
     """All of a capture that matters here, in order."""
 
     adverts: tuple[Advert, ...] = ()
+    questions: tuple[Question, ...] = ()
     answers: tuple[Answer, ...] = ()
     announcements: tuple[Announcement, ...] = ()
     strange: tuple[str, ...] = ()  # VRRP packets that tcpdump does not take for adverts
+    text: str = ""  # all of it, in tcpdump's words
 
 
 class Capture:
@@ -108,6 +120,7 @@ class Capture:
 def read(text: str, offset: float) -> Seen:
     """tcpdump's words (-tt -e -n -v); `offset` is monotonic less real time."""
     adverts: list[Advert] = []
+    questions: list[Question] = []
     answers: list[Answer] = []
     announcements: list[Announcement] = []
     strange: list[str] = []
@@ -116,15 +129,21 @@ def read(text: str, offset: float) -> Seen:
         if head is None:
             continue
         at, mac = float(head["at"]) + offset, head["mac"]
-        if "VRRP" in line:
+        if echo := _ECHO.search(line):
+            if echo["kind"] == "request":
+                questions.append(Question(at, int(echo["number"])))
+            else:
+                answers.append(Answer(at, int(echo["number"]), mac))
+        elif " ICMP" in line and "VRRP" in line:
+            continue  # an error that quotes an advert: nobody listens there
+        elif "VRRP" in line:
             advert = _advert(line, at, mac)
             adverts += [advert] if advert else []
             strange += [] if advert else [line]
-        elif "echo reply" in line:
-            answers.append(Answer(at, mac))
         elif address := _announced(line):
             announcements.append(Announcement(at, mac, address))
-    return Seen(tuple(adverts), tuple(answers), tuple(announcements), tuple(strange))
+    heard = (tuple(adverts), tuple(questions), tuple(answers), tuple(announcements))
+    return Seen(*heard, tuple(strange), text)
 
 
 def _packets(text: str) -> Iterator[str]:

@@ -81,6 +81,7 @@ def choose(words: list[str]) -> list[Cell]:
     chosen: list[Cell] = []
     for word in words or ["matrix"]:
         fits = _SETS.get(word) or [c for c in _SETS["all"] if word == c.name]
+        fits = fits or [c for c in MATRIX if word in c.name]
         fits = fits or [c for c in _SETS["all"] if word in c.name]
         if not fits:
             print(f"lab: no cell {word!r}; sets: {' '.join(_SETS)}; cells:", file=sys.stderr)

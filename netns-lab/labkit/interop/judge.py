@@ -16,6 +16,8 @@ from labkit.interop.scene import Evidence
 
 SLACK = 0.2  # seconds beyond a formula: below the difference between skew and master down at 0.1 s
 EARLY = 0.9  # share of a formula before which nothing may happen
+_THEIRS = "keepalived"
+_ANSWERING = 0.05  # seconds a question may wait for its answer
 _LAST_WORDS = 2  # adverts a master may send after it was outdone: one on its way, one last
 
 
@@ -134,10 +136,18 @@ class _Case:
         return self._spent(lambda who: not who)
 
     def client_gap(self) -> float:
-        """The longest a client went without an answer, less its own pace."""
-        stamps = [a.at for a in self.seen.seen.answers]
-        gaps = [b - a for a, b in pairwise([self.seen.began, *stamps, self.seen.ended])]
-        return max(0.0, max(gaps) - self.seen.pace)
+        """The longest a client asked in vain: from a question without an answer to the next
+        answer. What it did not ask, because it had to wait for a CPU, is no gap."""
+        answered = {a.number: a.at for a in self.seen.seen.answers}
+        longest, since = 0.0, None
+        for question in self.seen.seen.questions:
+            if question.at > self.seen.ended - _ANSWERING:
+                break  # its answer may be on the way
+            since = question.at if since is None else since
+            if question.number in answered:
+                longest = max(longest, answered[question.number] - since)
+                since = None
+        return longest if since is None else max(longest, self.seen.ended - since)
 
 
 # --- rules --------------------------------------------------------------------------------------
@@ -157,7 +167,7 @@ def _flaws(case: _Case, advert: Advert) -> list[str]:
     wanted: dict[str, tuple[object, object]] = {
         "version": (advert.version, wire.version),
         "VRID": (advert.vrid, configs.VRID),
-        "TTL": (advert.ttl, 255),
+        "TTL": (advert.ttl, _hops(case, name)),
         "TOS": (advert.tos, 0xC0),
         "interval": (advert.interval, wire.advert_int),
         "addresses": (advert.addresses, frozenset(configs.VIRTUAL[wire.family])),
@@ -172,6 +182,13 @@ def _flaws(case: _Case, advert: Advert) -> list[str]:
     if advert.flaw and not (signed and "cksum" in advert.flaw):
         found.append(advert.flaw)
     return found
+
+
+def _hops(case: _Case, name: str) -> int:
+    """255; but keepalived leaves unicast over IPv6 to the kernel's default."""
+    wire = case.wire
+    theirs = wire.family == 6 and wire.cast == "unicast" and case.seen.products[name] == _THEIRS
+    return 64 if theirs else 255
 
 
 def _authentication(wire: Wire) -> str:

@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import select
+import shutil
 import signal
 import sys
 import time
@@ -15,8 +16,8 @@ import traceback
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from labkit.guest import OUT
 from labkit.interop import blows, cells, table
 from labkit.interop.arena import Arena
 from labkit.interop.cells import Cell, Row
@@ -55,8 +56,10 @@ def understand(words: list[str]) -> Order:
     return Order(chosen, given.at_once, slack, given.json)
 
 
-def run(order: Order, out: Path) -> list[CellResult]:
-    """All of it; progress on the terminal, the table into `out`."""
+def run(order: Order) -> list[CellResult]:
+    """All of it; progress on the terminal, the table into netns-lab/out, beside what is to be
+    known about cells that failed."""
+    shutil.rmtree(OUT / "interop-failed", ignore_errors=True)
     began = time.monotonic()
     rows = cells.by_row(order.cells)
     waiting = list(rows.items())
@@ -82,9 +85,9 @@ def run(order: Order, out: Path) -> list[CellResult]:
     took = time.monotonic() - began
     page = table.markdown(told, took)
     print(f"\n{page}", flush=True)
-    out.mkdir(exist_ok=True)
-    (out / "interop.md").write_text(page)
-    (out / "interop.json").write_text(json.dumps(table.as_json(told, took), indent=1) + "\n")
+    OUT.mkdir(exist_ok=True)
+    (OUT / "interop.md").write_text(page)
+    (OUT / "interop.json").write_text(json.dumps(table.as_json(told, took), indent=1) + "\n")
     return told
 
 
@@ -154,8 +157,28 @@ def _one(arena: Arena, cell: Cell, slack: float) -> CellResult:
     try:
         for expected, evidence in blows.BLOWS[cell.blow](arena):
             verdict = judge(cell.row.wire, expected, evidence, slack)
+            if verdict.findings:
+                _keep(arena, cell, len(moves) + 1, evidence.seen.text)
             what = expected.kind.value
             moves.append(MoveResult(what, expected.new, verdict.figures, list(verdict.findings)))
     except Exception as failure:  # a cell may fail in any way, and the next one goes on
+        _keep(arena, cell, len(moves) + 1, "")
         error = f"{type(failure).__name__}: {failure}"
     return CellResult(cell, moves, error, time.monotonic() - began)
+
+
+def _keep(arena: Arena, cell: Cell, number: int, packets: str) -> None:
+    """What somebody needs who wants to know why a move went wrong."""
+    logs = "\n\n".join(
+        f"--- {side.name}, {side.product}\n{side.director.log.read_text(errors='replace')}"
+        for side in arena.sides
+        if side.director.log.exists()
+    )
+    offset = time.time() - time.monotonic()
+    owned = "\n".join(
+        f"{at + offset:.6f} {name} {'takes' if held else 'drops'} the address"
+        for at, name, held in arena.story.owned
+    )
+    place = OUT / "interop-failed"
+    place.mkdir(parents=True, exist_ok=True)
+    (place / f"{cell.name}-{number}.txt").write_text(f"{owned}\n\n{logs}\n\n{packets}")
