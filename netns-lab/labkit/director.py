@@ -291,6 +291,15 @@ class Keepalived(Director):
         raise RuntimeError(f"{self.name}: keepalived does not tell its state")
 
 
+def keepalived_version() -> str:
+    """2.2.7, for example; RuntimeError when it does not say."""
+    done = subprocess.run([KEEPALIVED, "--version"], text=True, capture_output=True, check=False)
+    found = re.search(r"Keepalived v([\d.]+)", done.stderr + done.stdout)
+    if found is None:
+        raise RuntimeError(f"{KEEPALIVED} does not tell its version")
+    return found[1]
+
+
 @cache
 def _json_signal() -> int:
     """The number of the signal that asks for it: real-time ones differ from libc to libc."""

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from labkit import topology
@@ -143,7 +144,10 @@ class Arena:
                 self.tell(side)
                 self.start(side)
         self.wait(lambda: self.is_master(self.better, self.worse), "lb1 master", STARTING)
-        self.wait(lambda: self.follows(self.worse, self.better), "backup following it", STARTING)
+        for side in self.sides:
+            self.wait(partial(self.knows_its_terms, side), f"reloaded {side.name}", STARTING)
+        obeys = partial(self.follows, self.worse, self.better)
+        self.wait(obeys, "backup following it", STARTING)
 
     # What can be asked.
 
@@ -160,13 +164,7 @@ class Arena:
         return self.holds_all(new) and (not old.director.alive() or self.holds_none(old))
 
     def follows(self, side: Side, master: Side) -> bool:
-        """In its own words: backup, and this is the master it hears. Not yet, while it starts."""
-        try:
-            return self._follows(side, master)
-        except (OSError, LookupError, ValueError, RuntimeError):
-            return False
-
-    def _follows(self, side: Side, master: Side) -> bool:
+        """In its own words: backup, and this is the master it hears."""
         if isinstance(side.director, Hadirector):
             router = self.router(side.director)
             sources = {address.lower() for address in self.sources(master)}
@@ -174,6 +172,15 @@ class Arena:
         assert isinstance(side.director, Keepalived)
         told = side.director.vrrp()[0]["data"]
         return bool(told["state"] == 1 and told["master_priority"] == master.terms.priority)
+
+    def knows_its_terms(self, side: Side) -> bool:
+        """What it was told last is in effect."""
+        if isinstance(side.director, Hadirector):
+            return self.router(side.director)["priority"] == side.terms.priority
+        assert isinstance(side.director, Keepalived)
+        told = side.director.vrrp()[0]["data"]
+        terms = Terms(told["base_priority"], side.terms.others, not told["nopreempt"])
+        return terms == side.terms
 
     def router(self, director: Hadirector) -> dict[str, object]:
         """hadirector's own status of the virtual router."""
@@ -198,7 +205,7 @@ class Arena:
     def wait(self, met: Callable[[], bool], what: str, within: float) -> float:
         """Until `met`; the seconds it took. RuntimeError with the logs' ends if it never is."""
         start = time.monotonic()
-        while not met():
+        while not asked(met):
             if time.monotonic() - start > within:
                 logs = "\n".join(f"--- {s.name} ({s.product})\n{last_words(s)}" for s in self.sides)
                 raise RuntimeError(f"no {what} within {within:g} s\n{logs}")
@@ -217,7 +224,7 @@ class Arena:
             strike()
             done = None
             while time.monotonic() < struck + within:
-                if met():
+                if asked(met):
                     done = time.monotonic()
                     break
                 time.sleep(0.01)
@@ -243,6 +250,14 @@ class Arena:
 
     def _complaints(self) -> list[str]:
         return [text for s in self.sides for text in s.account.news(self.wire.family)]
+
+
+def asked(met: Callable[[], bool]) -> bool:
+    """Not met as long as a daemon that starts cannot be asked."""
+    try:
+        return met()
+    except (OSError, LookupError, ValueError, RuntimeError):
+        return False
 
 
 def last_words(side: Side) -> str:

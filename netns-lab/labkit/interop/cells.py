@@ -72,7 +72,8 @@ PASS = tuple(Cell(Row(wire, master), blow) for wire, master, blow in product(_PA
 HMAC = tuple(Cell(Row(wire, master), blow) for wire, master, blow in product(_HMAC, MASTERS, BLOWS))
 """And for version 3 with signed adverts, which keepalived has since 2.4."""
 
-_SETS = {"matrix": MATRIX, "pass": PASS, "hmac": HMAC, "all": (*MATRIX, *PASS, *HMAC)}
+EVERY = (*MATRIX, *PASS, *HMAC)
+_SETS = {"matrix": MATRIX, "pass": PASS, "hmac": HMAC, "all": EVERY}
 
 
 def choose(words: list[str]) -> list[Cell]:
@@ -80,12 +81,12 @@ def choose(words: list[str]) -> list[Cell]:
     names; without words, the matrix. Exits with 2 on a word that fits none."""
     chosen: list[Cell] = []
     for word in words or ["matrix"]:
-        fits = _SETS.get(word) or [c for c in _SETS["all"] if word == c.name]
+        fits = _SETS.get(word) or [c for c in EVERY if word == c.name]
         fits = fits or [c for c in MATRIX if word in c.name]
-        fits = fits or [c for c in _SETS["all"] if word in c.name]
+        fits = fits or [c for c in EVERY if word in c.name]
         if not fits:
             print(f"lab: no cell {word!r}; sets: {' '.join(_SETS)}; cells:", file=sys.stderr)
-            print(*(f"  {c.name}" for c in _SETS["all"]), sep="\n", file=sys.stderr)
+            print(*(f"  {c.name}" for c in EVERY), sep="\n", file=sys.stderr)
             raise SystemExit(2)
         chosen += [cell for cell in fits if cell not in chosen]
     return chosen
@@ -96,5 +97,5 @@ def by_row(cells: list[Cell]) -> dict[Row, list[Cell]]:
     rows: dict[Row, list[Cell]] = {}
     for cell in sorted(cells, key=lambda c: BLOWS.index(c.blow)):
         rows.setdefault(cell.row, []).append(cell)
-    order = [cell.row for cell in _SETS["all"]]
+    order = [cell.row for cell in EVERY]
     return dict(sorted(rows.items(), key=lambda item: order.index(item[0])))

@@ -106,10 +106,19 @@ class _Case:
             return found
         silence, done = self.silence(), self.seen.done
         if silence is not None:
-            found = {"silence": silence, "formula": self.expected.wait, **found}
+            rule = "at_most" if self.goes_on() else "formula"
+            found = {"silence": silence, rule: self.rule(), **found}
         if done is not None:
             found["moved_after"] = done - self.seen.struck
         return found
+
+    def goes_on(self) -> bool:
+        """The old one speaks until the new one does: nobody is silent in between."""
+        return self.expected.kind in (Kind.RETURNED, Kind.RAISED)
+
+    def rule(self) -> float:
+        """The silence the protocol asks for, or the most it allows if the old one goes on."""
+        return self.wire.advert_int if self.goes_on() else self.expected.wait
 
     def owners(self) -> list[tuple[float, frozenset[str]]]:
         """(from when, who has the address) over the whole scene, live nodes only."""
@@ -219,15 +228,11 @@ def _silence(case: _Case) -> list[str]:
         what = "no priority 0" if expected.kind is Kind.STOPPED else "no advert"
         return [f"{what} of {expected.old} before {expected.new}'s first"]
     found = []
-    latest = expected.wait + case.slack
-    if expected.kind in (Kind.RETURNED, Kind.RAISED):
-        # Until the daemon is up or has the new priority, the old one goes on: what counts is that
-        # nobody was silent in between.
-        latest = case.wire.advert_int + case.slack
-        first = case.first_new()
-        assert first is not None
-        if first - case.seen.struck > expected.before + expected.wait + case.slack:
-            found.append(f"{expected.new} took {first - case.seen.struck:.3f} s to take over")
+    latest = case.rule() + case.slack
+    if case.goes_on():
+        took = (case.first_new() or 0.0) - case.seen.struck
+        if took > expected.before + expected.wait + case.slack:
+            found.append(f"{expected.new} took {took:.3f} s to take over")
     elif silence < EARLY * expected.wait:
         found.append(f"{silence:.3f} s after the last word: {expected.wait:.3f} s is the rule")
     if silence > latest:

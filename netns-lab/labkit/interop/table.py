@@ -1,14 +1,20 @@
 """The matrix as people and programs read it."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from labkit.director import KEEPALIVED
 from labkit.interop.cells import BLOWS, Cell, Row
 
 _TITLES = {"stop": "stop", "kill": "kill", "priority": "priority change", "preempt": "preempt"}
 _COLUMNS = ("stop", "kill", "priority", "preempt")
 _MASTER = {"we": "hadirector", "they": "keepalived"}
+_LEGEND = (
+    "Figures: silence on the wire between the last word of the old master that counts and the first"
+    " of the new one; in parentheses the protocol's rule. Priority change: the master's lowered and"
+    " raised, the backup's raised and lowered, each by reload. Preempt: the better node returns and"
+    " may not preempt (stays away), then returns and may."
+)
 assert set(_COLUMNS) == set(BLOWS)
 
 
@@ -50,7 +56,7 @@ class CellResult:
         }
 
     @classmethod
-    def read(cls, data: dict[str, Any], among: list[Cell]) -> "CellResult":
+    def read(cls, data: dict[str, Any], among: Sequence[Cell]) -> "CellResult":
         cell = next(cell for cell in among if cell.name == data["cell"])
         moves = [MoveResult(**move) for move in data["moves"]]
         return cls(cell, moves, data["error"], data["took"])
@@ -59,37 +65,49 @@ class CellResult:
 def line(result: CellResult) -> str:
     """One cell as it is told while the matrix runs."""
     verdict = "ok" if result.passed() else "FAILED"
-    told = ", ".join(_brief(move) for move in result.moves)
+    told = ", ".join(_silence(move) for move in result.moves)
     text = f"{result.cell.name:34} {verdict:7} {told} ({result.took:.0f} s)"
     return "\n".join([text, *(f"      {wrong}" for wrong in result.wrong())])
 
 
-def markdown(results: list[CellResult], took: float) -> str:
-    """The matrix, then every move with its figures, then what is wrong."""
-    passed = sum(result.passed() for result in results)
-    parts = [
-        "# Interoperation with keepalived",
-        f"{len(results)} cells, {passed} as they must be, run in {took:.0f} s."
-        f" Silence between the old master's last word and the new one's first, measured on the"
-        " wire; in parentheses what the formula says.",
-        _matrix(results),
-        "## Every move",
-        _moves(results),
-    ]
-    wrong = [f"- {r.cell.name}: {text}" for r in results for text in r.wrong()]
-    if wrong:
-        parts += ["## What is wrong", "\n".join(wrong)]
-    return "\n\n".join(parts) + "\n"
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Results in the matrix's order, and the seconds it took."""
 
+    version: str  # of keepalived
+    results: list[CellResult]
+    took: float
 
-def as_json(results: list[CellResult], took: float) -> dict[str, Any]:
-    return {
-        "keepalived": KEEPALIVED,
-        "passed": sum(result.passed() for result in results),
-        "failed": sum(not result.passed() for result in results),
-        "took": round(took, 1),
-        "cells": [result.as_json() for result in results],
-    }
+    def passed(self) -> int:
+        """How many cells are as they must be."""
+        return sum(result.passed() for result in self.results)
+
+    def markdown(self) -> str:
+        """The matrix, then what is wrong, then every move with its figures."""
+        parts = [
+            f"# Interoperation with keepalived {self.version}",
+            f"{len(self.results)} cells run in {self.took:.0f} s, {self.passed()} as they must"
+            f" be, {len(self.results) - self.passed()} not. {_LEGEND}",
+            _matrix(self.results),
+        ]
+        wrong = [f"- {r.cell.name}: {text}" for r in self.results for text in r.wrong()]
+        if wrong:
+            parts += ["## What is wrong", "\n".join(wrong)]
+        return "\n\n".join([*parts, "## Every move", _moves(self.results)]) + "\n"
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "keepalived": self.version,
+            "passed": self.passed(),
+            "failed": len(self.results) - self.passed(),
+            "took": round(self.took, 1),
+            "cells": [result.as_json() for result in self.results],
+        }
+
+    @classmethod
+    def read(cls, data: dict[str, Any], among: Sequence[Cell]) -> "Table":
+        results = [CellResult.read(cell, among) for cell in data["cells"]]
+        return cls(data["keepalived"], results, data["took"])
 
 
 def _matrix(results: list[CellResult]) -> str:
@@ -114,14 +132,17 @@ def _entry(found: dict[Cell, CellResult], row: Row, blow: str) -> str:
 
 
 def _silence(move: MoveResult) -> str:
-    """Where a formula says it."""
-    if "silence" not in move.figures:
+    """What was measured and what the rule is."""
+    figures = move.figures
+    if "silence" not in figures:
         return "stays away" if not move.findings else ""
-    return f"{_ms(move.figures['silence'])} ({_ms(move.figures['formula'])})"
+    if "at_most" in figures:
+        return f"{_ms(figures['silence'])} (<= {_ms(figures['at_most'])})"
+    return f"{_ms(figures['silence'])} ({_ms(figures['formula'])})"
 
 
 def _moves(results: list[CellResult]) -> str:
-    names = ("silence", "formula", "moved_after", "overlap", "unowned", "client_gap")
+    names = ("silence", "formula", "at_most", "moved_after", "overlap", "unowned", "client_gap")
     head = ["cell", "what", "master then", *(f"{name.replace('_', ' ')} ms" for name in names), ""]
     body = [
         [
@@ -144,12 +165,6 @@ def _table(head: list[str], body: list[list[str]]) -> str:
         "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |"
         for row in [head, rule, *body]
     )
-
-
-def _brief(move: MoveResult) -> str:
-    if "silence" not in move.figures:
-        return move.what
-    return f"{_ms(move.figures['silence'])} ({_ms(move.figures['formula'])})"
 
 
 def _ms(seconds: float, unit: str = " ms") -> str:
