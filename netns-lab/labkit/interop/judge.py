@@ -10,7 +10,7 @@ from enum import Enum
 from itertools import pairwise
 
 from labkit.interop import configs
-from labkit.interop.capture import Advert
+from labkit.interop.capture import Advert, Answer
 from labkit.interop.cells import Wire
 from labkit.interop.scene import Evidence
 
@@ -101,6 +101,7 @@ class _Case:
             "overlap": self.overlap(),
             "unowned": self.unowned(),
             "client_gap": self.client_gap(),
+            "stood_still": self.stood_still(),
         }
         if self.expected.kind is Kind.HELD_BACK:
             return found
@@ -157,6 +158,11 @@ class _Case:
                 longest = max(longest, answered[question.number] - since)
                 since = None
         return longest if since is None else max(longest, self.seen.ended - since)
+
+    def stood_still(self) -> float:
+        """The longest the client did not ask: the lab as a whole had no CPU."""
+        stamps = [question.at for question in self.seen.seen.questions]
+        return max((b - a for a, b in pairwise([self.seen.began, *stamps])), default=0.0)
 
 
 # --- rules --------------------------------------------------------------------------------------
@@ -267,19 +273,23 @@ def _owners(case: _Case) -> list[str]:
 def _clients(case: _Case) -> list[str]:
     """Who answers before and after, and how long nobody does. A killed one's kernel answers on."""
     answers, expected = case.seen.seen.answers, case.expected
-    before = {case.seen.macs.get(a.mac) for a in answers if a.at < case.seen.struck}
     quiet = case.seen.ended - 1.5 * case.wire.advert_int
-    after = {case.seen.macs.get(a.mac) for a in answers if a.at > quiet}
+    before = _answerers(case, [a for a in answers if a.at < case.seen.struck])
+    after = _answerers(case, [a for a in answers if a.at > quiet])
     found = []
-    if before != {expected.old}:
-        found.append(f"before, {before or 'nobody'} answered the client")
-    if after != {expected.new}:
-        found.append(f"at the end {after or 'nobody'} answered the client")
+    if before != expected.old:
+        found.append(f"before, {before} answered the client")
+    if after != expected.new:
+        found.append(f"at the end {after} answered the client")
     keeps = expected.kind is not Kind.STOPPED or expected.keeps
     limit = case.slack + (0.0 if keeps else expected.wait)
     if case.client_gap() > limit:
         found.append(f"the client had no answer for {case.client_gap():.3f} s")
     return found
+
+
+def _answerers(case: _Case, answers: list[Answer]) -> str:
+    return " and ".join(sorted({case.seen.macs.get(a.mac, a.mac) for a in answers})) or "nobody"
 
 
 def _announced(case: _Case) -> list[str]:

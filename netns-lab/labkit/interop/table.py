@@ -30,16 +30,22 @@ class MoveResult:
 
 @dataclass(frozen=True, slots=True)
 class CellResult:
-    """`error`: why it could not be run to its end."""
+    """`error`: why it could not be run to its end. `disturbed`: run a second time, as the lab stood
+    still for so many seconds at the first."""
 
     cell: Cell
     moves: list[MoveResult] = field(default_factory=list)
     error: str = ""
     took: float = 0.0
+    disturbed: float = 0.0
 
     def passed(self) -> bool:
         """It was run, and nothing is wrong with it."""
         return not self.error and bool(self.moves) and not any(m.findings for m in self.moves)
+
+    def stood_still(self) -> float:
+        """The longest the lab had no CPU."""
+        return max((move.figures["stood_still"] for move in self.moves), default=0.0)
 
     def wrong(self) -> list[str]:
         """What is, one sentence each."""
@@ -53,13 +59,14 @@ class CellResult:
             "moves": [asdict(move) for move in self.moves],
             "error": self.error,
             "took": round(self.took, 1),
+            "disturbed": self.disturbed,
         }
 
     @classmethod
     def read(cls, data: dict[str, Any], among: Sequence[Cell]) -> "CellResult":
         cell = next(cell for cell in among if cell.name == data["cell"])
         moves = [MoveResult(**move) for move in data["moves"]]
-        return cls(cell, moves, data["error"], data["took"])
+        return cls(cell, moves, data["error"], data["took"], data["disturbed"])
 
 
 def line(result: CellResult) -> str:
@@ -67,6 +74,8 @@ def line(result: CellResult) -> str:
     verdict = "ok" if result.passed() else "FAILED"
     told = ", ".join(_silence(move) for move in result.moves)
     text = f"{result.cell.name:34} {verdict:7} {told} ({result.took:.0f} s)"
+    if result.disturbed:
+        text += f" second try: at the first the lab stood still for {result.disturbed:.1f} s"
     return "\n".join([text, *(f"      {wrong}" for wrong in result.wrong())])
 
 
@@ -90,6 +99,9 @@ class Table:
             f" be, {len(self.results) - self.passed()} not. {_LEGEND}",
             _matrix(self.results),
         ]
+        again = [r.cell.name for r in self.results if r.disturbed]
+        if again:
+            parts.append(f"Run twice, as the lab itself stood still: {', '.join(again)}.")
         wrong = [f"- {r.cell.name}: {text}" for r in self.results for text in r.wrong()]
         if wrong:
             parts += ["## What is wrong", "\n".join(wrong)]
@@ -142,7 +154,16 @@ def _silence(move: MoveResult) -> str:
 
 
 def _moves(results: list[CellResult]) -> str:
-    names = ("silence", "formula", "at_most", "moved_after", "overlap", "unowned", "client_gap")
+    names = (
+        "silence",
+        "formula",
+        "at_most",
+        "moved_after",
+        "overlap",
+        "unowned",
+        "client_gap",
+        "stood_still",
+    )
     head = ["cell", "what", "master then", *(f"{name.replace('_', ' ')} ms" for name in names), ""]
     body = [
         [
