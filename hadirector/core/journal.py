@@ -17,7 +17,8 @@ GRAVE = frozenset(
         *("fault", "duel", "late_wake", "director_silent", "sync_wait", "order_refused"),
         *("ipvs_lost", "ipvs_refused", "ipvs_timeouts", "connection_sync", "sysctl", "drift"),
         *("server_down", "quorum_lost", "checker_silent", "peer_down", "peer_channel"),
-        *("config_refused", "config_drift", "state_not_saved", "api_http"),
+        *("config_refused", "config_drift", "state_not_saved", "api_http", "peer_refused"),
+        *("handover_refused", "handover_failed", "standby_serves", "stance_not_saved"),
     }
 )
 """Kinds somebody must look at: logged as warnings (`journalctl -p warning`)."""

@@ -34,6 +34,7 @@ from hadirector.core.vrrp_states import (
     Backup,
     Candidate,
     Effect,
+    Leaving,
     Master,
     Proclaim,
     Release,
@@ -237,6 +238,7 @@ class Member:
             counters=dict(self.counters),
             master_down=peers_patience(self.instance),
             leased=router.holds_addresses and self.lifetime is not None,
+            leaving=isinstance(router.state, Leaving),
         )
 
     # --- helpers of the above, in their order ------------------------------------------------

@@ -9,8 +9,8 @@ Who tells whom:
 
     director -> checker      Targets
     checker  -> director     Verdicts
-    director -> election     ElectionSettings, Tracks, Ready, Peers, Order
-    election -> director     Routers, Events
+    director -> election     ElectionSettings, Tracks, Ready, Peers, Stance, Order
+    election -> director     Routers, Events, Obeyed
     child    -> supervisor   Heartbeat, Request
     supervisor -> child      Order, Processes
     everybody                Hello
@@ -141,11 +141,13 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Another director, seen on the peer channel; `master_down` is its largest, seconds."""
+    """Another director, seen on the peer channel; `master_down` is its largest, seconds. `able`
+    are the instances it could be master of: alive, not in fault, not in standby."""
 
     node: str
     alive: bool
     master_down: float
+    able: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,18 @@ class Peers:
     peers: tuple[Peer, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Stance:
+    """What the operator wants of this node beyond its configuration; expired means: keep the last.
+
+    `standby`: it is under maintenance and stays out where another node can serve. `held` are the
+    instances it handed over and is not to take back from a living master.
+    """
+
+    standby: bool = False
+    held: tuple[str, ...] = ()
+
+
 class OrderKind(Enum):
     """What one process may ask of another, once."""
 
@@ -162,7 +176,6 @@ class OrderKind(Enum):
     RELOAD = "reload"  # read the configuration again
     YIELD = "yield"  # give mastership of `subject` away (handover)
     TAKE_OVER = "take-over"  # become master of `subject` now
-    RELEASE = "release"  # forget a hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +185,14 @@ class Order:
     kind: OrderKind
     token: str
     subject: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Obeyed:
+    """The election's answer to a YIELD or TAKE_OVER, at once; `refused` says why it was not."""
+
+    token: str
+    refused: str = ""
 
 
 class RouterStateName(Enum):
@@ -189,6 +210,7 @@ class Router:
 
     `priority` is configured, `effective_priority` what is advertised or would be. `since` is
     CLOCK_BOOTTIME. `master_down` is the interval after which its peers give it up, seconds.
+    `leaving`: a master that has given up and waits for its successor.
     """
 
     instance: str
@@ -204,6 +226,7 @@ class Router:
     counters: dict[str, int]
     master_down: float
     leased: bool
+    leaving: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +301,9 @@ Message = (
     | Tracks
     | Ready
     | Peers
+    | Stance
     | Order
+    | Obeyed
     | Routers
     | Events
     | Processes

@@ -32,6 +32,7 @@ class NodeView:
     tracks: tuple[messages.Track, ...] = ()
     ready: messages.Ready | None = None
     peers: tuple[messages.Peer, ...] = ()
+    stance: messages.Stance = field(default_factory=messages.Stance)
     silent: bool = False
     silent_at: float = math.inf
 
@@ -103,7 +104,18 @@ class NodeView:
             accompanied=self.accompanied,
             silent=self.silent,
             coupled=len(group) > 1,
+            held=any(i.name in self.stance.held for i, _ in group),
+            standby=self.stance.standby,
+            aside=self._aside({i.name for i, _ in group}),
         )
+
+    def _aside(self, names: set[str]) -> str:
+        """Who could be master of these in the place of a node in standby. Where this node's own
+        director is silent, what it said of others may be long past."""
+        able = [p.node for p in self.peers if p.alive and names.issubset(p.able)]
+        if not self.stance.standby or self.silent or not able:
+            return ""
+        return f"stays out: in standby, and {able[0]} could be master"
 
     def _faults(self, instance: Instance, family: Family) -> list[str]:
         """Why this router by itself cannot be master."""
