@@ -240,7 +240,8 @@ class Operations:
         return self._yield(now)
 
     def _yield(self, now: float) -> list[Step]:
-        """The stance first: an election that dies right after it yielded is to hold back, too."""
+        """Orders first: a master told of standby would advertise priority 1 for a moment, and
+        that may reach its peers after priority 0."""
         current = self._current
         assert current is not None
         orders = current.orders()
@@ -251,7 +252,7 @@ class Operations:
         else:
             why = f"handed over to {to}" + (f": {request.reason}" if request.reason else "")
             steps = self._take_stance(self.stance.holding(current.names, Since(now, why)))
-        return [*steps, *order(OrderKind.YIELD, orders)]
+        return [*order(OrderKind.YIELD, orders), *steps]
 
     def _answered(self, node: str, answer: Answer, here: Situation, now: float) -> list[Step]:
         current = self._current

@@ -21,6 +21,7 @@ from tests.sim.scenario import ADDED, FRONT
 SLACK = 0.02  # seconds: loops that wake late, packets in flight
 DUEL_ECHO = 1.0  # seconds after which a duel's winner has announced again
 COMMANDED = 0.05  # seconds for a handover with a key: some wake-ups and packets
+DEAF_FROM = 3.0  # seconds after which a node that was started anew knows its peers
 REPORT = 0.1  # seconds until the director has heard of it, and the disk has the stance
 PEER_SILENCE = 2.0  # seconds after which a peer is not alive
 DIRECTOR_SILENCE = 10.0  # seconds after which an election is on its own
@@ -76,13 +77,18 @@ def standby(scene: Scene) -> float:
     scenario = scene.world.scenario
     others = [node for node in scene.world.nodes if node is not victim]
     takes = _gives_up(scene, victim, keys, StandBy(on=True))
-    watch = 3 * scenario.patience + scenario.preempt_delay + 5.0
+    watch = DEAF_FROM + 3 * scenario.patience + scenario.preempt_delay + 2.0
     out = f"{victim.name} is master in standby"
     scene.after(
         takes + SLACK,
         lambda: _always(scene, out, lambda: not _is_master(scene, victim, keys), watch),
     )
     _start_anew(scene, victim, takes + 0.1)
+    names = [node.name for node in others]
+    ways = [(victim.name, n) for n in names] + [(n, victim.name) for n in names]
+    deaf = [(plane, *way) for plane in INTERFACES for way in ways]
+    # Beside a peer that lives it stays out even if it hears no master.
+    scene.after(takes + DEAF_FROM, lambda: faults.cut(scene, 2 * scenario.patience, deaf))
     gone_at = takes + 2 * SLACK + watch
     serves = PEER_SILENCE + 0.6 + 2 * scenario.patience
 
@@ -118,7 +124,8 @@ def _gives_up(scene: Scene, victim: Node, keys: list[Key], request: Request) -> 
     moves = scene.world.invariants.moves
     before = Counter(moves)
     once = "mastership moves more than once"
-    _always(scene, once, lambda: max((moves - before).values(), default=0) <= 1, takes + REPORT)
+    if scene.world.scenario.keyed:  # by priority 0 two others of like priority may both rise
+        _always(scene, once, lambda: max((moves - before).values(), default=0) <= 1, takes + REPORT)
     return takes
 
 
