@@ -14,9 +14,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import assert_never
 
-from hadirector.core import differences, ipvs, messages, peers, plan
+from hadirector.core import deaths, differences, ipvs, messages, peers, plan
 from hadirector.core import director_events as ev
+from hadirector.core.drift import DriftNews
 from hadirector.core.journal import Journal
+from hadirector.core.keys import Secrets
 from hadirector.core.messages import Process
 from hadirector.core.operations import Operations
 from hadirector.core.services import Change, Services
@@ -58,12 +60,16 @@ class Director:
         self.kernel_trouble = ""
         self.failing: dict[ipvs.ServiceKey, str] = {}
         self.checker_silent = False
+        self._secrets = Secrets()
+        self.blind: tuple[str, ...] = ()
         self._owned = owned
+        self._drift = DriftNews()
         self._actual: dict[ipvs.ServiceKey, ipvs.Entry] | None = None
         self._applying = False
         self._pending: set[ipvs.ServiceKey] | None = set()  # None: all
         self._read_at: float | None = now
         self._levels_at = now
+        self._peers_known_at = now  # before that a peer that did not speak yet may live
         self._presence_at = now
         self._checker_heard_at = now
         self._told: tuple[messages.Ready, dict[str, str]] | None = None
@@ -93,9 +99,12 @@ class Director:
             return messages.Ready(False, "IPVS was not read yet")
         for text in self.failing.values():
             return messages.Ready(False, f"services not programmed: {text}")
-        waiting = self.services.unsettled()
-        if waiting:
-            return messages.Ready(False, f"{len(waiting)} servers wait for a verdict: {waiting[0]}")
+        if self.blind:
+            return messages.Ready(False, self.blind[0])
+        waiting = self.services.unsettled
+        if waiting.count:
+            text = f"{waiting.count} servers wait for a verdict: {waiting.first()}"
+            return messages.Ready(False, text)
         return messages.Ready(True, "services programmed and checks settled")
 
     def leaving(self) -> tuple[plan.Operation, ...]:
@@ -104,7 +113,8 @@ class Director:
 
     def _react(self, event: ev.Event, now: float) -> list[ev.Action]:
         match event:
-            case ev.Configured(config):
+            case ev.Configured(config, secrets):
+                self._secrets = secrets
                 return self._configured(config, now)
             case ev.Refused(reason):
                 return self._tell([Change("config_refused", self._name(), reason)], now)
@@ -130,6 +140,7 @@ class Director:
             self.peers = peers.Peers(config)
         else:
             self.peers.follow(config)
+        self._peers_known_at = now + peers.SILENCE
         changes = self.services.configure(config, self._actual or {})
         changes += [Change(*one) for one in self.peers.compare(config.digest)]
         operations = self._carry_out(self.operations.configured(config), now)
@@ -141,7 +152,7 @@ class Director:
             *self._tell(changes, now),
             *operations,
             ev.Settle(config),
-            *self._settings(),
+            *self._settings(now),
             ev.Send(Process.CHECKER, self.services.targets(), float("inf")),
             *self._reconcile(),
             *self._presence(now),
@@ -174,8 +185,9 @@ class Director:
         steps = plan.plan(self.services.entries, self._actual, self._owned)
         wrong = {plan.service_of(step) for step in steps}
         if not first and self._pending == set():
-            drift = [step for step in steps if plan.service_of(step) not in self.failing]
-            told += self._tell(_drift_changes(drift), now)
+            drift = (step for step in steps if plan.service_of(step) not in self.failing)
+            lines = self._drift.tell(drift, now)
+            told += self._tell([Change("drift", *line) for line in lines], now)
         self.failing = {key: text for key, text in self.failing.items() if key in wrong}
         self._pending = None
         return [*told, *self._disown(), *self._reconcile()]
@@ -203,15 +215,16 @@ class Director:
         if self._actual is None or self._applying or self._pending == set():
             return []
         desired = self.services.entries
+        save: list[ev.Action] = []
         if self._pending is None:
             steps = plan.plan(desired, self._actual, self._owned)
-        else:
-            keys = self._pending
-            part = {key: entry for key, entry in desired.items() if key in keys}
+            save = self._own()
+        else:  # verdicts, which make no service
+            keys = sorted(self._pending)
+            part = {key: desired[key] for key in keys if key in desired}
             there = {key: self._actual[key] for key in keys if key in self._actual}
             steps = plan.plan(part, there, frozenset())
         self._pending = set()
-        save = self._own()
         if not steps:
             return save
         touched = {plan.service_of(step) for step in steps}
@@ -244,9 +257,11 @@ class Director:
             told = self._checker_spoke(now)
         match message:
             case messages.Hello():
-                return [*told, *self._greet(sender)]
+                return [*told, *self._greet(sender, now)]
             case messages.Verdicts():
                 return self._verdicts(message, told, now)
+            case messages.Blind(reasons):
+                told += self._blind_is(reasons, now)
             case messages.Routers(routers):
                 self.routers = routers
                 told += self._carry_out(self.operations.look(now), now)
@@ -255,7 +270,7 @@ class Director:
             case messages.Events(events):
                 told += [ev.Write(self.journal.take(event), logged=True) for event in events]
             case messages.Processes(processes):
-                self._processes_are(processes)
+                told += self._processes_are(processes, now)
             case _:
                 pass  # heartbeats and orders are the shell's; the rest is not for us
         return told
@@ -272,13 +287,25 @@ class Director:
             self._pending |= keys
         return [*self._reconcile(), *told, *self._tell(changes, now)]
 
-    def _processes_are(self, processes: tuple[messages.ProcessState, ...]) -> None:
+    def _processes_are(self, processes: deaths.States, now: float) -> list[ev.Action]:
+        died = list(deaths.news(self.processes, processes, self.journal))
         self.processes = processes
         if any(p.process is Process.ELECTION and not p.alive for p in processes):
             # What it said last holds no more; what it placed ends with its lease or is adopted.
             reason = "the election process died; a new one starts"
             init = messages.RouterStateName.INIT
             self.routers = tuple(replace(r, state=init, reason=reason) for r in self.routers)
+        return self._tell(died, now)
+
+    def _blind_is(self, reasons: tuple[str, ...], now: float) -> list[ev.Action]:
+        """Our own trouble: told when it begins and when it ends; status has its particulars."""
+        before, self.blind = self.blind, reasons
+        if bool(before) == bool(reasons):
+            return []
+        kind, text = "checker_sees", "every server can be probed again"
+        if reasons:
+            kind, text = "checker_blind", "; ".join(reasons)
+        return self._tell([Change(kind, self._name(), text)], now)
 
     def _checker_spoke(self, now: float) -> list[ev.Action]:
         self._checker_heard_at = now
@@ -287,12 +314,12 @@ class Director:
         self.checker_silent = False
         return self._tell([Change("checker_back", self._name(), "the checker speaks again")], now)
 
-    def _greet(self, sender: Process) -> list[ev.Action]:
+    def _greet(self, sender: Process, now: float) -> list[ev.Action]:
         if self.config is None:
             return []
         if sender is Process.CHECKER:
             return [ev.Send(Process.CHECKER, self.services.targets(), float("inf"))]
-        return self._settings() if sender is Process.ELECTION else []
+        return self._settings(now) if sender is Process.ELECTION else []
 
     def _heard(self, event: ev.Heard | ev.PeerRefused, now: float) -> list[ev.Action]:
         if self.peers is None or self.config is None:
@@ -303,16 +330,12 @@ class Director:
         else:
             news = self.peers.complain(event.node, event.reason)
         told = self._tell([Change(*one) for one in news], now)
-        return told if self.peers.level() == before else [*told, self._peers_level()]
+        return told if self.peers.level() == before else [*told, *self._peers_level(now)]
 
     def _peer_news(self, news: list[tuple[str, str, str]], now: float) -> list[ev.Action]:
         if not news or self.peers is None:
             return []
-        return [*self._tell([Change(*one) for one in news], now), self._peers_level()]
-
-    def _peers_level(self) -> ev.Action:
-        assert self.peers is not None
-        return ev.Send(Process.ELECTION, self.peers.level(), LEVELS_HOLD)
+        return [*self._tell([Change(*one) for one in news], now), *self._peers_level(now)]
 
     # Operators' orders
 
@@ -349,16 +372,17 @@ class Director:
         if now >= self.operations.deadline:
             actions += self._carry_out(self.operations.due(now), now)
         states = dict(peers.router_states(self.routers))
-        changed = self._told != (self.readiness(), states)
+        ready = self.readiness()
+        changed = self._told != (ready, states)
         if self.config is not None and (changed or now >= self._levels_at):
-            self._told = (self.readiness(), states)
+            self._told = (ready, states)
             self._levels_at = now + LEVELS_EVERY
-            actions += self._levels()
+            actions += self._levels(now)
         if self.config is not None and (changed or now >= self._presence_at):
             actions += self._presence(now)
         return actions
 
-    def _settings(self) -> list[ev.Action]:
+    def _settings(self, now: float) -> list[ev.Action]:
         """All the election is to know; how it is to take its settings first."""
         config = self.config
         assert config is not None
@@ -368,13 +392,23 @@ class Director:
             config.sync_groups,
             config.vip_lease,
             f"{config.state_dir}/addresses",
+            self._secrets,
         )
-        return [*self._levels(), ev.Send(Process.ELECTION, settings, float("inf"))]
+        return [*self._levels(now), ev.Send(Process.ELECTION, settings, float("inf"))]
 
-    def _levels(self) -> list[ev.Action]:
+    def _levels(self, now: float) -> list[ev.Action]:
         """What changes by itself, or by the operator."""
         ready = ev.Send(Process.ELECTION, self.readiness(), LEVELS_HOLD)
-        return [self.operations.level(), self._peers_level(), ready]
+        return [self.operations.level(), *self._peers_level(now), ready]
+
+    def _peers_level(self, now: float) -> list[ev.Action]:
+        """Who lives; nothing while that is not known. The election keeps what it was told last: a
+        director that starts must not make leased addresses permanent and leased again."""
+        assert self.peers is not None
+        unheard = any(known.heard_at is None for known in self.peers.known.values())
+        if unheard and now < self._peers_known_at:
+            return []
+        return [ev.Send(Process.ELECTION, self.peers.level(), LEVELS_HOLD)]
 
     def _presence(self, now: float) -> list[ev.Action]:
         self._presence_at = now + peers.INTERVAL
@@ -389,14 +423,3 @@ class Director:
 
     def _name(self) -> str:
         return self.config.node if self.config else "node"
-
-
-def _drift_changes(drift: list[plan.Operation]) -> list[Change]:
-    """What somebody else did to the table, service by service, at most a few lines."""
-    lines = [
-        Change("drift", str(plan.service_of(s)), f"repaired: {plan.describe(s)}") for s in drift
-    ]
-    if len(lines) <= 5:
-        return lines
-    more = Change("drift", "ipvs", f"and {len(lines) - 5} more differences repaired")
-    return [*lines[:5], more]

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import assert_never
 
+from hadirector.core.listening import peers_patience
 from hadirector.core.messages import Router, RouterStateName
 from hadirector.core.peer_messages import Prepare, TakeOver
 from hadirector.core.requests import HandOver, Outcome, StandBy, Verdict
@@ -99,7 +100,8 @@ class Handover:
 
     def switch(self, here: Situation, now: float) -> None:
         """The own election has yielded."""
-        patience = max((r.master_down for r in here.routers_of(self.names)), default=0.0)
+        moved = (i for i in here.config.instances if i.name in self.names)
+        patience = max(map(peers_patience, moved), default=0.0)
         self.phase = Switching(now, now + patience + SETTLE, now if self.commanded else inf)
 
     def answered(self) -> None:

@@ -19,8 +19,7 @@ class Presence:
     """One node's word. `incarnation` grows with each start of its director, `sequence` within it.
 
     `routers` gives states by `instance/ipv4`, `priorities` what counts in their election;
-    `services` whether quorum is met by service name; `master_down` the largest master-down interval
-    of its routers, seconds; `standby`: it is under maintenance.
+    `services` whether quorum is met by service name; `standby`: it is under maintenance.
     """
 
     cluster: str
@@ -33,7 +32,6 @@ class Presence:
     reason: str
     routers: dict[str, str] = field(default_factory=dict)
     services: dict[str, bool] = field(default_factory=dict)
-    master_down: float = 0.0
     priorities: dict[str, int] = field(default_factory=dict)
     standby: bool = False
 
@@ -137,10 +135,8 @@ class Peers:
 
 
 def _told(name: str, known: Known) -> messages.Peer:
-    if known.presence is None:
-        return messages.Peer(name, known.alive, 0.0)
-    able = known.presence.able() if known.alive else ()
-    return messages.Peer(name, known.alive, known.presence.master_down, able)
+    able = known.presence.able() if known.alive and known.presence else ()
+    return messages.Peer(name, known.alive, able)
 
 
 def router_states(routers: Iterable[messages.Router]) -> Mapping[str, str]:

@@ -44,7 +44,6 @@ class Situation:
             reason=self.ready.reason,
             routers=dict(router_states(self.routers)),
             services=dict(self.services),
-            master_down=max((r.master_down for r in self.routers), default=0.0),
             priorities={f"{r.instance}/ipv{r.family}": r.effective_priority for r in self.routers},
             standby=standby,
         )

@@ -87,10 +87,16 @@ def _trouble(director: Director, shell: Shell) -> Json:
         told.append(director.kernel_trouble)
     if director.checker_silent:
         told.append("the checker is silent: weights stay as they are")
+    told += director.blind
     told += [
         f"{router.instance}/ipv{router.family} is in fault: {router.reason}"
         for router in director.routers
         if router.state is messages.RouterStateName.FAULT
+    ]
+    told += [
+        f"{router.instance}/ipv{router.family}: {complaint.reason}"
+        for router in director.routers
+        for complaint in (*router.refused, *router.odd)
     ]
     told += [f"{kind}: {text}" for kind, text in sorted(shell.troubles.items())]
     for name, known in director.peers.known.items() if director.peers else ():
@@ -151,7 +157,29 @@ def _router(router: messages.Router, offset: float) -> Json:
         "inputs": dict(router.inputs),
         "addresses": list(router.addresses),
         "leased": router.leased,
+        "peers": {
+            source: {
+                "priority": speaker.priority,
+                "interval": speaker.interval,
+                "checksum": speaker.checksum,
+                "key": speaker.key,
+                "heard_at": speaker.heard_at + offset,
+            }
+            for source, speaker in router.peers.items()
+        },
+        "refused": [_complaint_json(complaint, offset) for complaint in router.refused],
+        "odd": [_complaint_json(complaint, offset) for complaint in router.odd],
         "counters": dict(router.counters),
+    }
+
+
+def _complaint_json(complaint: messages.Complaint, offset: float) -> Json:
+    return {
+        "from": complaint.source,
+        "kind": complaint.kind,
+        "reason": complaint.reason,
+        "count": complaint.count,
+        "at": complaint.at + offset,
     }
 
 

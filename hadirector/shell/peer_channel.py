@@ -22,7 +22,6 @@ from hadirector.core.peer_messages import Echo, PeerMessage
 from hadirector.core.seal import Flaw, Mark
 from hadirector.core.settings.cluster import Config
 from hadirector.shell import child
-from hadirector.shell.secrets import SecretError, exposure, read_keys
 
 log = logging.getLogger(__name__)
 
@@ -83,9 +82,6 @@ class PeerChannel:
         self._sequence = 0
         self._heard = heard
         self._complain = complain
-        self._config: Config | None = None
-        self._keys: tuple[Key, ...] = ()
-        self._key_trouble = ""
         self._sock: socket.socket | None = None
         self._bound: tuple[Address, int] | None = None
         self._peers: dict[str, tuple[Address, int]] = {}
@@ -96,36 +92,21 @@ class PeerChannel:
         """Datagrams that were not believed."""
         return sum(sum(counts.values()) for counts in self.gate.refused.values())
 
-    async def follow(self, config: Config) -> str:
-        """Listen where the configuration says, with the keys it names; what is wrong, or nothing.
-        Called again and again, since the address, or the key file, may come later."""
-        if config is not self._config or self._key_trouble:
-            await self._read_keys(config.key_file)
-        self._config = config
+    def follow(self, config: Config, keys: tuple[Key, ...]) -> str:
+        """Listen where the configuration says, with what its key_file holds; why not, or nothing.
+        Called again and again, since the address may come later."""
         self._peers = {n.name: (n.address, config.peer_port) for n in config.peers if n.address}
         self._names = {address: name for name, (address, _) in self._peers.items()}
-        self.gate.follow(config.cluster, config.node, self._peers, self._keys)
-        # Without a key that is wanted nothing is said at all: better silent than forgeable.
-        mute = config.key_file is not None and not self._keys
-        deaf = self._listen(config, mute)
-        return self._key_trouble or deaf
+        self.gate.follow(config.cluster, config.node, self._peers, keys)
+        if config.key_file is not None and not keys:
+            # Nothing is said then: better silent than forgeable.
+            self.close()
+            return f"the peer channel is closed: {config.key_file} could not be read"
+        return self._listen(config)
 
-    async def _read_keys(self, path: str | None) -> None:
-        """Each new configuration reads the file again; good keys stay until there are others."""
-        self._key_trouble = ""
-        if path is None:
-            self._keys = ()
-            return
-        try:
-            self._keys = await asyncio.to_thread(read_keys, path)
-            self._key_trouble = await asyncio.to_thread(exposure, path)
-        except SecretError as error:
-            then = "the keys read last stay" if self._keys else "the peer channel is closed"
-            self._key_trouble = f"key_file: {error}; {then} until it can be read"
-
-    def _listen(self, config: Config, mute: bool) -> str:
+    def _listen(self, config: Config) -> str:
         own = next((node.address for node in config.nodes if node.name == config.node), None)
-        wanted = (own, config.peer_port) if own and self._peers and not mute else None
+        wanted = (own, config.peer_port) if own and self._peers else None
         if wanted == self._bound:
             return ""
         self.close()

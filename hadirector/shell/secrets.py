@@ -1,4 +1,5 @@
-"""Files with secrets in them. Reading one waits for the disk: never on a loop, but in a thread.
+"""Files with secrets in them. Reading one waits for the disk: never on a loop, but in a thread
+(`read_all` does that).
 
 The key file has one `ID HEX` per line, empty lines and lines that begin with `#` aside: ID is 1 to
 255 in decimal, HEX 32 to 64 bytes. The first key signs, all of them verify, so that a new one is
@@ -7,18 +8,39 @@ appended on every node first, then moved to the top, then the old one is removed
 What is wrong with a file is said with its line, and never with what stands there.
 """
 
+import asyncio
 import os
 import stat
 from collections.abc import Iterator
 
 from hadirector.core.errors import HadirectorError
-from hadirector.core.keys import IDENTITIES, PASSWORD_SIZE, SECRET_SIZES, Key, Password
+from hadirector.core.keys import IDENTITIES, PASSWORD_SIZE, SECRET_SIZES, Key, Password, Secrets
+from hadirector.core.settings.cluster import Config
+from hadirector.core.settings.instances import AuthenticationKind
 
+PATIENCE = 5.0  # seconds for all files: they are small, but a file system may hang
 _LARGEST = 64 * 1024  # bytes; 255 keys of 64 bytes are half of it
 
 
 class SecretError(HadirectorError):
     """A file that is not there, not readable, or does not hold what it should."""
+
+
+async def read_all(config: Config) -> tuple[Secrets, tuple[str, ...]]:
+    """All that a configuration names, read off the loop; and who may read which and should not, in
+    sentences. What cannot be read is among the troubles, by its path."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await asyncio.to_thread(_read_all, config)
+    except TimeoutError:
+        text = f"not read within {PATIENCE:g} s: its file system does not answer"
+        return Secrets(troubles={path: f"{path}: {text}" for path in files(config)}), ()
+
+
+def files(config: Config) -> tuple[str, ...]:
+    """Every file with a secret that a configuration names."""
+    named = [i.authentication.file for i in config.instances]
+    return tuple(dict.fromkeys(path for path in (config.key_file, *named) if path))
 
 
 def read_keys(path: str) -> tuple[Key, ...]:
@@ -58,6 +80,27 @@ def exposure(path: str) -> str:
     if not mode & stat.S_IRWXO:
         return ""
     return f"{path}: everybody on this machine can reach it (mode {mode:04o}): chmod 0640 {path}"
+
+
+def _read_all(config: Config) -> tuple[Secrets, tuple[str, ...]]:
+    keys: tuple[Key, ...] = ()
+    passwords: dict[str, Password] = {}
+    troubles: dict[str, str] = {}
+    by_password = {
+        i.authentication.file
+        for i in config.instances
+        if i.authentication.kind is AuthenticationKind.PASS
+    }
+    for path in files(config):
+        try:
+            if path == config.key_file:
+                keys = read_keys(path)
+            if path in by_password:
+                passwords[path] = read_password(path)
+        except SecretError as error:
+            troubles[path] = str(error)
+    exposed = tuple(text for path in files(config) if (text := exposure(path)))
+    return Secrets(keys, passwords, troubles), exposed
 
 
 def _identity(word: str, place: str) -> int:

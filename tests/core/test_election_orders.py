@@ -117,12 +117,25 @@ def test_a_node_in_standby_stays_out_while_another_live_one_could_be_master(
     electorate.run(10.0)
     del electorate.nodes["lb2"]
 
-    electorate.tell("lb1", messages.Peers((messages.Peer("lb2", True, 3.6, able),)))
+    electorate.tell("lb1", messages.Peers((messages.Peer("lb2", True, able),)))
     electorate.run(20.0)
     assert electorate.holders() == holders
 
-    electorate.tell("lb1", messages.Peers((messages.Peer("lb2", False, 3.6, able),)))
+    electorate.tell("lb1", messages.Peers((messages.Peer("lb2", False, able),)))
     electorate.run(5.0)
+    assert electorate.holders() == ["lb1"]
+
+
+def test_a_node_in_standby_stays_out_until_it_is_known_who_else_is_there() -> None:
+    electorate = Electorate()
+    electorate.join("lb1", settings(FRONT))
+    electorate.tell("lb1", messages.Stance(standby=True))
+    electorate.run(9.0)
+    assert electorate.holders() == []
+
+    electorate.tell("lb1", messages.Peers(()))
+    electorate.run(5.0)
+
     assert electorate.holders() == ["lb1"]
 
 
@@ -131,7 +144,7 @@ def test_a_node_in_standby_does_not_rely_on_what_a_silent_director_said_of_other
     electorate.silent = {"lb1"}
     electorate.join("lb1", settings(FRONT))
     electorate.tell("lb1", messages.Stance(standby=True))
-    electorate.tell("lb1", messages.Peers((messages.Peer("lb2", True, 3.6, ("front",)),)))
+    electorate.tell("lb1", messages.Peers((messages.Peer("lb2", True, ("front",)),)))
     electorate.run(9.0)
     assert electorate.holders() == []
 

@@ -4,7 +4,6 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 
 from hadirector.core import peers
 from hadirector.core.address import Address
+from hadirector.core.keys import Key
 from hadirector.core.peer_messages import Answer, Echo, PeerMessage, Prepare, TakeOver
 from hadirector.core.settings.cluster import Config, Node
 from hadirector.shell import peer_channel
@@ -22,14 +22,12 @@ ONE, TWO = Address("127.0.8.1"), Address("127.0.8.2")
 PRESENCE = peers.Presence(
     "shop", "lb1", 0, 0, "d1", "1", True, "all well", {"front/ipv4": "master"}
 )
-KEY, OTHER = f"1 {'ab' * 32}", f"1 {'cd' * 32}"
-SECOND = f"2 {'ef' * 32}"
+KEY, OTHER, SECOND = Key(1, b"a" * 32), Key(1, b"b" * 32), Key(2, b"c" * 64)
 
 
-def _config(node: str, port: int, key_file: Path | None = None) -> Config:
+def _config(node: str, port: int) -> Config:
     nodes = (Node("lb1", 150, ONE), Node("lb2", 100, TWO))
-    keys = None if key_file is None else str(key_file)
-    return replace(farm.CONFIG, node=node, nodes=nodes, peer_port=port, key_file=keys)
+    return replace(farm.CONFIG, node=node, nodes=nodes, peer_port=port)
 
 
 @dataclass
@@ -49,8 +47,10 @@ class End:
             lambda _, sentence: self.complaints.append(sentence),
         )
 
-    async def follow(self, key_file: Path | None = None) -> str:
-        return await self.channel.follow(_config(self.node, self.port, key_file))
+    def follow(self, *keys: Key) -> str:
+        config = _config(self.node, self.port)
+        path = "/etc/hadirector/cluster.key" if keys else None
+        return self.channel.follow(replace(config, key_file=path), keys)
 
     async def next(self, kind: type[PeerMessage] = peers.Presence) -> PeerMessage:
         async with asyncio.timeout(5):
@@ -80,18 +80,6 @@ async def ends(port: int) -> AsyncIterator[tuple[End, End]]:
     two.channel.close()
 
 
-@pytest.fixture
-def keys(tmp_path: Path) -> Path:
-    return _keys(tmp_path, "cluster.key", KEY)
-
-
-def _keys(folder: Path, name: str, *lines: str, mode: int = 0o640) -> Path:
-    path = folder / name
-    path.write_text("\n".join(lines) + "\n")
-    path.chmod(mode)
-    return path
-
-
 async def _speak(one: End, two: End, until: str = "") -> None:
     """Both say who they are until both have been heard, or one complains as expected."""
     async with asyncio.timeout(5):
@@ -114,7 +102,7 @@ async def _until(holds: Callable[[], bool]) -> None:
 
 async def test_each_presence_reaches_the_peer_in_order(ends: tuple[End, End]) -> None:
     one, two = ends
-    assert (await one.follow(), await two.follow()) == ("", "")
+    assert (one.follow(), two.follow()) == ("", "")
 
     one.channel.send(PRESENCE)
     one.channel.send(PRESENCE)
@@ -129,7 +117,7 @@ async def test_strangers_and_garbage_are_counted_and_not_heard(
     ends: tuple[End, End], port: int
 ) -> None:
     two = ends[1]
-    await two.follow()
+    two.follow()
     hello = b"HDP1" + peer_channel.encode(PRESENCE, sealed=False)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
         stranger.sendto(hello, (TWO, port))
@@ -150,8 +138,8 @@ async def test_strangers_and_garbage_are_counted_and_not_heard(
 
 async def test_without_a_key_nothing_is_ordered_of_a_peer(ends: tuple[End, End]) -> None:
     one, two = ends
-    await one.follow()
-    await two.follow()
+    one.follow()
+    two.follow()
 
     one.channel.tell("lb2", TakeOver("t", ("front",)))
     one.channel.send(PRESENCE)
@@ -160,11 +148,9 @@ async def test_without_a_key_nothing_is_ordered_of_a_peer(ends: tuple[End, End])
     assert two.heard.empty()
 
 
-async def test_with_a_key_two_directors_believe_and_order_each_other(
-    ends: tuple[End, End], keys: Path
-) -> None:
+async def test_with_a_key_two_directors_believe_and_order_each_other(ends: tuple[End, End]) -> None:
     one, two = ends
-    assert (await one.follow(keys), await two.follow(keys)) == ("", "")
+    assert (one.follow(KEY), two.follow(KEY)) == ("", "")
     await _speak(one, two)
 
     one.channel.tell("lb2", Prepare("t", ("front", "inside")))
@@ -178,11 +164,11 @@ async def test_with_a_key_two_directors_believe_and_order_each_other(
 
 
 async def test_a_recorded_datagram_is_not_believed_again_nor_after_a_restart(
-    ends: tuple[End, End], keys: Path, port: int
+    ends: tuple[End, End], port: int
 ) -> None:
     one, two = ends
-    await one.follow(keys)
-    await two.follow(keys)
+    one.follow(KEY)
+    two.follow(KEY)
     await _speak(one, two)
     recorded: list[bytes] = []
     seal = one.channel.gate.seal
@@ -197,7 +183,7 @@ async def test_a_recorded_datagram_is_not_believed_again_nor_after_a_restart(
         await _until(lambda: "replayed" in two.flaws)
         two.channel.close()
         again = End("lb2", port, 9)
-        await again.follow(keys)
+        again.follow(KEY)
         attacker.sendto(recorded[-1], (TWO, port))
         await _until(lambda: "stale" in again.flaws)
         again.channel.close()
@@ -216,11 +202,11 @@ async def test_a_recorded_datagram_is_not_believed_again_nor_after_a_restart(
     ids=["unknown key", "wrong key", "no key"],
 )
 async def test_a_peer_with_another_key_or_none_is_not_believed_and_named_once(
-    ends: tuple[End, End], keys: Path, theirs: tuple[str, ...], complaint: str
+    ends: tuple[End, End], theirs: tuple[Key, ...], complaint: str
 ) -> None:
     one, two = ends
-    await one.follow(_keys(keys.parent, "other", *theirs) if theirs else None)
-    await two.follow(keys)
+    one.follow(*theirs)
+    two.follow(KEY)
 
     await _speak(one, two, complaint)
     for _ in range(5):
@@ -232,72 +218,37 @@ async def test_a_peer_with_another_key_or_none_is_not_believed_and_named_once(
     assert two.complaints[0].startswith(complaint)
 
 
-async def test_keys_are_rotated_without_a_gap(ends: tuple[End, End], tmp_path: Path) -> None:
+async def test_keys_are_rotated_without_a_gap(ends: tuple[End, End]) -> None:
     one, two = ends
-    steps = ((KEY,), (KEY, SECOND), (SECOND, KEY), (SECOND,))
-    mine, theirs = (_keys(tmp_path, name, KEY) for name in ("mine", "theirs"))
-    await one.follow(mine)
-    await two.follow(theirs)
+    one.follow(KEY)
+    two.follow(KEY)
     await _speak(one, two)
 
-    for step in steps[1:]:
-        for end, path in ((one, mine), (two, theirs)):
-            _keys(tmp_path, path.name, *step)
-            assert await end.follow(path) == ""
-            one.channel.tell("lb2", Prepare("t", step))
-            assert await two.next(Prepare) == Prepare("t", step)
-            two.channel.tell("lb1", Prepare("t", step))
-            assert await one.next(Prepare) == Prepare("t", step)
+    for number, step in enumerate(((KEY, SECOND), (SECOND, KEY), (SECOND,))):
+        for end in (one, two):
+            assert end.follow(*step) == ""
+            said = Prepare(f"{number}", (end.node,))
+            one.channel.tell("lb2", said)
+            assert await two.next(Prepare) == said
+            two.channel.tell("lb1", said)
+            assert await one.next(Prepare) == said
 
     assert (one.complaints, two.complaints) == ([], [])
 
 
-async def test_a_key_file_that_cannot_be_read_closes_the_channel_until_it_can(
-    ends: tuple[End, End], keys: Path, port: int
+async def test_a_key_file_that_could_not_be_read_closes_the_channel(
+    ends: tuple[End, End], port: int
 ) -> None:
     one = ends[0]
-    config = _config("lb1", port, keys.parent / "absent")
+    one.follow(KEY)
+    wanted = replace(_config("lb1", port), key_file="/etc/hadirector/cluster.key")
 
-    told = await one.channel.follow(config)
+    told = one.channel.follow(wanted, ())
+
+    assert told == "the peer channel is closed: /etc/hadirector/cluster.key could not be read"
     one.channel.send(PRESENCE)
-    assert told == (
-        f"key_file: {keys.parent}/absent: No such file or directory; the peer channel is closed "
-        "until it can be read"
-    )
-
-    _keys(keys.parent, "absent", KEY)
-    assert await one.channel.follow(config) == ""
-    assert one.channel.gate.keyed
-
-
-async def test_a_broken_key_file_at_a_reload_leaves_the_keys_that_were_good(
-    ends: tuple[End, End], keys: Path
-) -> None:
-    one, two = ends
-    await one.follow(keys)
-    await two.follow(keys)
-    await _speak(one, two)
-
-    _keys(keys.parent, keys.name, "1 secret")
-    told = await one.follow(keys)
-
-    assert told == (
-        f"key_file: {keys}:1: the key is not hex: an even number of digits 0-9 a-f; the keys read "
-        "last stay until it can be read"
-    )
-    one.channel.tell("lb2", Prepare("t", ()))
-    await two.next(Prepare)
-
-
-async def test_a_key_file_that_everybody_can_read_is_used_and_told(
-    ends: tuple[End, End], keys: Path
-) -> None:
-    _keys(keys.parent, keys.name, KEY, mode=0o644)
-
-    told = await ends[0].follow(keys)
-
-    assert told.endswith(f"(mode 0644): chmod 0640 {keys}")
-    assert ends[0].channel.gate.keyed
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind((ONE, port))  # nobody listens there any more
 
 
 async def test_an_address_this_host_does_not_have_is_told_in_one_sentence(port: int) -> None:
@@ -305,7 +256,7 @@ async def test_an_address_this_host_does_not_have_is_told_in_one_sentence(port: 
     config = replace(farm.CONFIG, nodes=nodes, peer_port=port)
     channel = peer_channel.PeerChannel(7, lambda *_: None, lambda *_: None)
 
-    told = await channel.follow(config)
+    told = channel.follow(config, ())
 
     assert told == (
         f"peer channel: cannot listen on 192.0.2.77 port {port}: Cannot assign requested address"

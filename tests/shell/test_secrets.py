@@ -1,12 +1,18 @@
 """shell/secrets: what a key file may look like, and that no error says what is in it."""
 
 import os
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from hadirector.core.keys import Key, Password
+from hadirector.core.keys import Key, Password, Secrets
+from hadirector.core.settings.cluster import Config
+from hadirector.core.settings.instances import Authentication, AuthenticationKind
 from hadirector.shell import secrets
+from tests.core import farm
+from tests.core.routers import FRONT
 
 A, B = "a1" * 32, "b2" * 64
 
@@ -80,7 +86,11 @@ def test_what_is_no_readable_file_is_told_and_does_not_block(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("text", "password"),
-    [("secret\n", b"secret"), ("secret", b"secret"), ("longer than 8"[:6] + "ish", b"longeris")],
+    [
+        ("secret\n", b"secret"),
+        ("secret", b"secret"),
+        ("longer than eight".replace(" ", ""), b"longerth"),
+    ],
 )
 def test_a_password_is_the_first_8_characters_of_its_line(
     tmp_path: Path, text: str, password: bytes
@@ -112,3 +122,69 @@ def test_no_secret_shows_itself() -> None:
     shown = f"{Key(3, bytes.fromhex(A))!r} {Password(b'pssst')!r} {[Key(3, b'pssst' * 8)]}"
 
     assert shown == "Key(identity=3) Password() [Key(identity=3)]"
+
+
+def settings(*files: Authentication, key_file: str | None = None) -> Config:
+    instances = tuple(
+        replace(FRONT, name=f"front{n}", authentication=file) for n, file in enumerate(files)
+    )
+    return replace(farm.CONFIG, key_file=key_file, instances=instances)
+
+
+async def test_all_that_a_configuration_names_is_read_once(tmp_path: Path) -> None:
+    keys, word = tmp_path / "keys", tmp_path / "word"
+    keys.write_text(f"1 {A}\n")
+    word.write_text("secret\n")
+    keys.chmod(0o640)
+    word.chmod(0o644)
+    config = settings(
+        Authentication(AuthenticationKind.HMAC, str(keys)),
+        Authentication(AuthenticationKind.PASS, str(word)),
+        Authentication(AuthenticationKind.PASS, str(word)),
+        key_file=str(keys),
+    )
+
+    found, exposed = await secrets.read_all(config)
+
+    assert found == Secrets((Key(1, bytes.fromhex(A)),), {str(word): Password(b"secret")}, {})
+    assert exposed == (
+        f"{word}: everybody on this machine can reach it (mode 0644): chmod 0640 {word}",
+    )
+
+
+async def test_each_file_that_cannot_be_read_is_a_trouble_of_its_own(tmp_path: Path) -> None:
+    word = tmp_path / "word"
+    word.write_text("secret\n")
+    config = settings(
+        Authentication(AuthenticationKind.PASS, str(word)),
+        Authentication(AuthenticationKind.PASS, "/missing/word"),
+        key_file="/missing/keys",
+    )
+
+    found, _ = await secrets.read_all(config)
+
+    assert found.passwords == {str(word): Password(b"secret")}
+    assert found.troubles == {
+        "/missing/keys": "/missing/keys: No such file or directory",
+        "/missing/word": "/missing/word: No such file or directory",
+    }
+
+
+async def test_a_file_system_that_hangs_does_not_hold_the_director_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers = threading.Event()
+    monkeypatch.setattr(secrets, "PATIENCE", 0.05)
+    monkeypatch.setattr(secrets, "read_keys", lambda path: answers.wait(5))
+
+    found, _ = await secrets.read_all(settings(key_file="/hung/keys"))
+    answers.set()
+
+    assert found.keys == ()
+    assert found.troubles == {
+        "/hung/keys": "/hung/keys: not read within 0.05 s: its file system does not answer"
+    }
+
+
+async def test_without_files_nothing_is_read() -> None:
+    assert await secrets.read_all(settings(Authentication())) == (Secrets(), ())
