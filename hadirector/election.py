@@ -133,6 +133,8 @@ class ElectionProcess:
         match message:
             case messages.Order(kind=OrderKind.STOP, subject="restart"):
                 self._left.set()  # everything stays as it is for the next process
+            case messages.Order() if received.valid_until < child.now():
+                log.warning("order=%s too late: not obeyed", message.kind.value)
             case messages.Order():
                 self._put(message)
             case messages.ElectionSettings():
@@ -140,7 +142,7 @@ class ElectionProcess:
             case messages.Ready():
                 self._ready_until = received.valid_until if message.ready else None
                 self._put(message)
-            case messages.Tracks() | messages.Peers():
+            case messages.Tracks() | messages.Peers() | messages.Stance():
                 self._put(message)
             case messages.Hello() if sender is Process.DIRECTOR:
                 self._child.send(Process.DIRECTOR, messages.Routers(self._core.routers()))
@@ -329,10 +331,16 @@ class ElectionProcess:
             case et.Stopped():
                 self._stopped = True
                 self._left.set()
-            case messages.Event():
-                self._news.add(action, child.now())
+            case messages.Obeyed() | messages.Event():
+                self._tell(action)
             case unreachable:
                 assert_never(unreachable)
+
+    def _tell(self, what: messages.Obeyed | messages.Event) -> None:
+        if isinstance(what, messages.Obeyed):
+            self._child.send(Process.DIRECTOR, what)  # a peer waits for what follows on it
+        else:
+            self._news.add(what, child.now())
 
     def _send(self, action: et.SendAdvert) -> None:
         reason = self._sockets.send(

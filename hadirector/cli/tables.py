@@ -12,6 +12,10 @@ def status(told: dict[str, Any]) -> str:
     config = told["config"]
     loaded = f"{config['path']}, loaded {_since(config['loaded_at'])} ago"
     about = f"hadirector {told['version']}, {loaded}, digest {config['digest'][:12]}"
+    standby = told["standby"]
+    if standby is not None:
+        why = f": {standby['reason']}" if standby["reason"] else ""
+        head += f"\nSTANDBY for {_since(standby['since'])}{why}"
     parts = [head, about, *(f"TROUBLE: {text}" for text in told["trouble"])]
     parts += [_instances(told), _services(told["services"]), _sync(told["sync"])]
     parts += [_peers(told["peers"]), _processes(told["processes"])]
@@ -61,7 +65,7 @@ def _instances(told: dict[str, Any]) -> str:
             router["master"] or "-",
             _since(router["since"]),
             ", ".join(router["addresses"]) or "-",
-            router["reason"],
+            router["reason"] + _held(instance["held"]),
         )
         for name, instance in told["instances"].items()
         for family, router in instance["routers"].items()
@@ -70,6 +74,10 @@ def _instances(told: dict[str, Any]) -> str:
         return ""
     head = ("INSTANCE", "STATE", "PRIORITY", "MASTER", "SINCE", "ADDRESSES", "REASON")
     return "\n" + table(head, rows)
+
+
+def _held(held: dict[str, Any] | None) -> str:
+    return "" if held is None else f" [held for {_since(held['since'])}: {held['reason']}]"
 
 
 def _services(services: dict[str, Any]) -> str:

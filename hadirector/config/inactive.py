@@ -38,7 +38,6 @@ _UNTRACKED = "its failure changes no priority and is no fault"
 _FIRST = "servers checked only by it stay unknown, and new ones get no connections"
 
 INACTIVE = (
-    Inactive("key_file", "the peer channel runs without a key: anybody on its network can speak"),
     Inactive("hooks", "no command is run"),
     Inactive("scripts", "no script is run"),
     Inactive(

@@ -152,6 +152,7 @@ Input = (
     | messages.Tracks
     | messages.Ready
     | messages.Peers
+    | messages.Stance
     | messages.Order
 )
 
@@ -292,6 +293,7 @@ Action = (
     | Report
     | Reconcile
     | Stopped
+    | messages.Obeyed  # the answer to an order, for the director
     | messages.Event  # one line of the journal, for the director; numbered from 1 per process
 )
 

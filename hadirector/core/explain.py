@@ -44,6 +44,11 @@ def _sentences(director: Director) -> list[tuple[str, str]]:
         (p.process.value, f"{'running' if p.alive else 'dead'}, {p.restarts} restarts")
         for p in director.processes
     ]
+    stance = director.operations.stance
+    told += [(name, f"held back: {since.reason}") for name, since in stance.holds.items()]
+    if stance.standby is not None:
+        why = stance.standby.reason or "no reason given"
+        told.append(("node", f"in standby: {why}"))
     ready = director.readiness()
     told.append(("ready", f"{'yes' if ready.ready else 'no'}: {ready.reason}"))
     return told

@@ -21,6 +21,8 @@ GRAVE = frozenset(
         *("server_down", "quorum_lost", "peer_down", "peer_channel", "process_died"),
         *("checker_silent", "checker_blind", "config_refused", "config_drift"),
         *("state_not_saved", "api_http", "advert_refused", "advert_differs", "secrets"),
+        *("peer_refused", "handover_refused", "handover_failed", "standby_serves"),
+        *("stance_not_saved",),
     }
 )
 """Kinds somebody must look at: logged as warnings (`journalctl -p warning`)."""

@@ -9,8 +9,8 @@ Who tells whom (core/lawful.py is what holds everybody to it):
 
     director -> checker      Targets
     checker  -> director     Verdicts, Blind
-    director -> election     ElectionSettings, Tracks, Ready, Peers, Order
-    election -> director     Routers, Events
+    director -> election     ElectionSettings, Tracks, Ready, Peers, Stance, Order
+    election -> director     Routers, Events, Obeyed
     child    -> supervisor   Heartbeat, Request
     supervisor -> child      Order, Processes
     everybody                Hello
@@ -151,10 +151,12 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Another director, seen on the peer channel."""
+    """Another director, seen on the peer channel. `able` are the instances it could be master of:
+    alive, not in fault, not in standby."""
 
     node: str
     alive: bool
+    able: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,18 @@ class Peers:
     peers: tuple[Peer, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Stance:
+    """What the operator wants of this node beyond its configuration; expired means: keep the last.
+
+    `standby`: it is under maintenance and stays out where another node can serve. `held` are the
+    instances it handed over and is not to take back from a living master.
+    """
+
+    standby: bool = False
+    held: tuple[str, ...] = ()
+
+
 class OrderKind(Enum):
     """What one process may ask of another, once."""
 
@@ -171,7 +185,6 @@ class OrderKind(Enum):
     RELOAD = "reload"  # read the configuration again
     YIELD = "yield"  # give mastership of `subject` away (handover)
     TAKE_OVER = "take-over"  # become master of `subject` now
-    RELEASE = "release"  # forget a hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +194,14 @@ class Order:
     kind: OrderKind
     token: str
     subject: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Obeyed:
+    """The election's answer to a YIELD or TAKE_OVER, at once; `refused` says why it was not."""
+
+    token: str
+    refused: str = ""
 
 
 class RouterStateName(Enum):
@@ -221,8 +242,9 @@ class Router:
     """One virtual router of this node: the contract's status, plus what readers need to explain it.
 
     `priority` is configured, `effective_priority` what is advertised or would be. `since` is
-    CLOCK_BOOTTIME. `peers` are those heard lately, `refused` those whose packets are dropped now,
-    `odd` what is wrong with packets that are taken.
+    CLOCK_BOOTTIME. `leaving`: a master that has given up and waits for its successor. `peers` are
+    those heard lately, `refused` those whose packets are dropped now, `odd` what is wrong with
+    packets that are taken.
     """
 
     instance: str
@@ -237,6 +259,7 @@ class Router:
     addresses: tuple[str, ...]
     counters: dict[str, int]
     leased: bool
+    leaving: bool = False
     peers: dict[Address, Speaker] = field(default_factory=dict)
     refused: tuple[Complaint, ...] = ()
     odd: tuple[Complaint, ...] = ()
@@ -317,7 +340,9 @@ Message = (
     | Tracks
     | Ready
     | Peers
+    | Stance
     | Order
+    | Obeyed
     | Routers
     | Events
     | Processes

@@ -9,7 +9,6 @@ from hadirector.config.yaml_tree import parse
 from tests.config.files import load_text
 
 ASKING = """\
-key_file: /etc/hadirector/cluster.key
 hooks: [{events: [master], command: [/notify]}]
 scripts: {disk: {command: [/disk-ok]}}
 connection_sync: {interface: eth1, transport: authenticated, resync: on-join}

@@ -26,7 +26,7 @@ def _running() -> Director:
 
 
 def test_a_service_is_told_as_the_contract_says() -> None:
-    told = json.loads(json.dumps(status.build(_running(), status.Kernel(), OFFSET, {})))
+    told = json.loads(json.dumps(status.build(_running(), status.Shell(), OFFSET, {})))
 
     assert told["services"]["web"] == {
         "address": "192.0.2.10:80",
@@ -85,7 +85,7 @@ def test_routers_peers_and_processes_are_told_with_unix_instants() -> None:
     director.handle(ev.From(Process.ELECTION, messages.Routers((router,)), float("inf")), 3.0)
     director.handle(ev.From(Process.SUPERVISOR, messages.Processes((state,)), float("inf")), 3.0)
 
-    told = json.loads(json.dumps(status.build(director, status.Kernel(), OFFSET, {})))
+    told = json.loads(json.dumps(status.build(director, status.Shell(), OFFSET, {})))
 
     assert told["processes"]["checker"] == {
         "pid": 42,
@@ -127,7 +127,7 @@ def _with_a_neighbour() -> Director:
 
 
 def test_the_others_on_the_wire_are_told_and_who_is_refused_is_trouble() -> None:
-    told = json.loads(json.dumps(status.build(_with_a_neighbour(), status.Kernel(), OFFSET, {})))
+    told = json.loads(json.dumps(status.build(_with_a_neighbour(), status.Shell(), OFFSET, {})))
 
     router = told["instances"]["front"]["routers"]["ipv4"]
     assert router["peers"] == {
@@ -169,7 +169,7 @@ def test_the_checks_detail_in_status_is_the_newest() -> None:
     later = farm.verdicts((ONE, Health.UP), at=9.0)
     director.handle(ev.From(Process.CHECKER, later, float("inf")), 9.0)
 
-    told = json.loads(json.dumps(status.build(director, status.Kernel(), OFFSET, {})))
+    told = json.loads(json.dumps(status.build(director, status.Shell(), OFFSET, {})))
 
     assert told["services"]["web"]["servers"]["10.0.1.11:80"]["last_check"]["at"] == 1009.0
 
