@@ -17,9 +17,10 @@ from hadirector import __version__, kept
 from hadirector.config import apart, handover, problem
 from hadirector.core import director as core
 from hadirector.core import director_events as ev
-from hadirector.core import explain, messages, peers, plan, status
+from hadirector.core import explain, messages, peer_messages, peers, plan, status
 from hadirector.core.ipvs import ServiceKey
 from hadirector.core.journal import GRAVE
+from hadirector.core.keys import Key, Secrets
 from hadirector.core.messages import OrderKind, Process
 from hadirector.core.settings.cluster import Config
 from hadirector.shell import (
@@ -33,7 +34,10 @@ from hadirector.shell import (
     own_address,
     owned,
     peer_channel,
+    pending,
+    secrets,
     settle,
+    stance_file,
     upkeep,
     wall_times,
 )
@@ -55,16 +59,27 @@ class DirectorProcess:
         self._config = config
         past = journal_file.load(config.state_dir, _unix_offset())
         ours = owned.load(config.state_dir)
-        self._core = core.Director(__version__, ours, child.now(), past)
+        stance = stance_file.load(config.state_dir)
+        self._core = core.Director(__version__, ours, child.now(), past, stance)
         self._walls = wall_times.WallTimes(past, _unix_offset())
         self._journal = journal_file.JournalFile(config.state_dir)
         self._inbox: asyncio.Queue[ev.Event] = asyncio.Queue(INBOX)
         self._work: asyncio.Queue[ev.Action] = asyncio.Queue(INBOX)
         self._ipvs = ipvs.Ipvs()
         self._settle = settle.Settle(self._ipvs, config, self._notice)
-        self._peers = peer_channel.PeerChannel(time.time_ns(), self._heard)
+        self._peers = peer_channel.PeerChannel(time.time_ns(), self._heard, self._doubted)
+        self._stance = stance_file.StanceFile(config.state_dir)
+        self._pending = pending.Pending(self._put, config.node)
+        self._keys: tuple[Key, ...] = ()
         self._control = control.Control(
-            control.Answers(self._status, self._events, self._explain, self._reload, self._restart)
+            control.Answers(
+                self._status,
+                self._events,
+                self._explain,
+                self._reload,
+                self._restart,
+                self._pending.ask,
+            )
         )
         self._upkeep = upkeep.Upkeep(
             config.runtime_dir, self._control, config.api.socket, self._encoded
@@ -81,7 +96,7 @@ class DirectorProcess:
         """Until told to stop."""
         self._child.start(self._received)
         await self._upkeep.open()
-        self._put(ev.Configured(self._config))
+        self._put(ev.Configured(self._config, await self._read_secrets()))
         refused = await kept.refusal(self._config, self._core.journal.since(0))
         if refused is not None:
             self._put(refused)
@@ -114,8 +129,14 @@ class DirectorProcess:
     def _notice(self, kind: str, subject: str, reason: str) -> None:
         self._put(ev.Noticed(kind, subject, reason))
 
-    def _heard(self, presence: peers.Presence) -> None:
-        self._put(ev.Heard(presence))
+    def _heard(self, node: str, said: peer_messages.PeerMessage) -> None:
+        if isinstance(said, peers.Presence):
+            self._put(ev.Heard(said))
+        elif not isinstance(said, peer_messages.Echo):
+            self._put(ev.PeerSaid(node, said))
+
+    def _doubted(self, node: str, reason: str) -> None:
+        self._put(ev.PeerRefused(node, reason))
 
     def _received(self, sender: Process, received: channel.Received) -> None:
         message = received.message
@@ -150,9 +171,13 @@ class DirectorProcess:
                 self._child.send(to, message, child.now() + valid_for)
             case ev.SendPresence(presence):
                 self._peers.send(presence)
+            case ev.TellPeer(node, said):
+                self._peers.tell(node, said)
+            case ev.Reply():
+                self._pending.reply(action)
             case ev.Write(event, logged):
                 self._write(event, logged)
-            case ev.ReadKernel() | ev.Apply() | ev.SaveOwned() | ev.Settle():
+            case ev.ReadKernel() | ev.Apply() | ev.SaveOwned() | ev.SaveStance() | ev.Settle():
                 self._work.put_nowait(action)  # at most one read, one apply and few others wait
 
     def _write(self, event: messages.Event, logged: bool) -> None:
@@ -178,6 +203,8 @@ class DirectorProcess:
                 case ev.SaveOwned(keys):
                     self._unsaved = keys
                     await self._save_owned()
+                case ev.SaveStance(stance):
+                    await self._inbox.put(ev.StanceSaved(await self._stance.save(stance)))
                 case ev.Settle(config):
                     await self._settle_all(config)
                 case _:
@@ -205,10 +232,12 @@ class DirectorProcess:
     async def _settle_all(self, config: Config) -> None:
         await self._settle.settle(config)
         self._settle.trouble("runtime_dir", await self._upkeep.look())
-        self._settle.trouble("peer_channel", self._peers.follow(config))
+        self._settle.trouble("peer_channel", self._peers.follow(config, self._keys))
         self._settle.trouble("own_address", own_address.elsewhere(config))
         self._settle.trouble("api_http", await self._follow_http(config))
         await self._save_owned()
+        await self._stance.retry()
+        self._settle.trouble("stance_not_saved", self._stance.trouble)
 
     async def _follow_http(self, config: Config) -> str:
         """Listen for readers where the configuration says; why not, or nothing."""
@@ -260,8 +289,9 @@ class DirectorProcess:
         for process, link in self._child.channels.items():
             losses[f"to_{process.value}"] = link.counts.superseded + link.counts.overflowed
             losses[f"from_{process.value}"] = link.counts.malformed + link.counts.unlawful
-        kernel = status.Kernel(self._settle.threads, self._settle.troubles)
-        return status.build(self._core, kernel, _unix_offset(), losses)
+        gate = self._peers.gate
+        shell = status.Shell(self._settle.threads, self._settle.troubles, gate.refused, gate.signs)
+        return status.build(self._core, shell, _unix_offset(), losses)
 
     def _events(self, since: int) -> list[status.Json]:
         return [status.event_json(e, self._walls.of(e)) for e in self._core.journal.since(since)]
@@ -317,17 +347,28 @@ class DirectorProcess:
             names = ", ".join(fixed or ["api.socket"])
             text = f"{self._config.path}: {names} cannot change by reload: restart the daemon"
             return (), apart.Refusal(text)
-        self._config = new
+        found, exposed = await secrets.read_all(new)
+        if found.troubles:
+            return (), apart.Refusal("\n".join(found.troubles.values()))
+        self._settle.trouble("secrets", "; ".join(exposed))
+        self._config, self._keys = new, found.keys
         try:
             await asyncio.to_thread(last_good.keep, new.runtime_dir, blob)
         except OSError as error:
             text = f"{new.runtime_dir}/{last_good.BLOB}: {error.strerror or error}"
             self._notice("state_not_saved", new.node, f"{text}; a restart would forget this reload")
-        await self._inbox.put(ev.Configured(new))
+        await self._inbox.put(ev.Configured(new, found))
         return tuple(map(str, loaded.problems)), None
 
     def _encoded(self) -> bytes:
         return handover.encode(handover.Loaded(self._config, ()))
+
+    async def _read_secrets(self) -> Secrets:
+        """At start: what cannot be read is a fault of the instances that need it."""
+        found, exposed = await secrets.read_all(self._config)
+        self._settle.trouble("secrets", "; ".join((*found.troubles.values(), *exposed)))
+        self._keys = found.keys
+        return found
 
     def _ask_supervisor(self, kind: messages.RequestKind, subject: str) -> None:
         token = f"{kind.value}-{child.now():.6f}"

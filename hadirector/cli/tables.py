@@ -13,6 +13,10 @@ def status(told: dict[str, Any]) -> str:
     loaded = f"{config['path']}, loaded {_since(config['loaded_at'])} ago"
     about = f"hadirector {told['version']} in {told['cluster']}, {loaded}"
     about += f", digest {config['digest'][:12]}"
+    standby = told["standby"]
+    if standby is not None:
+        why = f": {standby['reason']}" if standby["reason"] else ""
+        about = f"STANDBY for {_since(standby['since'])}{why}\n{about}"
     parts = [told["headline"], *(f"TROUBLE: {text}" for text in told["trouble"]), able, about]
     parts += [_instances(told), _services(told["services"]), _sync(told["sync"])]
     parts += [_peers(told["peers"]), _processes(told["processes"])]
@@ -67,7 +71,7 @@ def _instances(told: dict[str, Any]) -> str:
             router["master"] or "-",
             _since(router["since"]),
             _addresses(router),
-            router["reason"],
+            router["reason"] + _held(instance["held"]),
         )
         for name, instance in told["instances"].items()
         for family, router in instance["routers"].items()
@@ -87,6 +91,10 @@ def _addresses(router: dict[str, Any]) -> str:
     told = [f"here: {', '.join(held)}{leased}"] if held else []
     told += [f"{absent}: {', '.join(rest)}"] if rest else []
     return "; ".join(told) or "-"
+
+
+def _held(held: dict[str, Any] | None) -> str:
+    return "" if held is None else f" [held for {_since(held['since'])}: {held['reason']}]"
 
 
 def _services(services: dict[str, Any]) -> str:

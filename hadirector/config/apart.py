@@ -17,8 +17,9 @@ class Refusal:
 
     @property
     def brief(self) -> str:
-        """What fits an event."""
-        return self.short or self.whole
+        """What fits an event: the first line, and how many more there are."""
+        first, *others = self.whole.splitlines() or [""]
+        return self.short or (f"{first} (and {len(others)} more)" if others else first)
 
 
 def trouble(path: str, brief: str) -> str:

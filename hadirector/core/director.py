@@ -11,6 +11,7 @@ is thrown away and asked for anew.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import assert_never
 
 from hadirector.core import deaths, differences, ipvs, messages, peers, plan
@@ -18,10 +19,15 @@ from hadirector.core import director_events as ev
 from hadirector.core.drift import DriftNews
 from hadirector.core.flaps import Flaps
 from hadirector.core.journal import Journal
+from hadirector.core.keys import Secrets
 from hadirector.core.messages import Process
+from hadirector.core.operations import Operations
 from hadirector.core.own_election import OwnElection
 from hadirector.core.services import Change, Services
 from hadirector.core.settings.cluster import Config
+from hadirector.core.situation import Situation
+from hadirector.core.stance import Stance
+from hadirector.core.takeover import Step
 
 READ_EVERY = 0.5  # seconds between reads of IPVS while they are cheap: it sends no change events
 READ_SHARE = 0.01  # of a core, at most: a table of 10,000 takes 0.15 s to read
@@ -41,9 +47,11 @@ class Director:
         owned: frozenset[ipvs.ServiceKey],
         now: float,
         past: Iterable[messages.Event] = (),
+        stance: Stance | None = None,
     ) -> None:
         self.version = version
         self.journal = Journal(past)
+        self.operations = Operations(stance or Stance(), self._situation)
         self.services = Services()
         self.config: Config | None = None
         self.configured_at = now
@@ -57,6 +65,7 @@ class Director:
         self.checker_silent = False
         self.refused = ""  # what the file on disk would do to a restart
         self.blind: tuple[str, ...] = ()
+        self._secrets = Secrets()
         self._owned = owned
         self._drift = DriftNews()
         self._flaps = Flaps()
@@ -82,7 +91,7 @@ class Director:
 
     def deadline(self) -> float:
         """When `Woken` is due at the latest."""
-        due = [self._levels_at, self._presence_at]
+        due = [self._levels_at, self._presence_at, self.operations.deadline]
         if self._read_at is not None:
             due.append(self._read_at)
         if not self.checker_silent:
@@ -115,22 +124,21 @@ class Director:
 
     def _react(self, event: ev.Event, now: float) -> list[ev.Action]:
         match event:
-            case ev.Configured(config):
+            case ev.Configured(config, secrets):
+                self._secrets = secrets
                 return self._configured(config, now)
             case ev.Refused(reason):
                 self.refused = event.trouble
                 news = [Change("config_refused", self._name(), reason)] if reason else []
                 return self._tell(news, now)
-            case ev.KernelRead():
-                return self._kernel_read(event, now)
-            case ev.KernelUnreadable(reason):
-                return self._kernel_unreadable(reason, now)
-            case ev.Applied():
-                return self._applied(event, now)
+            case ev.KernelRead() | ev.KernelUnreadable() | ev.Applied():
+                return self._kernel_told(event, now)
             case ev.From(sender, message):
                 return self._from(sender, message, now)
-            case ev.Heard(presence):
-                return self._heard(presence, now)
+            case ev.Heard() | ev.PeerRefused():
+                return self._heard(event, now)
+            case ev.PeerSaid() | ev.Asked() | ev.StanceSaved():
+                return self._carry_out(self.operations.handle(event, now), now)
             case ev.Noticed(kind, subject, reason):
                 return self._tell([Change(kind, subject, reason)], now)
             case ev.Woken():
@@ -149,20 +157,31 @@ class Director:
         self._peers_known_at = now + peers.SILENCE
         changes = self.services.configure(config, self._actual or {})
         changes += [Change(*one) for one in self.peers.compare(config.digest)]
+        operations = self._carry_out(self.operations.configured(config), now)
         kind = "config_reloaded" if before else "config_loaded"
         told = differences.between(before, config) if before else differences.size(config)
         self._pending = None
         return [
             *self._tell([Change(kind, config.node, f"{told}; digest {config.digest[:12]}")], now),
             *self._tell(changes, now),
+            *operations,
             ev.Settle(config),
-            *self._levels(now),
+            *self._settings(now),
             ev.Send(Process.CHECKER, self.services.targets(), float("inf")),
             *self._reconcile(),
             *self._presence(now),
         ]
 
     # IPVS
+
+    def _kernel_told(self, event: ev.Kernel, now: float) -> list[ev.Action]:
+        match event:
+            case ev.KernelRead():
+                return self._kernel_read(event, now)
+            case ev.KernelUnreadable(reason):
+                return self._kernel_unreadable(reason, now)
+            case ev.Applied():
+                return self._applied(event, now)
 
     def _kernel_read(self, event: ev.KernelRead, now: float) -> list[ev.Action]:
         pause = min(READ_AT_LEAST, max(READ_EVERY, event.took / READ_SHARE))
@@ -254,19 +273,14 @@ class Director:
             case messages.Hello():
                 return [*told, *self._greet(sender, now)]
             case messages.Verdicts():
-                if self._actual is None and not self.kernel_trouble:
-                    # Decided once it is known which weights are in the kernel.
-                    self.services.remember(message)
-                    return told
-                keys, changes = self.services.hear(message)
-                if self._pending is not None:
-                    self._pending |= keys
-                changes = self._flaps.tell(changes, now)
-                return [*self._reconcile(), *told, *self._tell(changes, now)]
+                return self._verdicts(message, told, now)
             case messages.Blind(reasons):
                 told += self._blind_is(reasons, now)
             case messages.Routers(routers):
                 told += self._tell(self.election.hear(routers, now), now)
+                told += self._carry_out(self.operations.look(now), now)
+            case messages.Obeyed():
+                told += self._carry_out(self.operations.obeyed(message, now), now)
             case messages.Events(events):
                 told += [ev.Write(self.journal.take(event), logged=True) for event in events]
             case messages.Processes(processes):
@@ -274,6 +288,18 @@ class Director:
             case _:
                 pass  # heartbeats and orders are the shell's; the rest is not for us
         return told
+
+    def _verdicts(
+        self, message: messages.Verdicts, told: list[ev.Action], now: float
+    ) -> list[ev.Action]:
+        if self._actual is None and not self.kernel_trouble:
+            # Decided once it is known which weights are in the kernel.
+            self.services.remember(message)
+            return told
+        keys, changes = self.services.hear(message)
+        if self._pending is not None:
+            self._pending |= keys
+        return [*self._reconcile(), *told, *self._tell(self._flaps.tell(changes, now), now)]
 
     def _processes_are(self, processes: deaths.States, now: float) -> list[ev.Action]:
         died = list(deaths.news(self.processes, processes, self.journal))
@@ -304,18 +330,42 @@ class Director:
             return []
         if sender is Process.CHECKER:
             return [ev.Send(Process.CHECKER, self.services.targets(), float("inf"))]
-        return self._levels(now) if sender is Process.ELECTION else []
+        return self._settings(now) if sender is Process.ELECTION else []
 
-    def _heard(self, presence: peers.Presence, now: float) -> list[ev.Action]:
+    def _heard(self, event: ev.Heard | ev.PeerRefused, now: float) -> list[ev.Action]:
         if self.peers is None or self.config is None:
             return []
-        news = self.peers.hear(presence, self.config.digest, now)
-        return self._peer_news(news, now)
+        before = self.peers.level()
+        if isinstance(event, ev.Heard):
+            news = self.peers.hear(event.presence, self.config.digest, now)
+        else:
+            news = self.peers.complain(event.node, event.reason)
+        told = self._tell([Change(*one) for one in news], now)
+        return told if self.peers.level() == before else [*told, *self._peers_level(now)]
 
     def _peer_news(self, news: list[tuple[str, str, str]], now: float) -> list[ev.Action]:
         if not news or self.peers is None:
             return []
         return [*self._tell([Change(*one) for one in news], now), *self._peers_level(now)]
+
+    # Operators' orders
+
+    def _carry_out(self, steps: Iterable[Step], now: float) -> list[ev.Action]:
+        actions: list[ev.Action] = []
+        for step in steps:
+            actions += self._tell([step], now) if isinstance(step, Change) else [step]
+        return actions
+
+    def _situation(self) -> Situation | None:
+        if self.config is None:
+            return None
+        return Situation(
+            self.config,
+            self.routers,
+            self.peers.known if self.peers else {},
+            self.readiness(),
+            {name: weights.quorum_met for name, weights in self.services.weights.items()},
+        )
 
     # What is due by time, and what is told by itself
 
@@ -331,19 +381,21 @@ class Director:
         actions += self._tell([*self.election.look(now), *self._flaps.due(now)], now)
         if self.peers is not None:
             actions += self._peer_news(self.peers.age(now), now)
-        states = self._states()
+        if now >= self.operations.deadline:
+            actions += self._carry_out(self.operations.due(now), now)
+        states = dict(peers.router_states(self.routers))
         ready = self.readiness()
         changed = self._told != (ready, states)
         if self.config is not None and (changed or now >= self._levels_at):
             self._told = (ready, states)
             self._levels_at = now + LEVELS_EVERY
-            actions += self._levels(now)[1:]
+            actions += self._levels(now)
         if self.config is not None and (changed or now >= self._presence_at):
             actions += self._presence(now)
         return actions
 
-    def _levels(self, now: float) -> list[ev.Action]:
-        """All the election is to know; its settings first."""
+    def _settings(self, now: float) -> list[ev.Action]:
+        """All the election is to know; how it is to take its settings first."""
         config = self.config
         assert config is not None
         settings = messages.ElectionSettings(
@@ -352,12 +404,14 @@ class Director:
             config.sync_groups,
             config.vip_lease,
             f"{config.state_dir}/addresses",
+            self._secrets,
         )
-        return [
-            ev.Send(Process.ELECTION, settings, float("inf")),
-            ev.Send(Process.ELECTION, self.readiness(), LEVELS_HOLD),
-            *self._peers_level(now),
-        ]
+        return [*self._levels(now), ev.Send(Process.ELECTION, settings, float("inf"))]
+
+    def _levels(self, now: float) -> list[ev.Action]:
+        """What changes by itself, or by the operator."""
+        ready = ev.Send(Process.ELECTION, self.readiness(), LEVELS_HOLD)
+        return [self.operations.level(), *self._peers_level(now), ready]
 
     def _peers_level(self, now: float) -> list[ev.Action]:
         """Who lives; nothing while that is not known. The election keeps what it was told last: a
@@ -369,31 +423,13 @@ class Director:
         return [ev.Send(Process.ELECTION, self.peers.level(), LEVELS_HOLD)]
 
     def _presence(self, now: float) -> list[ev.Action]:
-        config = self.config
-        assert config is not None
         self._presence_at = now + peers.INTERVAL
-        ready = self.readiness()
-        return [
-            ev.SendPresence(
-                peers.Presence(
-                    cluster=config.cluster,
-                    node=config.node,
-                    incarnation=0,
-                    sequence=0,
-                    digest=config.digest,
-                    version=self.version,
-                    ready=ready.ready,
-                    reason=ready.reason,
-                    routers=self._states(),
-                    services={n: w.quorum_met for n, w in self.services.weights.items()},
-                    master_down=max((r.master_down for r in self.routers), default=0.0),
-                )
-            )
-        ]
-
-    def _states(self) -> dict[str, str]:
-        """What a peer may believe of our routers: nothing while we do not know it ourselves."""
-        return {} if self.election.unknown else dict(peers.router_states(self.routers))
+        here, standby = self._situation(), self.operations.stance.standby is not None
+        assert here is not None
+        told = here.presence(self.version, standby)
+        if self.election.unknown:  # no peer is to believe what we do not know ourselves
+            told = replace(told, routers={}, priorities={})
+        return [ev.SendPresence(told)]
 
     def _tell(self, changes: Iterable[Change], now: float) -> list[ev.Action]:
         return [

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hadirector.core.director import Director
-from hadirector.core.messages import Event, Health, RouterStateName
+from hadirector.core.messages import Event, Health, Router, RouterStateName
 from hadirector.core.status import Json, event_json
 from hadirector.core.weight import ServiceState
 
@@ -37,19 +37,29 @@ class _Sentence:
     """What holds of a thing, and whether that is as it was configured."""
 
     text: str
-    well: bool
+    well: bool = True
 
 
 def _sentences(director: Director) -> dict[str, _Sentence]:
-    return _routers(director) | _services(director) | _peers(director) | _node(director)
+    told: dict[str, _Sentence] = {}
+    for router in director.routers:
+        told |= _router(router)
+    return told | _services(director) | _peers(director) | _node(director)
 
 
-def _routers(director: Director) -> dict[str, _Sentence]:
-    well = (RouterStateName.MASTER, RouterStateName.BACKUP)
-    return {
-        f"{r.instance}/ipv{r.family}": _Sentence(f"{r.state.value}: {r.reason}", r.state in well)
-        for r in director.routers
-    }
+def _router(router: Router) -> dict[str, _Sentence]:
+    """The router, the others it hears, and whose packets something is wrong with."""
+    name = f"{router.instance}/ipv{router.family}"
+    well = router.state in (RouterStateName.MASTER, RouterStateName.BACKUP)
+    told = {name: _Sentence(f"{router.state.value}: {router.reason}", well)}
+    for source, speaker in router.peers.items():
+        signed = "" if speaker.key is None else f", signed with key {speaker.key}"
+        text = f"priority {speaker.priority}, each {speaker.interval:g} s"
+        told[f"{name}/{source}"] = _Sentence(f"{text}, checksum {speaker.checksum}{signed}")
+    for one in (*router.refused, *router.odd):
+        text = f"{one.reason} ({one.count} times)"
+        told[f"{name}/{one.source}/{one.kind}"] = _Sentence(text, well=False)
+    return told
 
 
 def _services(director: Director) -> dict[str, _Sentence]:
@@ -59,9 +69,8 @@ def _services(director: Director) -> dict[str, _Sentence]:
         told[name] = _Sentence(text, weights.state is ServiceState.UP)
         for server in weights.servers:
             text = f"weight {server.effective or 0}: {server.reason}"
-            told[f"{name}/{server.server.endpoint}"] = _Sentence(
-                text, server.health.health is Health.UP
-            )
+            well = server.health.health is Health.UP
+            told[f"{name}/{server.server.endpoint}"] = _Sentence(text, well)
         spare = director.services.settings[name].fallback
         if spare is not None:
             used = weights.fallback is not None
@@ -75,7 +84,7 @@ def _peers(director: Director) -> dict[str, _Sentence]:
     told = {}
     for name, known in director.peers.known.items() if director.peers else ():
         if known.presence is None:
-            told[name] = _Sentence("never heard on the peer channel", False)
+            told[name] = _Sentence("never heard on the peer channel", well=False)
             continue
         alive = "alive" if known.alive else "silent on the peer channel; it last said"
         states = ", ".join(f"{r} {s}" for r, s in known.presence.routers.items())
@@ -91,6 +100,12 @@ def _node(director: Director) -> dict[str, _Sentence]:
         )
         for p in director.processes
     }
+    stance = director.operations.stance
+    for name, since in stance.holds.items():
+        told[name] = _Sentence(f"held back: {since.reason}", well=False)
+    if stance.standby is not None:
+        why = stance.standby.reason or "no reason given"
+        told["node"] = _Sentence(f"in standby: {why}", well=False)
     ready = director.readiness()
     text = f"{'yes' if ready.ready else 'no'}: {ready.reason}"
     return told | {"ready": _Sentence(text, ready.ready)}

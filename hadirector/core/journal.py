@@ -18,17 +18,11 @@ GRAVE = frozenset(
     {
         *("fault", "duel", "late_wake", "director_silent", "sync_wait", "order_refused"),
         *("ipvs_lost", "ipvs_refused", "ipvs_timeouts", "connection_sync", "sysctl", "drift"),
-        *(
-            "server_down",
-            "quorum_lost",
-            "checker_silent",
-            "checker_blind",
-            "peer_down",
-            "peer_channel",
-            "peer_missing",
-            "election_silent",
-        ),
-        *("process_died", "config_refused", "config_drift", "state_not_saved", "api_http"),
+        *("server_down", "quorum_lost", "peer_down", "peer_channel", "process_died"),
+        *("checker_silent", "checker_blind", "config_refused", "config_drift"),
+        *("state_not_saved", "api_http", "advert_refused", "advert_differs", "secrets"),
+        *("peer_refused", "handover_refused", "handover_failed", "standby_serves"),
+        *("stance_not_saved", "peer_missing", "election_silent", "runtime_dir", "own_address"),
     }
 )
 """Kinds somebody must look at: logged as warnings (`journalctl -p warning`)."""

@@ -14,9 +14,14 @@ _LEVELS: Mapping[tuple[Process, Process], frozenset[type[messages.Message]]] = {
     (Process.DIRECTOR, Process.CHECKER): frozenset({messages.Targets}),
     (Process.CHECKER, Process.DIRECTOR): frozenset({messages.Verdicts, messages.Blind}),
     (Process.DIRECTOR, Process.ELECTION): frozenset(
-        {messages.ElectionSettings, messages.Tracks, messages.Ready, messages.Peers}
+        {
+            *(messages.ElectionSettings, messages.Tracks, messages.Ready, messages.Peers),
+            messages.Stance,
+        }
     ),
-    (Process.ELECTION, Process.DIRECTOR): frozenset({messages.Routers, messages.Events}),
+    (Process.ELECTION, Process.DIRECTOR): frozenset(
+        {messages.Routers, messages.Events, messages.Obeyed}
+    ),
     (Process.SUPERVISOR, Process.DIRECTOR): frozenset({messages.Processes}),
 }
 """Beside these: Hello and Heartbeat to everybody, and what `_order` and `_request` let pass."""

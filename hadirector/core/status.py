@@ -10,27 +10,29 @@ from dataclasses import dataclass, field
 from hadirector.core import ipvs, messages, troubles
 from hadirector.core.director import Director
 from hadirector.core.peers import Known
+from hadirector.core.stance import Since
 from hadirector.core.weight import ServerWeight, ServiceWeights
 
 Json = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
 
 
 @dataclass(frozen=True, slots=True)
-class Kernel:
-    """What the shell knows of the kernel beyond the table: sync threads, and troubles by kind."""
+class Shell:
+    """What the shell knows: sync threads, troubles by kind; of the peer channel what it refused,
+    by node and flaw, and the ID of the key each peer signed with last."""
 
     threads: tuple[ipvs.SyncThread, ...] = ()
     troubles: Mapping[str, str] = field(default_factory=dict)
+    refused: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    signs: Mapping[str, int] = field(default_factory=dict)
 
 
-def build(
-    director: Director, kernel: Kernel, unix_offset: float, losses: Mapping[str, int]
-) -> Json:
+def build(director: Director, shell: Shell, unix_offset: float, losses: Mapping[str, int]) -> Json:
     """The whole of `GET /v1/status`; needs a configured director. `losses` counts what was refused
     or dropped on its channels, by name."""
     config = director.config
     assert config is not None
-    trouble = troubles.build(director, kernel.troubles)
+    trouble = troubles.build(director, shell.troubles)
     return {
         "headline": troubles.headline(director, len(trouble)),
         "node": config.node,
@@ -44,14 +46,15 @@ def build(
         },
         "ready": director.readiness().ready,
         "ready_reason": director.readiness().reason,
+        "standby": _since(director.operations.stance.standby, unix_offset),
         "trouble": list(trouble),
         "instances": _instances(director, unix_offset),
         "services": {
             name: _service(director, name, weights, unix_offset)
             for name, weights in director.services.weights.items()
         },
-        "sync": _sync(director, kernel.threads),
-        "peers": _peers(director, unix_offset),
+        "sync": _sync(director, shell.threads),
+        "peers": _peers(director, shell, unix_offset),
         "losses": {**losses, "presences": director.peers.refused if director.peers else 0},
         "processes": {
             state.process.value: {
@@ -79,6 +82,10 @@ def event_json(event: messages.Event, unix_offset: float) -> Json:
     }
 
 
+def _since(since: Since | None, offset: float) -> Json:
+    return None if since is None else {"since": since.at + offset, "reason": since.reason}
+
+
 def _instances(director: Director, offset: float) -> Json:
     config = director.config
     assert config is not None
@@ -93,6 +100,7 @@ def _instances(director: Director, offset: float) -> Json:
             "routers": routers,
             "virtual_router_id": instance.virtual_router_id,
             "interface": instance.interface,
+            "held": _since(director.operations.stance.holds.get(instance.name), offset),
         }
     return found
 
@@ -105,11 +113,34 @@ def _router(router: messages.Router, offset: float) -> Json:
         "master": router.master,
         "since": router.since + offset,
         "reason": router.reason,
+        "leaving": router.leaving,
         "inputs": dict(router.inputs),
         "addresses": list(router.addresses),
         "held": list(router.held),
         "leased": router.leased,
+        "peers": {
+            source: {
+                "priority": speaker.priority,
+                "interval": speaker.interval,
+                "checksum": speaker.checksum,
+                "key": speaker.key,
+                "heard_at": speaker.heard_at + offset,
+            }
+            for source, speaker in router.peers.items()
+        },
+        "refused": [_complaint_json(complaint, offset) for complaint in router.refused],
+        "odd": [_complaint_json(complaint, offset) for complaint in router.odd],
         "counters": dict(router.counters),
+    }
+
+
+def _complaint_json(complaint: messages.Complaint, offset: float) -> Json:
+    return {
+        "from": complaint.source,
+        "kind": complaint.kind,
+        "reason": complaint.reason,
+        "count": complaint.count,
+        "at": complaint.at + offset,
     }
 
 
@@ -196,12 +227,19 @@ def _peer_digest(director: Director) -> Json:
     return next((k.presence.digest for k in known if k.presence is not None), None)
 
 
-def _peers(director: Director, offset: float) -> Json:
+def _peers(director: Director, shell: Shell, offset: float) -> Json:
     known = director.peers.known if director.peers else {}
-    return {name: _peer(one, offset) for name, one in known.items()}
+    return {
+        name: {
+            **_peer(one, offset),
+            "key": shell.signs.get(name),
+            "refused": dict(shell.refused.get(name, {})),
+        }
+        for name, one in known.items()
+    }
 
 
-def _peer(known: Known, offset: float) -> Json:
+def _peer(known: Known, offset: float) -> dict[str, Json]:
     presence = known.presence
     return {
         "address": known.node.address,
@@ -212,4 +250,6 @@ def _peer(known: Known, offset: float) -> Json:
         "ready": None if presence is None else presence.ready,
         "reason": None if presence is None else presence.reason,
         "version": None if presence is None else presence.version,
+        "standby": None if presence is None else presence.standby,
+        "trouble": known.trouble or None,
     }

@@ -21,9 +21,12 @@ _WORDS = {
 }
 
 
-def build(director: Director, kernel: Mapping[str, str]) -> list[str]:
-    """Every trouble, one sentence each; `kernel` are the shell's, by kind."""
-    told = [director.kernel_trouble] if director.kernel_trouble else []
+def build(director: Director, shell: Mapping[str, str]) -> list[str]:
+    """Every trouble, one sentence each, what an operator did himself first; `shell` are the
+    shell's, by kind."""
+    told = _operators(director)
+    if director.kernel_trouble:
+        told.append(director.kernel_trouble)
     told += deaths.trouble(director.processes, director.turned_at)
     if director.election.unknown not in ("", own_election.DIED):
         told.append(director.election.unknown)
@@ -35,7 +38,12 @@ def build(director: Director, kernel: Mapping[str, str]) -> list[str]:
         for router in director.routers
         if router.state is messages.RouterStateName.FAULT
     ]
-    told += [f"{kind}: {text}" for kind, text in sorted(kernel.items())]
+    told += [
+        f"{router.instance}/ipv{router.family}: {complaint.reason}"
+        for router in director.routers
+        for complaint in (*router.refused, *router.odd)
+    ]
+    told += [f"{kind}: {text}" for kind, text in sorted(shell.items())]
     if director.refused:
         told.append(director.refused)
     told += _of_peers(director)
@@ -58,6 +66,19 @@ def headline(director: Director, troubles: int) -> str:
     return f"{config.node}: {_role(director)}; {'; '.join(worst) or 'all well'}"
 
 
+def _operators(director: Director) -> list[str]:
+    """What waits for the operator to end it."""
+    stance, told = director.operations.stance, list[str]()
+    masters = [r.instance for r in director.routers if r.state is messages.RouterStateName.MASTER]
+    if stance.standby is not None:
+        serves = f", and serves {masters[0]}: no other node could" if masters else ""
+        told.append(f"in standby{serves}; `hadirector standby off` ends it")
+    return told + [
+        f"{name} is held back: {since.reason}; `hadirector release {name}` ends it"
+        for name, since in stance.holds.items()
+    ]
+
+
 def _of_peers(director: Director) -> list[str]:
     told = []
     for name, known in director.peers.known.items() if director.peers else ():
@@ -67,6 +88,8 @@ def _of_peers(director: Director) -> list[str]:
             told.append(f"{name} runs another configuration")
         if known.heard_at is not None and not known.alive:
             told.append(f"{name} is silent on the peer channel")
+        if known.trouble and not known.alive:
+            told.append(known.trouble)
     return told
 
 

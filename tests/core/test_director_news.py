@@ -95,7 +95,6 @@ def test_a_dead_election_is_not_told_as_master_any_more() -> None:
         {},
         (),
         {},
-        3.6,
         True,
     )
     election = messages.ProcessState(Process.ELECTION, 0, 0.0, 1, 0.0, 0.0, alive=False)
@@ -113,14 +112,9 @@ def test_a_peer_that_speaks_is_alive_and_one_that_falls_silent_is_told() -> None
     silent = director.handle(ev.Woken(), 2.2)
 
     assert kinds(heard) == [("peer_up", "lb2")]
-    assert (
-        ev.Send(Process.ELECTION, messages.Peers((messages.Peer("lb2", True, 0.0),)), 5.0) in heard
-    )
+    assert ev.Send(Process.ELECTION, messages.Peers((messages.Peer("lb2", True),)), 5.0) in heard
     assert kinds(silent) == [("peer_down", "lb2")]
-    assert (
-        ev.Send(Process.ELECTION, messages.Peers((messages.Peer("lb2", False, 0.0),)), 5.0)
-        in silent
-    )
+    assert ev.Send(Process.ELECTION, messages.Peers((messages.Peer("lb2", False),)), 5.0) in silent
 
 
 def peers_told(actions: Sequence[ev.Action]) -> list[messages.Peers]:
@@ -137,14 +131,14 @@ def test_a_director_that_starts_calls_no_peer_dead_before_it_could_have_spoken()
     early = [director.handle(ev.Woken(), 0.1 * turn) for turn in range(20)]
     late = [director.handle(ev.Woken(), 0.1 * turn) for turn in range(20, 40)]
 
-    dead = messages.Peers((messages.Peer("lb2", False, 0.0),))
+    dead = messages.Peers((messages.Peer("lb2", False),))
     assert [told for actions in early for told in peers_told(actions)] == []
     assert next(told for actions in late for told in peers_told(actions)) == dead
 
 
 def test_a_peer_that_spoke_is_told_at_once_and_a_reload_does_not_unsay_it() -> None:
     director = settled()
-    alive = messages.Peers((messages.Peer("lb2", True, 0.0),))
+    alive = messages.Peers((messages.Peer("lb2", True),))
 
     first = director.handle(ev.Heard(presence()), 0.1)
     reloaded = director.handle(ev.Configured(replace(farm.CONFIG, digest="d2")), 0.2)
@@ -163,7 +157,7 @@ def test_a_reload_that_adds_a_node_waits_for_its_word_too() -> None:
     heard = director.handle(ev.Heard(replace(presence(), node="lb3")), 5.3)
 
     assert peers_told(reloaded) == []
-    assert peers_told(heard) == [messages.Peers((messages.Peer("lb3", True, 0.0),))]
+    assert peers_told(heard) == [messages.Peers((messages.Peer("lb3", True),))]
 
 
 def state(process: Process, restarts: int, ended: str = "", since: float = -9.0) -> ProcessState:

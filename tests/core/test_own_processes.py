@@ -27,7 +27,6 @@ MASTER = messages.Router(
     inputs={},
     addresses=("192.0.2.10/24",),
     counters={},
-    master_down=3.6,
     leased=True,
 )
 
@@ -45,7 +44,7 @@ def turn(director: Director, begin: float, end: float) -> list[ev.Action]:
 
 
 def told(director: Director) -> Any:
-    return json.loads(json.dumps(status.build(director, status.Kernel(), 0.0, {})))
+    return json.loads(json.dumps(status.build(director, status.Shell(), 0.0, {})))
 
 
 def presence(actions: "list[ev.Action] | tuple[ev.Action, ...]") -> dict[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hadirector.cli import live
+from hadirector.core.requests import Outcome, Request, Verdict
 from hadirector.shell import last_good
 from hadirector.shell.control import Answers, Control, Reloaded
 from hadirector.shell.upkeep import Upkeep
@@ -15,6 +16,10 @@ from hadirector.shell.upkeep import Upkeep
 
 async def _nothing() -> Reloaded:
     return Reloaded()
+
+
+async def _operate(request: Request) -> Outcome:
+    return Outcome(Verdict.DONE, ())
 
 
 @pytest.fixture
@@ -26,6 +31,7 @@ async def control() -> AsyncIterator[Control]:
             explain=lambda what: {},
             reload=_nothing,
             restart=lambda: None,
+            operate=_operate,
         )
     )
     yield made
