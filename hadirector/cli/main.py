@@ -3,11 +3,13 @@
 Exit codes: 0 fine, 1 failed or invalid, 2 usage; verbs with more say so in their help.
 """
 
-import argparse
 import sys
+from typing import TYPE_CHECKING
 
-from hadirector import __version__
-from hadirector.shell import early
+from hadirector.shell import early  # first of all, and with next to nothing to import itself
+
+if TYPE_CHECKING:
+    import argparse
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,13 +26,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    from hadirector.cli import (
-        check,
-        live,
-        operate,
-        run,
-    )  # lazily: only a command line pays for them
+def _parser() -> "argparse.ArgumentParser":
+    import argparse  # all of it lazily: a daemon that starts has to listen for signals first
+
+    from hadirector import __version__
+    from hadirector.cli import check, live, operate, run
 
     parser = argparse.ArgumentParser(
         prog="hadirector",
