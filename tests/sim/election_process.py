@@ -190,6 +190,5 @@ class ElectionProcess:
         if not self.loop.alive:
             return
         if self.loop.runs:
-            self.host.to_director.send(messages.Heartbeat(0.0, 0.0), inf)
             self._report()
         self.host.agenda.after(HEARTBEAT, self._beat)
