@@ -67,11 +67,13 @@ class Flaw(Enum):
 
 
 class PacketError(HadirectorError):
-    """A packet that must not reach the election; `flaw` says which counter it moves."""
+    """A packet that must not reach the election; `flaw` says which counter it moves, `detail` what
+    was found instead."""
 
     def __init__(self, flaw: Flaw, detail: str) -> None:
         super().__init__(f"{flaw.value}: {detail}")
         self.flaw = flaw
+        self.detail = detail
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,14 +30,15 @@ from functools import partial
 from typing import assert_never
 
 from hadirector.core import advert, messages
+from hadirector.core.address import Address
 from hadirector.core.deadlines import Deadlines
 from hadirector.core.election_types import (
     Action,
-    AskGateway,
     DeafEars,
     Desired,
     DirectorHeard,
     Drop,
+    HolderHeard,
     Input,
     LastAdverts,
     Links,
@@ -110,7 +111,7 @@ class Election:
         """Every virtual router as status shows it; one that is leaving too, unless another of the
         same name has its place already."""
         members = self._roster.members
-        return tuple(m.status() for m in self._roster if members.get(m.key, m) is m)
+        return tuple(m.status(self._now) for m in self._roster if members.get(m.key, m) is m)
 
     # --- the one entry -----------------------------------------------------------------------
 
@@ -118,7 +119,7 @@ class Election:
         """Take one input at `now`; the actions are to be done in this order."""
         now = self._now = max(now, self._now)
         actions = self._take(what, now)
-        actions += self._ask_gateways(now)
+        actions += self._ask_around(now)
         self._roster.forget_stopped()
         if any(isinstance(a, Place | Drop | SetLease) for a in actions):
             actions.append(Reconcile())
@@ -153,9 +154,12 @@ class Election:
                     return []  # events tell more than what concerns us
                 first = before is None and self._configured
                 self._view.links = told
+                self._roster.heard &= {name for name, link in told.items() if link.up}
                 return self._review(now) + ([Reconcile()] if first else [])
             case NetworkHeard(interface=interface):
                 return self._hear_network(interface, now)
+            case HolderHeard(interface=interface, address=held):
+                return self._hear_holder(interface, held, now)
             case Obstacles() | DeafEars():
                 return self._be_hindered(what, now)
             case SendFailed(instance=name, family=family):
@@ -224,8 +228,11 @@ class Election:
         if packet.ttl == advert.TTL and packet.interface not in self._roster.heard:
             actions += self._hear_network(packet.interface, now)
         member = self._roster.addressee(packet)
-        heard = member.judge(packet) if member is not None else None
-        if member is None or heard is None:
+        if member is None:
+            return actions
+        heard = member.judge(packet, self._view.names)
+        actions += member.gossip(self._journal, now)
+        if heard is None:
             return actions
         return actions + self._act(member, partial(member.router.heard, heard, packet.source), now)
 
@@ -237,18 +244,21 @@ class Election:
                 actions += self._act(member, member.router.hear_network, now)
         return actions
 
-    def _ask_gateways(self, now: float) -> list[Action]:
-        """Ask, while routers wait at the automatic startup gate."""
+    def _hear_holder(self, interface: str, held: Address, now: float) -> list[Action]:
+        """Another host answers for an address: frames pass, and a master may be there."""
+        for member in self._roster:
+            member.hear_holder(interface, held, now)
+        return self._hear_network(interface, now)
+
+    def _ask_around(self, now: float) -> list[Action]:
+        """Ask, while routers wait at the automatic startup gate or for a first advert."""
         if now < self._ask_at < math.inf:
             return []
-        if self._ask_at == math.inf and not any(m.router.waits_for_network for m in self._touched):
+        if self._ask_at == math.inf and not any(m.asks for m in self._touched):
             return []
-        waiting = [m.instance.interface for m in self._roster if m.router.waits_for_network]
-        if not waiting:
-            self._ask_at = math.inf
-            return []
-        self._ask_at = now + ASK_EVERY
-        return [AskGateway(interface) for interface in dict.fromkeys(waiting)]
+        questions = dict.fromkeys(question for m in self._roster for question in m.asks)
+        self._ask_at = now + ASK_EVERY if questions else math.inf
+        return list(questions)
 
     # --- settings, levels, orders ------------------------------------------------------------
 
@@ -286,6 +296,7 @@ class Election:
             standing = self._view.standing(member.instance, member.family, group)
             if standing != member.router.standing:
                 actions += self._act(member, partial(member.router.update, standing), now)
+                member.follow_contest(now)
             lease = member.renew_lease(self._view)
             if lease:
                 self._touched[member] = None

@@ -4,7 +4,7 @@ Adds what the protocol itself does not care about: the wire, which addresses, ro
 on mastership, announcements, counters and the journal's wording.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from itertools import islice
 from typing import assert_never
 
@@ -13,9 +13,12 @@ from hadirector.core.address import Address, Family
 from hadirector.core.advert import Advert, Expected, PacketError
 from hadirector.core.announce import Announcer
 from hadirector.core.coupling import Key
+from hadirector.core.duel import sentence
 from hadirector.core.election_types import (
     Action,
     Announce,
+    AskGateway,
+    AskHolder,
     Desired,
     Drop,
     Note,
@@ -28,8 +31,10 @@ from hadirector.core.election_types import (
 from hadirector.core.listening import peers_patience
 from hadirector.core.node_view import NodeView, addresses_of, unicast_of
 from hadirector.core.settings.instances import Instance
+from hadirector.core.strangers import Finding, Strangers, flawed, odd, stranger, unlisted
 from hadirector.core.vrrp import Router
 from hadirector.core.vrrp_states import (
+    HOLDING,
     Advertise,
     Backup,
     Candidate,
@@ -44,7 +49,7 @@ from hadirector.core.vrrp_states import (
 
 _COUNTERS = (
     "advert_rcvd advert_sent advert_send_err become_master release_master pri_zero_rcvd "
-    "pri_zero_sent addr_list_err own_advert source_err duels late_wakes "
+    "pri_zero_sent addr_list_err own_advert source_err stranger_rcvd duels late_wakes "
 )
 COUNTERS = (*_COUNTERS.split(), *(flaw.value for flaw in advert.Flaw))
 
@@ -64,6 +69,8 @@ class Member:
         self.counters = dict.fromkeys(COUNTERS, 0)
         self.lifetime: int | None = None  # as placed last
         self.claims = self._claims()
+        self.strangers = Strangers()
+        self.finding: Finding | None = None  # what is wrong with the packet judged last
         self.told: tuple[object, ...] | None = None  # its face as reported last
 
     @property
@@ -93,6 +100,8 @@ class Member:
             router.instance,
             self._master(),
             self.lifetime,
+            router.standing.source,
+            len(router.duels.rivals),
         )
 
     def interfaces(self) -> set[str]:
@@ -101,10 +110,30 @@ class Member:
         tracked = {t.name for t in self.instance.track_interfaces}
         return {self.instance.interface} | placed | tracked
 
+    @property
+    def asks(self) -> list[AskGateway | AskHolder]:
+        """What it wants to know of the network while it is deaf."""
+        asked: list[AskGateway | AskHolder] = []
+        if self.router.waits_for_network:
+            asked.append(AskGateway(self.instance.interface))
+        if self.router.listens_in_vain or self.router.waits_for_network:
+            held = addresses_of(self.instance, self.family)[:1]
+            asked += [AskHolder(v.interface, v.address) for v in held]
+        return asked
+
+    def hear_holder(self, interface: str, held: Address, now: float) -> None:
+        """Another host answers for an address."""
+        mine = addresses_of(self.instance, self.family)
+        if not self.router.holds_addresses and (held, interface) in (
+            (v.address, v.interface) for v in mine
+        ):
+            self.router.ears.answered(now)
+
     # --- in ----------------------------------------------------------------------------------
 
-    def judge(self, packet: PacketReceived) -> Advert | None:
-        """The advert in a packet for this virtual router; None when it is counted as a flaw."""
+    def judge(self, packet: PacketReceived, names: Collection[Address] = ()) -> Advert | None:
+        """The advert in a packet for this virtual router; None when it is counted as a flaw.
+        `names` are the addresses of known peers. What is wrong with it is in `finding` then."""
         instance = self.instance
         unicast = unicast_of(instance, self.family)
         expected = Expected(instance.version, unicast is not None, instance.checksum)
@@ -114,21 +143,46 @@ class Member:
             )
         except PacketError as error:
             self.counters[error.flaw.value] += 1
+            self.finding = flawed(instance, packet.source, error.flaw, error.detail)
             return None
         if unicast is not None and packet.source not in unicast.peers:
             self.counters["source_err"] += 1
+            self.finding = unlisted(instance, packet.source)
             return None
-        return self._count(heard)
+        known = packet.source in names or unicast is not None
+        return self._count(heard, packet.source, known)
 
-    def _count(self, heard: Advert) -> Advert | None:
+    def gossip(self, journal: Journal, now: float) -> list[Action]:
+        """What `judge` found, if it is to be told."""
+        finding, self.finding = self.finding, None
+        told = None if finding is None else self.strangers.hear(finding, now)
+        if finding is None or told is None:
+            return []
+        kind = "stranger" if finding.what == "stranger" else "bad_advert"
+        return [self._tell(kind, told[0], told[1], journal, now)]
+
+    def _count(self, heard: Advert, source: Address, known: bool) -> Advert | None:
         """Count it, and what is odd about it. Version 2 cannot learn another interval."""
         self.counters["advert_rcvd"] += 1
         self.counters["pri_zero_rcvd"] += heard.priority == advert.RESIGN
-        self.counters["addr_list_err"] += set(heard.addresses) != set(self._listed())
-        if abs(heard.interval - self.instance.advert_int) < 0.005:
-            return heard
-        self.counters[advert.Flaw.INTERVAL.value] += 1
-        return None if self.instance.version == 2 else heard
+        ours, theirs = set(self._listed()), set(heard.addresses)
+        differs = theirs != ours
+        self.counters["addr_list_err"] += differs
+        if theirs and theirs.isdisjoint(ours) and not known:
+            # Who lists none of our addresses is no master of them, whatever its priority: obeying
+            # it would leave them with nobody.
+            self.counters["stranger_rcvd"] += 1
+            self.finding = stranger(self.instance, source, _described(heard))
+            return None
+        other_pace = abs(heard.interval - self.instance.advert_int) >= 0.005
+        self.counters[advert.Flaw.INTERVAL.value] += other_pace
+        if other_pace and self.instance.version == 2:
+            flaw = advert.Flaw.INTERVAL
+            self.finding = flawed(self.instance, source, flaw, f"{heard.interval:g} s")
+            return None
+        if (differs or other_pace) and not known:
+            self.finding = odd(self.instance, source, _described(heard))
+        return heard
 
     # --- out ---------------------------------------------------------------------------------
 
@@ -158,7 +212,6 @@ class Member:
                     actions += self._drop(self.belongings(), elsewhere())
                     actions.append(Note(*self.key, None))
                 case Proclaim(duel=duel):
-                    self.counters["duels"] += duel
                     (self.announcer.duel if duel else self.announcer.start)(now)
                     actions += self.announce(now)
                 case Tell(kind=kind, reason=reason, inputs=inputs):
@@ -167,7 +220,13 @@ class Member:
                     assert_never(unreachable)
         if not isinstance(self.router.state, Master):
             self.announcer.stop()
+        self.follow_contest(now)
         return actions
+
+    def follow_contest(self, now: float) -> None:
+        """A peer says, or says no more, that it is master as well."""
+        if isinstance(self.router.state, Master):
+            self.announcer.contest(self.router.contest, now)
 
     def announce(self, now: float) -> list[Action]:
         """What is due of the announcements."""
@@ -219,9 +278,10 @@ class Member:
             tuple(r for r in self.instance.virtual_rules if self._is_of_family(r.from_, r.to)),
         )
 
-    def status(self) -> messages.Router:
+    def status(self, now: float) -> messages.Router:
         """As the director, status and `explain` see it."""
         router = self.router
+        master = isinstance(router.state, HOLDING)
         every = addresses_of(self.instance, self.family)
         return messages.Router(
             instance=self.instance.name,
@@ -237,9 +297,22 @@ class Member:
             counters=dict(self.counters),
             master_down=peers_patience(self.instance),
             leased=router.holds_addresses and self.lifetime is not None,
+            voice=messages.Voice(router.standing.source, router.advertised_priority, master),
+            rivals=tuple(rival.source for rival in router.duels.rivals),
+            refused=self.strangers.refused(now),
+            troubles=tuple(
+                f"{self.instance.name}/ipv{self.family}: {text}" for text in self._troubles(now)
+            ),
         )
 
     # --- helpers of the above, in their order ------------------------------------------------
+
+    def _troubles(self, now: float) -> list[str]:
+        router = self.router
+        told = [sentence(rival, router.side, now) for rival in router.duels.rivals]
+        if router.is_deaf:
+            told.append(router.reason)
+        return told + list(self.strangers.troubles(now))
 
     def _send(self, priority: int, view: NodeView, now: float) -> list[Action]:
         instance = self.instance
@@ -285,6 +358,7 @@ class Member:
         if kind == messages.RouterStateName.MASTER.value:
             self.counters["become_master"] += 1
         self.counters["late_wakes"] += kind == "late_wake"
+        self.counters["duels"] += kind == "duel"
         inputs = {"family": f"ipv{self.family}", **inputs}
         return journal(kind, self.instance.name, reason, inputs, now)
 
@@ -313,6 +387,15 @@ class Member:
                 return master
             case _:
                 return self.router.standing.source if self.router.holds_addresses else None
+
+
+def _described(heard: Advert) -> str:
+    """An advert in a few words: its count of addresses is bounded by its sender alone."""
+    some = ", ".join(heard.addresses[:3]) + (" ..." if len(heard.addresses) > 3 else "")
+    return (
+        f"version {heard.version}, priority {heard.priority}, each {heard.interval:g} s, "
+        f"addresses {some or 'none'}"
+    )
 
 
 def _minus(what: Desired, kept: Desired) -> Desired:

@@ -140,12 +140,24 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
+class Voice:
+    """How a virtual router of a node speaks: by which address and with which priority its adverts
+    go out, or would, and whether it is master."""
+
+    source: Address | None
+    priority: int
+    master: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Peer:
-    """Another director, seen on the peer channel; `master_down` is its largest, seconds."""
+    """Another director, seen on the peer channel; `master_down` is its largest, seconds. `voices`
+    are its virtual routers by `instance/ipv4`, as it says."""
 
     node: str
     alive: bool
     master_down: float
+    voices: dict[str, Voice] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +201,8 @@ class Router:
 
     `priority` is configured, `effective_priority` what is advertised or would be. `since` is
     CLOCK_BOOTTIME. `master_down` is the interval after which its peers give it up, seconds.
+    `voice` is how it speaks; `rivals` are the addresses of other masters it hears, `refused` those
+    whose adverts it cannot take; `troubles` is what somebody must look at, a sentence each.
     """
 
     instance: str
@@ -204,6 +218,10 @@ class Router:
     counters: dict[str, int]
     master_down: float
     leased: bool
+    voice: Voice | None = None
+    rivals: tuple[Address, ...] = ()
+    refused: tuple[Address, ...] = ()
+    troubles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

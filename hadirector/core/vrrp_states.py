@@ -15,6 +15,7 @@ class Hold(Enum):
     NEVER = "preempt is never"
     NOT_READY = "not ready to take over"
     DELAY = "the preempt delay is running"
+    DEAF = "another master is known, but its adverts do not arrive"
 
 
 # --- states ----------------------------------------------------------------------------------
@@ -143,12 +144,24 @@ def name_of(state: State) -> RouterStateName:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """What a live peer says of itself on the peer channel: that it is master of this virtual
+    router, by these adverts. Whether they arrive is another question."""
+
+    node: str
+    source: Address | None
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """What a router cannot know by itself: a level, renewed by core/election.
 
     `known`: the links have been read, and have settled. `source`: the address its adverts come
     from. `delta`: the sum of what tracking takes from (or adds to) the priority. `accompanied`:
     another director of this cluster is alive on the peer channel. `silent`: this node's own is not.
+    `linked`: the interface is there and has its carrier. `claims` are the peers that say they are
+    master of it, `names` the nodes behind the addresses adverts come from.
     """
 
     known: bool = False
@@ -160,6 +173,13 @@ class Standing:
     accompanied: bool = False
     silent: bool = False
     coupled: bool = False
+    linked: bool = True
+    claims: tuple[Claim, ...] = ()
+    names: tuple[tuple[Address, str], ...] = ()
+
+    def called(self, source: Address) -> str:
+        """An address as the journal shows it: "192.0.2.2 (lb2)"."""
+        return next((f"{source} ({name})" for at, name in self.names if at == source), source)
 
 
 # --- what a router causes --------------------------------------------------------------------
