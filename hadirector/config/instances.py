@@ -1,6 +1,7 @@
 """`vrrp:` -> the instances as this node runs them, and the sync groups."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from hadirector.config import addresses, scalars, tracking
 from hadirector.config.nodes import Nodes, by_node, per_node, required_per_node
@@ -58,8 +59,28 @@ def read(root: Section, scope: Scope) -> tuple[tuple[Instance, ...], tuple[SyncG
     sections = vrrp.named("instances")
     found = [_instance(name, one, defaults, scope) for name, one in sections]
     groups = _groups(vrrp, tuple(name for name, _ in sections))
+    lawful = tuple(instance for instance in found if instance is not None)
+    _lint_groups(vrrp, groups, {instance.name: instance for instance in lawful})
     vrrp.close()
-    return tuple(instance for instance in found if instance is not None), groups
+    return lawful, groups
+
+
+def _lint_groups(
+    vrrp: Section, groups: tuple[SyncGroup, ...], instances: dict[str, Instance]
+) -> None:
+    """Who moves together must not want different masters: each would yield to the other."""
+    for group in groups:
+        whole = vrrp.section("sync_groups")
+        members = [instances[name] for name in group.instances if name in instances]
+        for one, other in pairwise(members):
+            wants = f"{one.name} and {other.name} move together: give them the same"
+            assert whole is not None, "the groups were read from it"
+            at = whole.value_at(group.name)
+            ranks = [(i.priority, *i.peer_priorities) for i in (one, other)]
+            if ranks[0] != ranks[1]:
+                whole.error(at, group.name, f"{wants} 'priority' on each node")
+            if one.preempt is not other.preempt:
+                whole.error(at, group.name, f"{wants} 'preempt'")
 
 
 def _groups(vrrp: Section, known: tuple[str, ...]) -> tuple[SyncGroup, ...]:

@@ -20,6 +20,7 @@ from hadirector.core.journal import Journal
 from hadirector.core.messages import Process
 from hadirector.core.services import Change, Services
 from hadirector.core.settings.cluster import Config
+from hadirector.core.split import Splits
 
 READ_EVERY = 0.5  # seconds between reads of IPVS while they are cheap: it sends no change events
 READ_SHARE = 0.01  # of a core, at most: a table of 10,000 takes 0.15 s to read
@@ -46,6 +47,7 @@ class Director:
         self.config: Config | None = None
         self.configured_at = now
         self.peers: peers.Peers | None = None
+        self.splits = Splits()
         self.routers: tuple[messages.Router, ...] = ()
         self.processes: tuple[messages.ProcessState, ...] = ()
         self.usage = ipvs.Usage()
@@ -60,7 +62,9 @@ class Director:
         self._levels_at = now
         self._presence_at = now
         self._checker_heard_at = now
-        self._told: tuple[messages.Ready, dict[str, str]] | None = None
+        self._looks = False  # whether who is master of what may have changed
+        self._says: object = ({}, {})  # states and voices of the routers
+        self._told: object = None  # readiness and these, as peers and election were told last
 
     def handle(self, event: ev.Event, now: float) -> tuple[ev.Action, ...]:
         """What to do about an event, in order."""
@@ -74,8 +78,10 @@ class Director:
             due.append(self._read_at)
         if not self.checker_silent:
             due.append(self._checker_heard_at + CHECKER_SILENCE)
-        silent = self.peers.deadline() if self.peers else None
-        return min(due if silent is None else [*due, silent])
+        for at in (self.peers.deadline() if self.peers else None, self.splits.deadline()):
+            if at is not None:
+                due.append(at)
+        return min(due)
 
     def readiness(self) -> messages.Ready:
         """Whether this node may take over from a healthy master, and why (not)."""
@@ -240,7 +246,7 @@ class Director:
                     self._pending |= keys
                 return [*self._reconcile(), *told, *self._tell(changes, now)]
             case messages.Routers(routers):
-                self.routers = routers
+                self._routers_are(routers)
             case messages.Events(events):
                 told += [ev.Write(self.journal.take(event), logged=True) for event in events]
             case messages.Processes(processes):
@@ -255,7 +261,12 @@ class Director:
             # What it said last holds no more; what it placed ends with its lease or is adopted.
             reason = "the election process died; a new one starts"
             init = messages.RouterStateName.INIT
-            self.routers = tuple(replace(r, state=init, reason=reason) for r in self.routers)
+            lost = (replace(r, state=init, reason=reason, voice=None) for r in self.routers)
+            self._routers_are(tuple(lost))
+
+    def _routers_are(self, routers: tuple[messages.Router, ...]) -> None:
+        self.routers, self._looks = routers, True
+        self._says = (peers.router_states(routers), peers.router_voices(routers))
 
     def _checker_spoke(self, now: float) -> list[ev.Action]:
         self._checker_heard_at = now
@@ -274,12 +285,20 @@ class Director:
     def _heard(self, presence: peers.Presence, now: float) -> list[ev.Action]:
         if self.peers is None or self.config is None:
             return []
+        before = self.peers.level()
         news = self.peers.hear(presence, self.config.digest, now)
-        return self._peer_news(news, now)
+        told = self._tell([Change(*one) for one in news], now)
+        level = self.peers.level()
+        self._looks = True
+        # Who became master or gave it up must be known at once; the rest comes again by itself.
+        if news or level != before:
+            told.append(ev.Send(Process.ELECTION, level, LEVELS_HOLD))
+        return told
 
     def _peer_news(self, news: list[tuple[str, str, str]], now: float) -> list[ev.Action]:
         if not news or self.peers is None:
             return []
+        self._looks = True
         told = self._tell([Change(*one) for one in news], now)
         return [*told, ev.Send(Process.ELECTION, self.peers.level(), LEVELS_HOLD)]
 
@@ -294,17 +313,27 @@ class Director:
             self.checker_silent = True
             reason = f"silent for {CHECKER_SILENCE:g} s: weights stay as they are"
             actions += self._tell([Change("checker_silent", self._name(), reason)], now)
-        if self.peers is not None:
+        if self.peers is not None and self.config is not None:
             actions += self._peer_news(self.peers.age(now), now)
-        states = dict(peers.router_states(self.routers))
-        changed = self._told != (self.readiness(), states)
+            actions += self._look(self.config, self.peers, now)
+        says = (self.readiness(), self._says)
+        changed = self._told != says
         if self.config is not None and (changed or now >= self._levels_at):
-            self._told = (self.readiness(), states)
+            self._told = says
             self._levels_at = now + LEVELS_EVERY
             actions += self._levels()[1:]
         if self.config is not None and (changed or now >= self._presence_at):
             actions += self._presence(now)
         return actions
+
+    def _look(self, config: Config, known: peers.Peers, now: float) -> list[ev.Action]:
+        """Whether another node says that it is master of what this one is master of."""
+        due = self.splits.deadline()
+        if not self._looks and (due is None or now < due):
+            return []
+        self._looks = False
+        changes = self.splits.look(self.routers, known.known, config.instances, now)
+        return self._tell(changes, now)
 
     def _levels(self) -> list[ev.Action]:
         """All the election is to know; its settings first."""
@@ -343,6 +372,7 @@ class Director:
                     routers=dict(peers.router_states(self.routers)),
                     services={n: w.quorum_met for n, w in self.services.weights.items()},
                     master_down=max((r.master_down for r in self.routers), default=0.0),
+                    voices=peers.router_voices(self.routers),
                 )
             )
         ]

@@ -75,10 +75,9 @@ class Duels:
         )
         if told or not tells:
             return []
-        lower = "lower" if advert.priority < own else "equal, of a lower address"
         reason = (
             f"{me.standing.called(source)} is master too: heard on {instance.interface} with "
-            f"priority {advert.priority}, {lower}: it has to yield"
+            f"priority {advert.priority} against {own}: it has to yield"
         )
         inputs = {"from": source, "interface": instance.interface, "priority": str(own)}
         return [Tell("duel", reason, {**inputs, "heard": str(advert.priority)})]

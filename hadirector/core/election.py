@@ -30,7 +30,6 @@ from functools import partial
 from typing import assert_never
 
 from hadirector.core import advert, messages
-from hadirector.core.address import Address
 from hadirector.core.deadlines import Deadlines
 from hadirector.core.election_types import (
     Action,
@@ -156,10 +155,8 @@ class Election:
                 self._view.links = told
                 self._roster.heard &= {name for name, link in told.items() if link.up}
                 return self._review(now) + ([Reconcile()] if first else [])
-            case NetworkHeard(interface=interface):
-                return self._hear_network(interface, now)
-            case HolderHeard(interface=interface, address=held):
-                return self._hear_holder(interface, held, now)
+            case NetworkHeard() | HolderHeard():
+                return self._hear_answer(what, now)
             case Obstacles() | DeafEars():
                 return self._be_hindered(what, now)
             case SendFailed(instance=name, family=family):
@@ -219,22 +216,21 @@ class Election:
 
     def _receive(self, packet: PacketReceived, now: float) -> list[Action]:
         """An advert of any virtual router shows that frames pass; ours goes to its router."""
+        addressees = self._roster.addressees(packet)
         if self._view.is_own(packet.interface, packet.source):
-            member = self._roster.addressee(packet)
-            if member is not None:
+            for member in addressees:
                 member.counters["own_advert"] += 1
             return []
         actions: list[Action] = []
         if packet.ttl == advert.TTL and packet.interface not in self._roster.heard:
             actions += self._hear_network(packet.interface, now)
-        member = self._roster.addressee(packet)
-        if member is None:
-            return actions
-        heard = member.judge(packet, self._view.names)
-        actions += member.gossip(self._journal, now)
-        if heard is None:
-            return actions
-        return actions + self._act(member, partial(member.router.heard, heard, packet.source), now)
+        for member in addressees:
+            heard = member.judge(packet, self._view.names)
+            actions += member.gossip(self._journal, now)
+            if heard is not None:
+                hear = partial(member.router.heard, heard, packet.source)
+                actions += self._act(member, hear, now)
+        return actions
 
     def _hear_network(self, interface: str, now: float) -> list[Action]:
         self._roster.heard.add(interface)
@@ -244,11 +240,12 @@ class Election:
                 actions += self._act(member, member.router.hear_network, now)
         return actions
 
-    def _hear_holder(self, interface: str, held: Address, now: float) -> list[Action]:
-        """Another host answers for an address: frames pass, and a master may be there."""
-        for member in self._roster:
-            member.hear_holder(interface, held, now)
-        return self._hear_network(interface, now)
+    def _hear_answer(self, answer: NetworkHeard | HolderHeard, now: float) -> list[Action]:
+        """Frames pass; one that answers for our addresses is a master, or was one."""
+        if isinstance(answer, HolderHeard):
+            for member in self._roster:
+                member.hear_holder(answer, now)
+        return self._hear_network(answer.interface, now)
 
     def _ask_around(self, now: float) -> list[Action]:
         """Ask, while routers wait at the automatic startup gate or for a first advert."""

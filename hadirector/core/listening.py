@@ -10,7 +10,7 @@ router), less than it was heard to advertise before.
 from dataclasses import dataclass, replace
 
 from hadirector.core.address import Address
-from hadirector.core.advert import RESIGN, Advert
+from hadirector.core.advert import OWNER, RESIGN, Advert
 from hadirector.core.settings.instances import Instance, Preempt
 from hadirector.core.vrrp_states import Backup, Hold, Standing
 
@@ -28,6 +28,13 @@ def master_down_interval(version: int, priority: int, interval: float) -> float:
 def peers_patience(instance: Instance) -> float:
     """The longest any backup waits for this router: that of priority 1."""
     return master_down_interval(instance.version, 1, instance.advert_int)
+
+
+def soonest_takeover(instance: Instance) -> float:
+    """After what silence of this router another may be master: the wait of the best of its peers,
+    of a foreign one if none is known."""
+    best = max(instance.peer_priorities, default=OWNER - 1)
+    return master_down_interval(instance.version, best, instance.advert_int)
 
 
 def waited(state: Backup, now: float) -> dict[str, str]:

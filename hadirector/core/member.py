@@ -21,6 +21,7 @@ from hadirector.core.election_types import (
     AskHolder,
     Desired,
     Drop,
+    HolderHeard,
     Note,
     PacketReceived,
     Place,
@@ -116,17 +117,16 @@ class Member:
         asked: list[AskGateway | AskHolder] = []
         if self.router.waits_for_network:
             asked.append(AskGateway(self.instance.interface))
-        if self.router.listens_in_vain or self.router.waits_for_network:
+        if not self.router.holds_addresses and (asked or self.router.listens_in_vain):
             held = addresses_of(self.instance, self.family)[:1]
             asked += [AskHolder(v.interface, v.address) for v in held]
         return asked
 
-    def hear_holder(self, interface: str, held: Address, now: float) -> None:
+    def hear_holder(self, heard: HolderHeard, now: float) -> None:
         """Another host answers for an address."""
         mine = addresses_of(self.instance, self.family)
-        if not self.router.holds_addresses and (held, interface) in (
-            (v.address, v.interface) for v in mine
-        ):
+        there = any((v.address, v.interface) == (heard.address, heard.interface) for v in mine)
+        if there and not self.router.holds_addresses:
             self.router.ears.answered(now)
 
     # --- in ----------------------------------------------------------------------------------
@@ -239,15 +239,17 @@ class Member:
     ) -> list[Action]:
         """Take on other settings; what is held changes by what they add and remove. The router's
         `configured` is to be called next: it tells the peers."""
-        before = self.belongings()
+        before, key = self.belongings(), self.key
         self.router.instance = instance
         self.claims = self._claims()
         self.announcer.garp = instance.garp
+        # Under a new name a master is noted with the advert that follows.
+        renamed: list[Action] = [] if key == self.key else [Note(*key, None), Note(*self.key, None)]
         if not self.router.holds_addresses:
-            return []
+            return renamed
         self.lifetime = view.lifetime(instance)
         after = self.belongings()
-        actions = self._drop(_minus(before, after), elsewhere)
+        actions = renamed + self._drop(_minus(before, after), elsewhere)
         added = _minus(after, before)
         if added != Desired():
             actions.append(Place(*self.key, added.addresses, added.routes, added.rules))

@@ -123,7 +123,7 @@ class NodeView:
             accompanied=self.accompanied,
             silent=self.silent,
             coupled=len(group) > 1,
-            linked=self._trouble(instance.interface) is None,
+            linked=not known or self._trouble(instance.interface) is None,
             claims=self.claims(instance, family),
             names=tuple(self.names.items()),
         )

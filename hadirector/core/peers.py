@@ -18,8 +18,8 @@ SILENCE = 2.0  # seconds after which a peer is not alive: three lost in a row, a
 class Presence:
     """One node's word. `incarnation` grows with each start of its director, `sequence` within it.
 
-    `routers` gives states by `instance/ipv4`; `services` whether quorum is met by service name;
-    `master_down` the largest master-down interval of its routers, seconds.
+    `routers` gives states by `instance/ipv4`, `voices` how they speak; `services` whether quorum is
+    met by service name; `master_down` the largest master-down interval of its routers, seconds.
     """
 
     cluster: str
@@ -33,6 +33,7 @@ class Presence:
     routers: dict[str, str] = field(default_factory=dict)
     services: dict[str, bool] = field(default_factory=dict)
     master_down: float = 0.0
+    voices: dict[str, messages.Voice] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,10 @@ class Peers:
         return messages.Peers(
             tuple(
                 messages.Peer(
-                    name, known.alive, known.presence.master_down if known.presence else 0.0
+                    name,
+                    known.alive,
+                    known.presence.master_down if known.presence else 0.0,
+                    known.presence.voices if known.presence else {},
                 )
                 for name, known in self.known.items()
             )
@@ -120,6 +124,11 @@ class Peers:
 def router_states(routers: Iterable[messages.Router]) -> Mapping[str, str]:
     """`{"front/ipv4": "master"}` as presences carry it."""
     return {f"{router.instance}/ipv{router.family}": router.state.value for router in routers}
+
+
+def router_voices(routers: Iterable[messages.Router]) -> dict[str, messages.Voice]:
+    """How this node's routers speak, as presences carry it."""
+    return {f"{r.instance}/ipv{r.family}": r.voice for r in routers if r.voice is not None}
 
 
 def _stale(new: Presence, known: Known) -> bool:

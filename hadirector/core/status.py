@@ -89,6 +89,8 @@ def _trouble(director: Director, kernel: Kernel) -> Json:
         for router in director.routers
         if router.state is messages.RouterStateName.FAULT
     ]
+    told += director.splits.troubles
+    told += [text for router in director.routers for text in router.troubles]
     told += [f"{kind}: {text}" for kind, text in sorted(kernel.troubles.items())]
     for name, known in director.peers.known.items() if director.peers else ():
         if known.differs:
@@ -127,6 +129,8 @@ def _router(router: messages.Router, offset: float) -> Json:
         "inputs": dict(router.inputs),
         "addresses": list(router.addresses),
         "leased": router.leased,
+        "rivals": list(router.rivals),
+        "troubles": list(router.troubles),
         "counters": dict(router.counters),
     }
 

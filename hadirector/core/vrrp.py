@@ -17,6 +17,9 @@ The rules, in the order in which they win:
    `preempt: never` advertises 254 unless it is degraded.
 4. A master answers a lower advert with its own at once, but not more than twice in an interval:
    an advert that comes back through a loop must not become a storm.
+5. Of routers that move together the first, their lead, decides between equal priorities: on each
+   link another node may have the higher address, and each would yield to the other for ever. Where
+   the lead does not hear the rival, the router that does decides after one and a half intervals.
 
 What the RFC leaves out and two directors need:
 
@@ -33,6 +36,7 @@ What the RFC leaves out and two directors need:
 Each state carries its deadline; `deadline` is the only timer. Methods return effects in order.
 """
 
+import math
 from dataclasses import replace
 from typing import assert_never
 
@@ -47,6 +51,7 @@ from hadirector.core.listening import (
     master_down_interval,
     peers_patience,
     seconds,
+    soonest_takeover,
     waited,
 )
 from hadirector.core.settings.instances import Instance
@@ -92,6 +97,9 @@ class Router:
         self.held = False  # a handover not yet released
         self.duels = Duels()
         self.ears = Ears(network=noted_at is not None)
+        self.lead: Router | None = None  # of the routers that move together, if not this one
+        self.tie_won_at = -math.inf
+        self._tie_lost_at: float | None = None  # since when a tie is heard that this one loses
         self._noted_at = noted_at
 
     # --- readings ----------------------------------------------------------------------------
@@ -292,7 +300,7 @@ class Router:
 
     def _open_gate(self, now: float) -> list[Effect]:
         """The links are known: adopt mastership, start, or wait for the network first."""
-        patience = peers_patience(self.instance)
+        patience = soonest_takeover(self.instance)
         if self._noted_at is not None and now - self._noted_at < patience:
             inputs = {"last_advert_ago": seconds(now - self._noted_at)}
             return self._become_master("adopted from the process before", inputs, now)
@@ -413,7 +421,7 @@ class Router:
     ) -> list[Effect]:
         """RFC 9568 6.4.3: priority 0 and lower ones are answered, a better one is obeyed."""
         own = self.advertised_priority
-        if priority.is_better(advert.priority, source, own, self.standing.source):
+        if self._loses(advert, source, now):
             better = f"yielding to {self.standing.called(source)}, a better one"
             return self._yield(advert, source, better, now)
         # The last word of the one we took over from is no news.
@@ -429,6 +437,22 @@ class Router:
         )
         # Whoever says so had the addresses a moment ago, so clients may have learnt them there.
         return [*effects, Proclaim(duel=True), *told]
+
+    def _loses(self, advert: Advert, source: Address, now: float) -> bool:
+        """Whether this master has to give way to that one. Rule 5 is about equal ones."""
+        own = self.advertised_priority
+        if not priority.is_better(advert.priority, source, own, self.standing.source):
+            if advert.priority == own:
+                self.tie_won_at = now
+            return False
+        if advert.priority > own or self.lead is None:
+            return True
+        interval = self.instance.advert_int
+        if self._tie_lost_at is None or now - self._tie_lost_at > 4 * interval:
+            self._tie_lost_at = now
+        # On its own link the lead hears the same rival within an interval, if it hears it at all.
+        waited_enough = now - self._tie_lost_at >= 1.5 * interval
+        return waited_enough and self.lead.tie_won_at < self._tie_lost_at
 
     def _yield(self, advert: Advert, source: Address, reason: str, now: float) -> list[Effect]:
         """Drop at once. The last word is only for a better one: it would unseat a lower one."""
@@ -468,7 +492,7 @@ class Router:
         if not isinstance(self.state, Master):
             return []
         slept = now - self.state.sent_at
-        if slept <= peers_patience(self.instance):
+        if slept <= soonest_takeover(self.instance):
             return []
         self.state = Waking(now + self.instance.advert_int)
         self.reason = f"slept {seconds(slept)} s: listening before speaking"

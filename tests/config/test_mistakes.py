@@ -134,6 +134,14 @@ INSTANCES = [
      "characters without '/', ':' and spaces"),
     (A + B + C + "[192.0.2.10/24]\n  sync_groups: {g: [front, bck]}", "8:28 error: "
      "vrrp.sync_groups.g: no instance is named 'bck': there are front"),
+    (A + B + C + "[192.0.2.10/24]\n    back: {interface: eth1, virtual_router_id: 52, "
+     "priority: {lb1: 99, lb2: 120}, virtual_addresses: [10.0.1.254/24]}\n  sync_groups: {g: "
+     "[front, back]}", "9:20 error: vrrp.sync_groups.g: front and back move together: give them "
+     "the same 'priority' on each node"),
+    (A + B + C + "[192.0.2.10/24]\n    back: {interface: eth1, virtual_router_id: 52, "
+     "preempt: never, virtual_addresses: [10.0.1.254/24]}\n  sync_groups: {g: "
+     "[front, back]}", "9:20 error: vrrp.sync_groups.g: front and back move together: give them "
+     "the same 'preempt'"),
 ]  # fmt: skip
 
 V, R = "    address: 192.0.2.10:80\n", "    real_servers: [10.0.1.11:80]\n"

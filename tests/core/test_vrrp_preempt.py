@@ -12,6 +12,7 @@ from tests.core.routers import (
     FRONT,
     PATIENCE,
     PEER,
+    SOONEST,
     T0,
     backup,
     kinds,
@@ -195,7 +196,8 @@ def test_a_backup_takes_over_on_order_whatever_its_timer_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("age", "word"), [(0.5, "tell master"), (PATIENCE - 0.01, "tell master"), (4.0, "tell backup")]
+    ("age", "word"),
+    [(0.5, "tell master"), (SOONEST - 0.01, "tell master"), (SOONEST, "tell backup")],
 )
 def test_mastership_is_adopted_only_while_no_peer_can_have_lost_patience(
     age: float, word: str

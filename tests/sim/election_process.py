@@ -113,7 +113,7 @@ class ElectionProcess:
 
     def _do(self, action: et.Action) -> None:
         match action:
-            case et.SendAdvert() | et.Announce() | et.AskGateway():
+            case et.SendAdvert() | et.Announce() | et.AskGateway() | et.AskHolder():
                 self._emit(action)
             case et.Place() | et.Drop() | et.SetLease():
                 self._change(action)

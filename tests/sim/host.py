@@ -84,9 +84,11 @@ class Host:
 
 
 def own_addresses(index: int, interface: str) -> tuple[Address, ...]:
-    """The IPv4 and the link-local address of node `index` on an interface."""
+    """The IPv4 and the link-local address of node `index` on an interface. Who has the highest
+    differs from link to link and from family to family, as it may anywhere."""
     segment = INTERFACES.index(interface)
+    other = 8 - index
     return (
-        Address(f"198.51.{100 + segment}.{index + 1}"),
-        Address(f"fe80::{segment + 1}:{index + 1:x}"),
+        Address(f"198.51.{100 + segment}.{(other if segment else index) + 1}"),
+        Address(f"fe80::{segment + 1}:{(index if segment else other) + 1:x}"),
     )

@@ -37,7 +37,7 @@ MASTER, BACKUP = RouterStateName.MASTER, RouterStateName.BACKUP
 INTERVALS = 10  # over which the advert rate is looked at
 PER_INTERVAL = 2  # adverts: a rival is answered each half of it
 TRANSITIONS = 10  # adverts more: priority 0, becoming master, reloads
-ANNOUNCEMENTS = 14  # bursts within a second: a duel's ten, and those of a transition or two
+ANNOUNCEMENTS = 18  # bursts within a second: a duel's ten, and those of a few transitions
 HEAVY = (et.Report, et.Place, et.Drop, et.SetLease, et.Reconcile, messages.Event)
 
 

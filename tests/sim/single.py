@@ -76,7 +76,8 @@ def adoption(scene: Scene) -> float:
     _nothing_moves(scene, keys, until=4 * interval)
     scene.note(victim, "election killed")
     victim.kill_election()
-    scene.after(scene.rng.uniform(0.01, 1.8 * interval), victim.start_election)
+    back = min(1.8 * interval, 3.0)  # before a lease of 5 s ends
+    scene.after(scene.rng.uniform(0.01, back), victim.start_election)
     return 4 * interval
 
 

@@ -82,6 +82,8 @@ class World:
                     self.network.carry(
                         interface, "gateway", node.name, lambda: _deliver(node, interface, heard)
                     )
+            case et.AskHolder():
+                self._ask_holder(node, action)
 
     def _advert(self, node: Node, sent: et.SendAdvert) -> None:
         self.invariants.sent(node, sent)
@@ -105,6 +107,20 @@ class World:
                     other.name,
                     lambda other=other: _deliver(other, interface, packet),  # type: ignore[misc]  # a bound default
                 )
+
+    def _ask_holder(self, node: Node, asked: et.AskHolder) -> None:
+        """By broadcast; whoever has the address on answers the one who asked."""
+        interface, heard = asked.interface, et.HolderHeard(asked.interface, asked.address)
+
+        def answer(other: Node) -> None:
+            if other.holds(asked.address) and other.hears(interface):
+                self.network.carry(
+                    interface, other.name, node.name, lambda: _deliver(node, interface, heard)
+                )
+
+        for other in self.nodes:
+            if other is not node and node.hears(interface):
+                self.network.carry(interface, node.name, other.name, lambda o=other: answer(o))  # type: ignore[misc]  # a bound default
 
     def _announce(self, node: Node, action: et.Announce) -> None:
         self.invariants.announced(node, action)
