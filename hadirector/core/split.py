@@ -68,9 +68,8 @@ class Splits:
             for node, peer in known.items()
             if (voice := _claim(peer, name)) is not None
         }
-        told = [
-            self._end(key, mine.get(key[0]), known, now) for key in set(self._splits) - set(there)
-        ]
+        gone = [key for key in self._splits if key not in there]
+        told = [self._end(key, mine.get(key[0]), known, now) for key in gone]
         for key, (router, voice) in there.items():
             sentence = _sentence(key[1], router, voice, settings[router.instance])
             split = self._splits.get(key)
