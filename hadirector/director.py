@@ -15,12 +15,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from hadirector import __version__
-from hadirector.config import handover
+from hadirector.config import apart, handover, problem
 from hadirector.core import director as core
 from hadirector.core import director_events as ev
 from hadirector.core import explain, messages, peers, plan, status
 from hadirector.core.ipvs import ServiceKey
 from hadirector.core.journal import GRAVE
+from hadirector.core.keys import Secrets
 from hadirector.core.messages import OrderKind, Process
 from hadirector.core.settings.cluster import Config
 from hadirector.shell import (
@@ -32,6 +33,7 @@ from hadirector.shell import (
     journal_file,
     owned,
     peer_channel,
+    secrets,
     settle,
 )
 from hadirector.shell.netlink import KernelError
@@ -39,7 +41,6 @@ from hadirector.shell.netlink import KernelError
 log = logging.getLogger(__name__)
 
 INBOX = 8192  # events; more than the channels can hold between two turns of the loop
-PARSE_DEADLINE = 120.0  # seconds for a configuration of any size
 LEAVE_PATIENCE = 165.0  # seconds: peers wait 160 s at most, at adverts of 40 s
 LEVELS_RETRY = 10.0  # seconds between looks at what has no events: sync threads, sockets
 FIXED = ("node", "state_dir", "runtime_dir")  # what only a restart can change
@@ -76,7 +77,7 @@ class DirectorProcess:
         """Until told to stop."""
         self._child.start(self._received)
         await self._control.open_socket(self._config.api.socket)
-        self._put(ev.Configured(self._config))
+        self._put(ev.Configured(self._config, await self._read_secrets()))
         async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(self._decide(), name="decide"),
@@ -248,7 +249,7 @@ class DirectorProcess:
         losses = {"peer_channel": self._peers.refused, "journal": self._journal.lost}
         for process, link in self._child.channels.items():
             losses[f"to_{process.value}"] = link.counts.superseded + link.counts.overflowed
-            losses[f"from_{process.value}"] = link.counts.malformed
+            losses[f"from_{process.value}"] = link.counts.malformed + link.counts.unlawful
         kernel = status.Kernel(self._settle.threads, self._settle.troubles)
         return status.build(self._core, kernel, _unix_offset(), losses)
 
@@ -275,38 +276,50 @@ class DirectorProcess:
             told = "configuration refused; the last good one runs"
             self._ask_supervisor(messages.RequestKind.RELOADING, "")
             try:
-                failure = await self._read_again()
-                if failure is not None:
-                    self._put(ev.Refused(failure))
-                else:
+                refusal = await self._read_again()
+                if refusal is None:
                     told = "reloaded"
-                return failure
+                    return None
+                self._put(ev.Refused(refusal.brief))
+                return refusal.whole
             finally:  # systemd waits for it
                 self._ask_supervisor(messages.RequestKind.RELOADED, told)
 
-    async def _read_again(self) -> str | None:
+    async def _read_again(self) -> apart.Refusal | None:
         try:
-            blob = await _parse(self._config.path, self._config.node)
+            blob = await apart.parse(self._config.path, self._config.node)
             loaded = handover.decode(blob)
         except (OSError, TimeoutError, ValueError) as error:
-            return f"{self._config.path}: not read: {str(error) or 'took too long'}"
-        for problem in loaded.problems:
-            log.log(logging.WARNING if loaded.config else logging.ERROR, "%s", problem)
+            return apart.Refusal(f"{self._config.path}: not read: {str(error) or 'took too long'}")
+        for each in loaded.problems:
+            log.log(logging.WARNING if loaded.config else logging.ERROR, "%s", each)
         new = loaded.config
         if new is None:
-            return "\n".join(str(problem) for problem in loaded.problems)
+            whole = "\n".join(str(problem) for problem in loaded.problems)
+            return apart.Refusal(whole, problem.brief(loaded.problems))
         fixed = [name for name in FIXED if getattr(new, name) != getattr(self._config, name)]
         if fixed or new.api.socket != self._config.api.socket:
             names = ", ".join(fixed or ["api.socket"])
-            return f"{self._config.path}: {names} cannot change by reload: restart the daemon"
+            text = f"{self._config.path}: {names} cannot change by reload: restart the daemon"
+            return apart.Refusal(text)
+        found, exposed = await secrets.read_all(new)
+        if found.troubles:
+            return apart.Refusal("\n".join(found.troubles.values()))
+        self._settle.trouble("secrets", "; ".join(exposed))
         self._config = new
         try:
             await asyncio.to_thread(owned.replace_file, self._blob_path, blob)
         except OSError as error:
             text = f"{self._blob_path}: {error.strerror or error}"
             self._notice("state_not_saved", new.node, f"{text}; a restart would forget this reload")
-        await self._inbox.put(ev.Configured(new))
+        await self._inbox.put(ev.Configured(new, found))
         return None
+
+    async def _read_secrets(self) -> Secrets:
+        """At start: what cannot be read is a fault of the instances that need it."""
+        found, exposed = await secrets.read_all(self._config)
+        self._settle.trouble("secrets", "; ".join((*found.troubles.values(), *exposed)))
+        return found
 
     def _ask_supervisor(self, kind: messages.RequestKind, subject: str) -> None:
         token = f"{kind.value}-{child.now():.6f}"
@@ -344,21 +357,6 @@ class DirectorProcess:
             log.warning("leaving: %s", failure)
 
 
-async def _parse(path: str, node: str) -> bytes:
-    """The configuration of a file, read by a process of its own: YAML would block the loop."""
-    reader = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "hadirector.config", path, "--node", node),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(PARSE_DEADLINE):
-            return (await reader.communicate())[0]
-    finally:
-        if reader.returncode is None:
-            reader.kill()
-
-
 async def _patiently(what: str, leave: Callable[[], Awaitable[None]]) -> None:
     """One step of leaving; the next ones come whatever it does."""
     try:
@@ -390,13 +388,13 @@ async def _last_good(path: str) -> Config:
     except (OSError, ValueError) as error:
         source, node = os.environ["HADIRECTOR_FILE"], os.environ["HADIRECTOR_NODE"]
         log.warning("%s: %s; reading %s again", path, error, source)
-        blob = await _parse(source, node)
+        blob = await apart.parse(source, node)
         loaded = handover.decode(blob)
         if loaded.config is not None:
             await asyncio.to_thread(owned.replace_file, path, blob)
     if loaded.config is None:
-        for problem in loaded.problems:
-            log.error("%s", problem)
+        for each in loaded.problems:
+            log.error("%s", each)
         sys.exit(1)  # started again and again: the file may be mended meanwhile
     return loaded.config
 

@@ -35,6 +35,7 @@ from hadirector.shell import (
     timerfd,
     vip_note,
     vrrp_socket,
+    wall_clock,
 )
 from hadirector.shell.addresses import Addresses
 from hadirector.shell.channel import Received
@@ -44,7 +45,8 @@ from hadirector.shell.note import Full, Note
 
 log = logging.getLogger(__name__)
 
-INBOX = 4096  # inputs; levels come again, so what is dropped when it is full comes back
+INBOX = 4096  # inputs; then packets are dropped, which come again. The rest is few: each other
+# source has a bound of its own, and an order is told once
 TEND = (
     0.1  # seconds: the loop shows it turns, gateways are looked at; a third of a 1 s lease is more
 )
@@ -82,6 +84,7 @@ class ElectionProcess:
         self._sockets = vrrp_socket.VrrpSockets(self._listen, self._ignore)
         self._announcements = announce.Announcements(self._table.hardware)
         self._gateways = gateway.Gateways(self._route)
+        self._clock = wall_clock.WallClock()
         self._news = news.News(partial(process.send, Process.DIRECTOR), self._core.routers)
         self._changed = True  # the kernel has something new to tell the core
         self._reconcile = False
@@ -98,6 +101,7 @@ class ElectionProcess:
         self._table.read(self._route)
         loop.add_reader(self._timer.fileno(), self._timer_expired)
         loop.add_reader(self._watch.fileno(), self._kernel_changed)
+        self._look_at_clock()
         self._lease.start()
         vrrp_socket.allow_many()
         self._child.start(self._received)
@@ -118,7 +122,7 @@ class ElectionProcess:
     # --- inputs ------------------------------------------------------------------------------
 
     def _put(self, what: et.Input) -> None:
-        if len(self._inbox) >= INBOX:
+        if len(self._inbox) >= INBOX and isinstance(what, et.PacketReceived):
             self._dropped += 1
             return
         self._inbox.append(what)
@@ -243,7 +247,10 @@ class ElectionProcess:
         if not self._announcements.waiting:
             return False
         present = self._table.present(self._announcements.interfaces())
-        return self._announcements.send(present)
+        left = self._announcements.send(present)
+        for virtual in self._announcements.take_failed():
+            self._put(et.AnnounceFailed(virtual))
+        return left
 
     def _deadline(self) -> float:
         soonest = self._core.deadline()
@@ -368,6 +375,7 @@ class ElectionProcess:
             await asyncio.sleep(TEND)
             now = child.now()
             self._wake.set()  # the turn shows the lease thread that the loop works
+            self._look_at_clock()
             self._look_for_gateways()
             if now >= report_at:
                 report_at = now + REPORT_EVERY
@@ -382,8 +390,13 @@ class ElectionProcess:
 
     def _tell_dropped(self) -> None:
         if self._dropped:
-            log.error("inbox full: %d inputs dropped", self._dropped)
+            log.error("inbox full: %d packets dropped", self._dropped)
             self._dropped = 0
+
+    def _look_at_clock(self) -> None:
+        offset = self._clock.moved()
+        if offset is not None:
+            self._put(et.WallClock(offset))
 
     def _look_for_gateways(self) -> None:
         if not self._gateways.waiting:

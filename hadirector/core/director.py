@@ -14,9 +14,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import assert_never
 
-from hadirector.core import differences, ipvs, messages, peers, plan
+from hadirector.core import deaths, differences, ipvs, messages, peers, plan
 from hadirector.core import director_events as ev
+from hadirector.core.drift import DriftNews
 from hadirector.core.journal import Journal
+from hadirector.core.keys import Secrets
 from hadirector.core.messages import Process
 from hadirector.core.services import Change, Services
 from hadirector.core.settings.cluster import Config
@@ -54,12 +56,16 @@ class Director:
         self.kernel_trouble = ""
         self.failing: dict[ipvs.ServiceKey, str] = {}
         self.checker_silent = False
+        self._secrets = Secrets()
+        self.blind: tuple[str, ...] = ()
         self._owned = owned
+        self._drift = DriftNews()
         self._actual: dict[ipvs.ServiceKey, ipvs.Entry] | None = None
         self._applying = False
         self._pending: set[ipvs.ServiceKey] | None = set()  # None: all
         self._read_at: float | None = now
         self._levels_at = now
+        self._peers_known_at = now  # before that a peer that did not speak yet may live
         self._presence_at = now
         self._checker_heard_at = now
         self._looks = False  # whether who is master of what may have changed
@@ -93,9 +99,12 @@ class Director:
             return messages.Ready(False, "IPVS was not read yet")
         for text in self.failing.values():
             return messages.Ready(False, f"services not programmed: {text}")
-        waiting = self.services.unsettled()
-        if waiting:
-            return messages.Ready(False, f"{len(waiting)} servers wait for a verdict: {waiting[0]}")
+        if self.blind:
+            return messages.Ready(False, self.blind[0])
+        waiting = self.services.unsettled
+        if waiting.count:
+            text = f"{waiting.count} servers wait for a verdict: {waiting.first()}"
+            return messages.Ready(False, text)
         return messages.Ready(True, "services programmed and checks settled")
 
     def leaving(self) -> tuple[plan.Operation, ...]:
@@ -104,7 +113,8 @@ class Director:
 
     def _react(self, event: ev.Event, now: float) -> list[ev.Action]:
         match event:
-            case ev.Configured(config):
+            case ev.Configured(config, secrets):
+                self._secrets = secrets
                 return self._configured(config, now)
             case ev.Refused(reason):
                 return self._tell([Change("config_refused", self._name(), reason)], now)
@@ -132,6 +142,7 @@ class Director:
             self.peers = peers.Peers(config)
         else:
             self.peers.follow(config)
+        self._peers_known_at = now + peers.SILENCE
         changes = self.services.configure(config, self._actual or {})
         changes += [Change(*one) for one in self.peers.compare(config.digest)]
         kind = "config_reloaded" if before else "config_loaded"
@@ -141,7 +152,7 @@ class Director:
             *self._tell([Change(kind, config.node, f"{told}; digest {config.digest[:12]}")], now),
             *self._tell(changes, now),
             ev.Settle(config),
-            *self._levels(),
+            *self._levels(now),
             ev.Send(Process.CHECKER, self.services.targets(), float("inf")),
             *self._reconcile(),
             *self._presence(now),
@@ -165,8 +176,9 @@ class Director:
         steps = plan.plan(self.services.entries, self._actual, self._owned)
         wrong = {plan.service_of(step) for step in steps}
         if not first and self._pending == set():
-            drift = [step for step in steps if plan.service_of(step) not in self.failing]
-            told += self._tell(_drift_changes(drift), now)
+            drift = (step for step in steps if plan.service_of(step) not in self.failing)
+            lines = self._drift.tell(drift, now)
+            told += self._tell([Change("drift", *line) for line in lines], now)
         self.failing = {key: text for key, text in self.failing.items() if key in wrong}
         self._pending = None
         return [*told, *self._disown(), *self._reconcile()]
@@ -194,15 +206,16 @@ class Director:
         if self._actual is None or self._applying or self._pending == set():
             return []
         desired = self.services.entries
+        save: list[ev.Action] = []
         if self._pending is None:
             steps = plan.plan(desired, self._actual, self._owned)
-        else:
-            keys = self._pending
-            part = {key: entry for key, entry in desired.items() if key in keys}
+            save = self._own()
+        else:  # verdicts, which make no service
+            keys = sorted(self._pending)
+            part = {key: desired[key] for key in keys if key in desired}
             there = {key: self._actual[key] for key in keys if key in self._actual}
             steps = plan.plan(part, there, frozenset())
         self._pending = set()
-        save = self._own()
         if not steps:
             return save
         touched = {plan.service_of(step) for step in steps}
@@ -235,7 +248,7 @@ class Director:
             told = self._checker_spoke(now)
         match message:
             case messages.Hello():
-                return [*told, *self._greet(sender)]
+                return [*told, *self._greet(sender, now)]
             case messages.Verdicts():
                 if self._actual is None and not self.kernel_trouble:
                     # Decided once it is known which weights are in the kernel.
@@ -245,17 +258,20 @@ class Director:
                 if self._pending is not None:
                     self._pending |= keys
                 return [*self._reconcile(), *told, *self._tell(changes, now)]
+            case messages.Blind(reasons):
+                told += self._blind_is(reasons, now)
             case messages.Routers(routers):
                 self._routers_are(routers)
             case messages.Events(events):
                 told += [ev.Write(self.journal.take(event), logged=True) for event in events]
             case messages.Processes(processes):
-                self._processes_are(processes)
+                told += self._processes_are(processes, now)
             case _:
                 pass  # heartbeats and orders are the shell's; the rest is not for us
         return told
 
-    def _processes_are(self, processes: tuple[messages.ProcessState, ...]) -> None:
+    def _processes_are(self, processes: deaths.States, now: float) -> list[ev.Action]:
+        died = list(deaths.news(self.processes, processes, self.journal))
         self.processes = processes
         if any(p.process is Process.ELECTION and not p.alive for p in processes):
             # What it said last holds no more; what it placed ends with its lease or is adopted.
@@ -263,6 +279,17 @@ class Director:
             init = messages.RouterStateName.INIT
             lost = (replace(r, state=init, reason=reason, voice=None) for r in self.routers)
             self._routers_are(tuple(lost))
+        return self._tell(died, now)
+
+    def _blind_is(self, reasons: tuple[str, ...], now: float) -> list[ev.Action]:
+        """Our own trouble: told when it begins and when it ends; status has its particulars."""
+        before, self.blind = self.blind, reasons
+        if bool(before) == bool(reasons):
+            return []
+        kind, text = "checker_sees", "every server can be probed again"
+        if reasons:
+            kind, text = "checker_blind", "; ".join(reasons)
+        return self._tell([Change(kind, self._name(), text)], now)
 
     def _routers_are(self, routers: tuple[messages.Router, ...]) -> None:
         self.routers, self._looks = routers, True
@@ -275,12 +302,12 @@ class Director:
         self.checker_silent = False
         return self._tell([Change("checker_back", self._name(), "the checker speaks again")], now)
 
-    def _greet(self, sender: Process) -> list[ev.Action]:
+    def _greet(self, sender: Process, now: float) -> list[ev.Action]:
         if self.config is None:
             return []
         if sender is Process.CHECKER:
             return [ev.Send(Process.CHECKER, self.services.targets(), float("inf"))]
-        return self._levels() if sender is Process.ELECTION else []
+        return self._levels(now) if sender is Process.ELECTION else []
 
     def _heard(self, presence: peers.Presence, now: float) -> list[ev.Action]:
         if self.peers is None or self.config is None:
@@ -288,19 +315,15 @@ class Director:
         before = self.peers.level()
         news = self.peers.hear(presence, self.config.digest, now)
         told = self._tell([Change(*one) for one in news], now)
-        level = self.peers.level()
         self._looks = True
         # Who became master or gave it up must be known at once; the rest comes again by itself.
-        if news or level != before:
-            told.append(ev.Send(Process.ELECTION, level, LEVELS_HOLD))
-        return told
+        return [*told, *(self._peers_level(now) if self.peers.level() != before else [])]
 
     def _peer_news(self, news: list[tuple[str, str, str]], now: float) -> list[ev.Action]:
         if not news or self.peers is None:
             return []
         self._looks = True
-        told = self._tell([Change(*one) for one in news], now)
-        return [*told, ev.Send(Process.ELECTION, self.peers.level(), LEVELS_HOLD)]
+        return [*self._tell([Change(*one) for one in news], now), *self._peers_level(now)]
 
     # What is due by time, and what is told by itself
 
@@ -316,12 +339,12 @@ class Director:
         if self.peers is not None and self.config is not None:
             actions += self._peer_news(self.peers.age(now), now)
             actions += self._look(self.config, self.peers, now)
-        says = (self.readiness(), self._says)
-        changed = self._told != says
+        ready = self.readiness()
+        changed = self._told != (ready, self._says)
         if self.config is not None and (changed or now >= self._levels_at):
-            self._told = says
+            self._told = (ready, self._says)
             self._levels_at = now + LEVELS_EVERY
-            actions += self._levels()[1:]
+            actions += self._levels(now)[1:]
         if self.config is not None and (changed or now >= self._presence_at):
             actions += self._presence(now)
         return actions
@@ -335,23 +358,32 @@ class Director:
         changes = self.splits.look(self.routers, known.known, config.instances, now)
         return self._tell(changes, now)
 
-    def _levels(self) -> list[ev.Action]:
+    def _levels(self, now: float) -> list[ev.Action]:
         """All the election is to know; its settings first."""
         config = self.config
         assert config is not None
-        assert self.peers is not None
         settings = messages.ElectionSettings(
             config.node,
             config.instances,
             config.sync_groups,
             config.vip_lease,
             f"{config.state_dir}/addresses",
+            self._secrets,
         )
         return [
             ev.Send(Process.ELECTION, settings, float("inf")),
             ev.Send(Process.ELECTION, self.readiness(), LEVELS_HOLD),
-            ev.Send(Process.ELECTION, self.peers.level(), LEVELS_HOLD),
+            *self._peers_level(now),
         ]
+
+    def _peers_level(self, now: float) -> list[ev.Action]:
+        """Who lives; nothing while that is not known. The election keeps what it was told last: a
+        director that starts must not make leased addresses permanent and leased again."""
+        assert self.peers is not None
+        unheard = any(known.heard_at is None for known in self.peers.known.values())
+        if unheard and now < self._peers_known_at:
+            return []
+        return [ev.Send(Process.ELECTION, self.peers.level(), LEVELS_HOLD)]
 
     def _presence(self, now: float) -> list[ev.Action]:
         config = self.config
@@ -371,7 +403,6 @@ class Director:
                     reason=ready.reason,
                     routers=dict(peers.router_states(self.routers)),
                     services={n: w.quorum_met for n, w in self.services.weights.items()},
-                    master_down=max((r.master_down for r in self.routers), default=0.0),
                     voices=peers.router_voices(self.routers),
                 )
             )
@@ -384,14 +415,3 @@ class Director:
 
     def _name(self) -> str:
         return self.config.node if self.config else "node"
-
-
-def _drift_changes(drift: list[plan.Operation]) -> list[Change]:
-    """What somebody else did to the table, service by service, at most a few lines."""
-    lines = [
-        Change("drift", str(plan.service_of(s)), f"repaired: {plan.describe(s)}") for s in drift
-    ]
-    if len(lines) <= 5:
-        return lines
-    more = Change("drift", "ipvs", f"and {len(lines) - 5} more differences repaired")
-    return [*lines[:5], more]

@@ -1,21 +1,24 @@
 """What reaches the director's core, and what it asks to be done."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hadirector.core import ipvs, messages, peers, plan
+from hadirector.core.keys import Secrets
 from hadirector.core.settings.cluster import Config
 
 
 @dataclass(frozen=True, slots=True)
 class Configured:
-    """A configuration was accepted: the first, or by reload."""
+    """A configuration was accepted: the first, or by reload; with the secrets it names."""
 
     config: Config
+    secrets: Secrets = field(default_factory=Secrets)
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A reload failed; the running configuration stays. `reason` is its first error."""
+    """A reload failed; the running configuration stays. `reason` is its first error, and how many
+    more there are."""
 
     reason: str
 

@@ -33,6 +33,7 @@ from hadirector.core import advert, messages
 from hadirector.core.deadlines import Deadlines
 from hadirector.core.election_types import (
     Action,
+    AnnounceFailed,
     DeafEars,
     Desired,
     DirectorHeard,
@@ -51,10 +52,11 @@ from hadirector.core.election_types import (
     SetLease,
     Stopped,
     Tick,
+    WallClock,
 )
 from hadirector.core.member import Member
 from hadirector.core.messages import OrderKind
-from hadirector.core.node_view import NodeView
+from hadirector.core.node_view import NodeView, addresses_of
 from hadirector.core.roster import Roster
 from hadirector.core.vrrp_states import (
     Backup,
@@ -110,7 +112,8 @@ class Election:
         """Every virtual router as status shows it; one that is leaving too, unless another of the
         same name has its place already."""
         members = self._roster.members
-        return tuple(m.status(self._now) for m in self._roster if members.get(m.key, m) is m)
+        every = (m for m in self._roster if members.get(m.key, m) is m)
+        return tuple(m.status(self._now) for m in every)
 
     # --- the one entry -----------------------------------------------------------------------
 
@@ -157,23 +160,37 @@ class Election:
                 return self._review(now) + ([Reconcile()] if first else [])
             case NetworkHeard() | HolderHeard():
                 return self._hear_answer(what, now)
-            case Obstacles() | DeafEars():
-                return self._be_hindered(what, now)
-            case SendFailed(instance=name, family=family):
-                member = self._roster.members.get((name, family))
-                if member is not None:
-                    member.counters["advert_send_err"] += 1
+            case Obstacles() | DeafEars() | WallClock():
+                return self._be_shown(what, now)
+            case SendFailed() | AnnounceFailed():
+                self._count(what)
                 return []
             case messages.Order():
                 return self._obey(what, now)
             case _:
                 return self._be_told(what, now)
 
-    def _be_hindered(self, what: Obstacles | DeafEars, now: float) -> list[Action]:
-        if isinstance(what, Obstacles):
-            self._view.obstacles = what.obstacles
-        else:
-            self._view.deaf = what.deaf
+    def _count(self, what: SendFailed | AnnounceFailed) -> None:
+        if isinstance(what, SendFailed):
+            member = self._roster.members.get((what.instance, what.family))
+            if member is not None:
+                member.counters["advert_send_err"] += 1
+            return
+        for member in self._roster:
+            if what.address in addresses_of(member.instance, member.family):
+                member.counters["announce_err"] += 1
+
+    def _be_shown(self, what: Obstacles | DeafEars | WallClock, now: float) -> list[Action]:
+        """The shell's levels."""
+        match what:
+            case Obstacles(obstacles=obstacles):
+                self._view.obstacles = obstacles
+            case DeafEars(deaf=deaf):
+                self._view.deaf = deaf
+            case WallClock(unix_offset=offset):
+                self._view.unix_offset = offset
+            case unreachable:
+                assert_never(unreachable)
         return self._review(now)
 
     def _be_told(self, what: _Told, now: float) -> list[Action]:
@@ -225,8 +242,8 @@ class Election:
         if packet.ttl == advert.TTL and packet.interface not in self._roster.heard:
             actions += self._hear_network(packet.interface, now)
         for member in addressees:
-            heard = member.judge(packet, self._view.names)
-            actions += member.gossip(self._journal, now)
+            heard, told = member.judge(packet, self._view, self._journal, now)
+            actions += told
             if heard is not None:
                 hear = partial(member.router.heard, heard, packet.source)
                 actions += self._act(member, hear, now)
@@ -265,6 +282,7 @@ class Election:
             return []
         self._configured = True
         self._view.vip_lease = settings.vip_lease
+        self._view.secrets = settings.secrets.keeping(self._view.secrets)
         self._view.virtual = frozenset(
             v.address
             for i in settings.instances
@@ -292,6 +310,7 @@ class Election:
             group = [(m.instance, m.family) for m in self._roster.together(member)]
             standing = self._view.standing(member.instance, member.family, group)
             if standing != member.router.standing:
+                actions += member.introduce(standing.source)
                 actions += self._act(member, partial(member.router.update, standing), now)
                 member.follow_contest(now)
             lease = member.renew_lease(self._view)

@@ -12,7 +12,7 @@ returned actions say, in their order. Three habits make that simple:
 `now` is CLOCK_BOOTTIME, float seconds, and never runs backwards.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hadirector.core import messages
 from hadirector.core.address import Address, Family
@@ -37,7 +37,7 @@ class PacketReceived:
     source: Address
     destination: Address
     ttl: int
-    message: bytes
+    message: bytes = field(repr=False)  # version 2 may carry a password
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +122,27 @@ class DirectorHeard:
 
 
 @dataclass(frozen=True, slots=True)
+class WallClock:
+    """A level: Unix time less CLOCK_BOOTTIME, seconds; it changes when the clock is set. Adverts
+    are signed with the time: a router that signs its own is in fault until it is told."""
+
+    unix_offset: float
+
+
+@dataclass(frozen=True, slots=True)
 class SendFailed:
     """An advert of this router could not be sent; counted as advert_send_err."""
 
     instance: str
     family: Family
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnnounceFailed:
+    """A gratuitous ARP or unsolicited NA could not be sent; counted as announce_err."""
+
+    address: VirtualAddress
 
 
 Input = (
@@ -139,7 +154,9 @@ Input = (
     | Obstacles
     | DeafEars
     | DirectorHeard
+    | WallClock
     | SendFailed
+    | AnnounceFailed
     | messages.ElectionSettings
     | messages.Tracks
     | messages.Ready
@@ -191,7 +208,7 @@ class SendAdvert:
     interface: str
     source: Address
     destination: Address
-    message: bytes
+    message: bytes = field(repr=False)  # as above
     advert: Advert
 
 

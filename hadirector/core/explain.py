@@ -1,5 +1,6 @@
 """`hadirector explain WHAT`: what holds of a subject, in one sentence, and how it came."""
 
+from hadirector.core import messages
 from hadirector.core.director import Director
 from hadirector.core.status import Json, event_json
 
@@ -25,9 +26,7 @@ def build(director: Director, what: str, unix_offset: float) -> Json:
 
 
 def _sentences(director: Director) -> list[tuple[str, str]]:
-    told = [
-        (f"{r.instance}/ipv{r.family}", f"{r.state.value}: {r.reason}") for r in director.routers
-    ]
+    told = [line for router in director.routers for line in _router(router)]
     for name, weights in director.services.weights.items():
         told.append((name, f"{weights.state.value}: {weights.reason}"))
         told += [
@@ -47,6 +46,21 @@ def _sentences(director: Director) -> list[tuple[str, str]]:
     ]
     ready = director.readiness()
     told.append(("ready", f"{'yes' if ready.ready else 'no'}: {ready.reason}"))
+    return told
+
+
+def _router(router: messages.Router) -> list[tuple[str, str]]:
+    """The router, the others it hears, and whose packets something is wrong with."""
+    name = f"{router.instance}/ipv{router.family}"
+    told = [(name, f"{router.state.value}: {router.reason}")]
+    for source, speaker in router.peers.items():
+        signed = "" if speaker.key is None else f", signed with key {speaker.key}"
+        text = f"priority {speaker.priority}, each {speaker.interval:g} s"
+        told.append((f"{name}/{source}", f"{text}, checksum {speaker.checksum}{signed}"))
+    told += [
+        (f"{name}/{one.source}/{one.kind}", f"{one.reason} ({one.count} times)")
+        for one in (*router.refused, *router.odd)
+    ]
     return told
 
 

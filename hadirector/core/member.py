@@ -4,13 +4,13 @@ Adds what the protocol itself does not care about: the wire, which addresses, ro
 on mastership, announcements, counters and the journal's wording.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from itertools import islice
 from typing import assert_never
 
-from hadirector.core import address, advert, messages
+from hadirector.core import address, messages
 from hadirector.core.address import Address, Family
-from hadirector.core.advert import Advert, Expected, PacketError
+from hadirector.core.advert import Advert
 from hadirector.core.announce import Announcer
 from hadirector.core.coupling import Key
 from hadirector.core.duel import sentence
@@ -29,10 +29,8 @@ from hadirector.core.election_types import (
     SendAdvert,
     SetLease,
 )
-from hadirector.core.listening import peers_patience
 from hadirector.core.node_view import NodeView, addresses_of, unicast_of
-from hadirector.core.settings.instances import Instance
-from hadirector.core.strangers import Finding, Strangers, flawed, odd, stranger, unlisted
+from hadirector.core.settings.instances import Instance, VirtualAddress
 from hadirector.core.vrrp import Router
 from hadirector.core.vrrp_states import (
     HOLDING,
@@ -47,12 +45,14 @@ from hadirector.core.vrrp_states import (
     Tell,
     name_of,
 )
+from hadirector.core.wire import Context, Wire
 
 _COUNTERS = (
-    "advert_rcvd advert_sent advert_send_err become_master release_master pri_zero_rcvd "
-    "pri_zero_sent addr_list_err own_advert source_err stranger_rcvd duels late_wakes "
+    *("advert_send_err", "announce_err", "become_master", "release_master"),
+    *("own_advert", "duels", "late_wakes"),
 )
-COUNTERS = (*_COUNTERS.split(), *(flaw.value for flaw in advert.Flaw))
+
+LATELY = 10.0  # seconds, and four intervals: what was wrong then counts as wrong now
 
 Journal = Callable[[str, str, str, dict[str, str], float], messages.Event]
 """(kind, subject, reason, inputs, now) -> the numbered line."""
@@ -67,11 +67,11 @@ class Member:
         self.family = family
         self.router = Router(instance, now, noted_at)
         self.announcer = Announcer(instance.garp)
-        self.counters = dict.fromkeys(COUNTERS, 0)
+        self.wire = Wire(family)
+        self.counters = self.wire.counters
+        self.counters |= dict.fromkeys(_COUNTERS, 0)
         self.lifetime: int | None = None  # as placed last
         self.claims = self._claims()
-        self.strangers = Strangers()
-        self.finding: Finding | None = None  # what is wrong with the packet judged last
         self.told: tuple[object, ...] | None = None  # its face as reported last
 
     @property
@@ -131,58 +131,18 @@ class Member:
 
     # --- in ----------------------------------------------------------------------------------
 
-    def judge(self, packet: PacketReceived, names: Collection[Address] = ()) -> Advert | None:
-        """The advert in a packet for this virtual router; None when it is counted as a flaw.
-        `names` are the addresses of known peers. What is wrong with it is in `finding` then."""
-        instance = self.instance
-        unicast = unicast_of(instance, self.family)
-        expected = Expected(instance.version, unicast is not None, instance.checksum)
-        try:
-            heard = advert.decode(
-                packet.message, packet.source, packet.destination, packet.ttl, expected
-            )
-        except PacketError as error:
-            self.counters[error.flaw.value] += 1
-            self.finding = flawed(instance, packet.source, error.flaw, error.detail)
-            return None
-        if unicast is not None and packet.source not in unicast.peers:
-            self.counters["source_err"] += 1
-            self.finding = unlisted(instance, packet.source)
-            return None
-        known = packet.source in names or unicast is not None
-        return self._count(heard, packet.source, known)
-
-    def gossip(self, journal: Journal, now: float) -> list[Action]:
-        """What `judge` found, if it is to be told."""
-        finding, self.finding = self.finding, None
-        told = None if finding is None else self.strangers.hear(finding, now)
-        if finding is None or told is None:
-            return []
-        kind = "stranger" if finding.what == "stranger" else "bad_advert"
-        return [self._tell(kind, told[0], told[1], journal, now)]
-
-    def _count(self, heard: Advert, source: Address, known: bool) -> Advert | None:
-        """Count it, and what is odd about it. Version 2 cannot learn another interval."""
-        self.counters["advert_rcvd"] += 1
-        self.counters["pri_zero_rcvd"] += heard.priority == advert.RESIGN
-        ours, theirs = set(self._listed()), set(heard.addresses)
-        differs = theirs != ours
-        self.counters["addr_list_err"] += differs
-        if theirs and theirs.isdisjoint(ours) and not known:
-            # Who lists none of our addresses is no master of them, whatever its priority: obeying
-            # it would leave them with nobody.
-            self.counters["stranger_rcvd"] += 1
-            self.finding = stranger(self.instance, source, _described(heard))
-            return None
-        other_pace = abs(heard.interval - self.instance.advert_int) >= 0.005
-        self.counters[advert.Flaw.INTERVAL.value] += other_pace
-        if other_pace and self.instance.version == 2:
-            flaw = advert.Flaw.INTERVAL
-            self.finding = flawed(self.instance, source, flaw, f"{heard.interval:g} s")
-            return None
-        if (differs or other_pace) and not known:
-            self.finding = odd(self.instance, source, _described(heard))
-        return heard
+    def judge(
+        self, packet: PacketReceived, view: NodeView, journal: Journal, now: float
+    ) -> tuple[Advert | None, list[Action]]:
+        """The advert in a packet for this virtual router; and what is to be told of its sender."""
+        context = self._context(view, now)
+        if context is None:
+            return None, []
+        judged = self.wire.judge(packet, context, now)
+        inputs: dict[str, str] = {"from": packet.source}
+        return judged.advert, [
+            self._tell(kind, reason, inputs, journal, now) for kind, reason in judged.told
+        ]
 
     # --- out ---------------------------------------------------------------------------------
 
@@ -234,6 +194,14 @@ class Member:
         addresses = addresses_of(self.instance, self.family)
         return [Announce(*self.key, addresses, count)] if count and addresses else []
 
+    def introduce(self, source: Address | None) -> list[Action]:
+        """By unicast: peers are to send their adverts to where this address is now, and not to
+        where it was. So it is announced before the first advert, as keepalived does."""
+        news = source is not None and source != self.router.standing.source
+        if not news or source is None or unicast_of(self.instance, self.family) is None:
+            return []
+        return [Announce(*self.key, (VirtualAddress(source, 0, self.instance.interface),), 1)]
+
     def exchange(
         self, instance: Instance, view: NodeView, elsewhere: Desired, now: float
     ) -> list[Action]:
@@ -284,6 +252,7 @@ class Member:
         """As the director, status and `explain` see it."""
         router = self.router
         master = isinstance(router.state, HOLDING)
+        lately = now - LATELY - 4 * self.instance.advert_int
         every = addresses_of(self.instance, self.family)
         return messages.Router(
             instance=self.instance.name,
@@ -297,14 +266,13 @@ class Member:
             inputs=dict(router.inputs),
             addresses=tuple(f"{v.address}/{v.prefix}" for v in every),
             counters=dict(self.counters),
-            master_down=peers_patience(self.instance),
             leased=router.holds_addresses and self.lifetime is not None,
+            peers=self.wire.speakers(),
+            refused=self.wire.refused(lately),
+            odd=self.wire.odd(lately),
             voice=messages.Voice(router.standing.source, router.advertised_priority, master),
             rivals=tuple(rival.source for rival in router.duels.rivals),
-            refused=self.strangers.refused(now),
-            troubles=tuple(
-                f"{self.instance.name}/ipv{self.family}: {text}" for text in self._troubles(now)
-            ),
+            troubles=tuple(self._troubles(now)),
         )
 
     # --- helpers of the above, in their order ------------------------------------------------
@@ -312,37 +280,23 @@ class Member:
     def _troubles(self, now: float) -> list[str]:
         router = self.router
         told = [sentence(rival, router.side, now) for rival in router.duels.rivals]
-        if router.is_deaf:
-            told.append(router.reason)
-        return told + list(self.strangers.troubles(now))
+        return [*told, router.reason] if router.is_deaf else told
+
+    def _context(self, view: NodeView, now: float) -> Context | None:
+        """What the wire is to know; None: nothing can be said or believed without a key."""
+        if view.lack(self.instance):
+            return None
+        unix = now + (view.unix_offset or 0.0)  # asked for where adverts are signed only
+        return Context(self.instance, self._listed(), view.secrets, unix, view.names)
 
     def _send(self, priority: int, view: NodeView, now: float) -> list[Action]:
-        instance = self.instance
-        source = view.source(instance, self.family)
-        if source is None:
+        source, context = view.source(self.instance, self.family), self._context(view, now)
+        if source is None or context is None:
             return []  # the link is gone: nothing can be said
-        unicast = unicast_of(instance, self.family)
-        destinations = unicast.peers if unicast else (advert.GROUPS[self.family],)
-        said = Advert(
-            instance.version,
-            instance.virtual_router_id,
-            priority,
-            instance.advert_int,
-            self._listed(),
-        )
-        resigns = priority == advert.RESIGN
-        self.counters["advert_sent"] += 1
-        self.counters["pri_zero_sent"] += resigns
+        said = self.wire.said(priority, context)
         sent: list[Action] = [
-            SendAdvert(
-                *self.key,
-                instance.interface,
-                source,
-                destination,
-                advert.encode(said, source, destination, instance.checksum),
-                said,
-            )
-            for destination in destinations
+            SendAdvert(*self.key, self.instance.interface, source, to, payload, said)
+            for to, payload in self.wire.write(priority, source, context)
         ]
         stays = isinstance(self.router.state, Master)
         return [*sent, Note(*self.key, now if stays else None)]
@@ -389,15 +343,6 @@ class Member:
                 return master
             case _:
                 return self.router.standing.source if self.router.holds_addresses else None
-
-
-def _described(heard: Advert) -> str:
-    """An advert in a few words: its count of addresses is bounded by its sender alone."""
-    some = ", ".join(heard.addresses[:3]) + (" ..." if len(heard.addresses) > 3 else "")
-    return (
-        f"version {heard.version}, priority {heard.priority}, each {heard.interval:g} s, "
-        f"addresses {some or 'none'}"
-    )
 
 
 def _minus(what: Desired, kept: Desired) -> Desired:

@@ -5,10 +5,10 @@ one may be lost, repeated or re-sent whole after `Hello` without harm. The few t
 (Order, Event) are numbered and only ever cause something once. Every field is plain data that
 shell/channel.py can write and read strictly; an unknown or ill-typed message is a counted error.
 
-Who tells whom:
+Who tells whom (core/lawful.py is what holds everybody to it):
 
     director -> checker      Targets
-    checker  -> director     Verdicts
+    checker  -> director     Verdicts, Blind
     director -> election     ElectionSettings, Tracks, Ready, Peers, Order
     election -> director     Routers, Events
     child    -> supervisor   Heartbeat, Request
@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from hadirector.core.address import Address, Family
+from hadirector.core.keys import Secrets
 from hadirector.core.settings.checks import Target
 from hadirector.core.settings.cluster import VipLease
 from hadirector.core.settings.instances import Instance, SyncGroup
@@ -103,6 +104,14 @@ class Verdicts:
 
 
 @dataclass(frozen=True, slots=True)
+class Blind:
+    """What the checker cannot probe because of this node itself, one sentence for each reason;
+    empty when nothing keeps it from any target."""
+
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ElectionSettings:
     """What the election runs: the whole of it each time; what did not change is not disturbed."""
 
@@ -111,6 +120,7 @@ class ElectionSettings:
     sync_groups: tuple[SyncGroup, ...]
     vip_lease: VipLease
     state_file: str  # where addresses that are ours are noted, for the next start
+    secrets: Secrets = field(default_factory=Secrets)  # with the settings: neither goes alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +161,11 @@ class Voice:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Another director, seen on the peer channel; `master_down` is its largest, seconds. `voices`
-    are its virtual routers by `instance/ipv4`, as it says."""
+    """Another director, seen on the peer channel. `voices` are its virtual routers by
+    `instance/ipv4`, as it says."""
 
     node: str
     alive: bool
-    master_down: float
     voices: dict[str, Voice] = field(default_factory=dict)
 
 
@@ -196,13 +205,37 @@ class RouterStateName(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Speaker:
+    """Another router of the same virtual router, by its last advert. `interval` is in seconds,
+    `checksum` what its sum covers, `heard_at` CLOCK_BOOTTIME, `key` the number of the key that
+    signed it, None where it was not signed."""
+
+    priority: int
+    interval: float
+    checksum: str
+    heard_at: float
+    key: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What is wrong with a sender's packets, how often it was, and when last (CLOCK_BOOTTIME)."""
+
+    source: Address
+    kind: str
+    reason: str
+    count: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Router:
     """One virtual router of this node: the contract's status, plus what readers need to explain it.
 
     `priority` is configured, `effective_priority` what is advertised or would be. `since` is
-    CLOCK_BOOTTIME. `master_down` is the interval after which its peers give it up, seconds.
-    `voice` is how it speaks; `rivals` are the addresses of other masters it hears, `refused` those
-    whose adverts it cannot take; `troubles` is what somebody must look at, a sentence each.
+    CLOCK_BOOTTIME. `peers` are those heard lately, `refused` those whose packets are dropped now,
+    `odd` what is wrong with packets that are taken. `voice` is how it speaks, `rivals` are the
+    addresses of other masters it hears; `troubles` is what somebody must look at, a sentence each.
     """
 
     instance: str
@@ -216,11 +249,12 @@ class Router:
     inputs: dict[str, str]
     addresses: tuple[str, ...]
     counters: dict[str, int]
-    master_down: float
     leased: bool
+    peers: dict[Address, Speaker] = field(default_factory=dict)
+    refused: tuple[Complaint, ...] = ()
+    odd: tuple[Complaint, ...] = ()
     voice: Voice | None = None
     rivals: tuple[Address, ...] = ()
-    refused: tuple[Address, ...] = ()
     troubles: tuple[str, ...] = ()
 
 
@@ -252,7 +286,8 @@ class Events:
 
 @dataclass(frozen=True, slots=True)
 class ProcessState:
-    """A process as the supervisor sees it; `since` is CLOCK_BOOTTIME."""
+    """A process as the supervisor sees it; `since` is CLOCK_BOOTTIME. `ended` is how the one
+    before it died, empty when none did."""
 
     process: Process
     pid: int
@@ -261,6 +296,7 @@ class ProcessState:
     lag_ms_p99: float
     lag_ms_max: float
     alive: bool
+    ended: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +328,7 @@ Message = (
     | Heartbeat
     | Targets
     | Verdicts
+    | Blind
     | ElectionSettings
     | Tracks
     | Ready

@@ -19,7 +19,7 @@ class Presence:
     """One node's word. `incarnation` grows with each start of its director, `sequence` within it.
 
     `routers` gives states by `instance/ipv4`, `voices` how they speak; `services` whether quorum is
-    met by service name; `master_down` the largest master-down interval of its routers, seconds.
+    met by service name.
     """
 
     cluster: str
@@ -32,7 +32,6 @@ class Presence:
     reason: str
     routers: dict[str, str] = field(default_factory=dict)
     services: dict[str, bool] = field(default_factory=dict)
-    master_down: float = 0.0
     voices: dict[str, messages.Voice] = field(default_factory=dict)
 
 
@@ -103,12 +102,7 @@ class Peers:
         """What the election is told."""
         return messages.Peers(
             tuple(
-                messages.Peer(
-                    name,
-                    known.alive,
-                    known.presence.master_down if known.presence else 0.0,
-                    known.presence.voices if known.presence else {},
-                )
+                messages.Peer(name, known.alive, known.presence.voices if known.presence else {})
                 for name, known in self.known.items()
             )
         )

@@ -10,7 +10,12 @@ from hadirector.core.coupling import Key
 from hadirector.core.election_types import Desired, LastAdverts, PacketReceived
 from hadirector.core.member import Member
 from hadirector.core.messages import ElectionSettings
-from hadirector.core.settings.instances import Instance, SyncGroup
+from hadirector.core.settings.instances import (
+    Authentication,
+    AuthenticationKind,
+    Instance,
+    SyncGroup,
+)
 from hadirector.core.vrrp_states import HOLDING, Stopped
 
 
@@ -160,8 +165,12 @@ class Roster:
 
 
 def _of_family(instance: Instance, family: Family) -> Instance:
-    """The settings of one family's router: IPv6 knows version 3 only."""
-    return replace(instance, version=3) if family == 6 else instance
+    """The settings of one family's router: IPv6 knows version 3 only, which has no password."""
+    if family == 4 or instance.version == 3:
+        return instance
+    by_password = instance.authentication.kind is AuthenticationKind.PASS
+    authentication = Authentication() if by_password else instance.authentication
+    return replace(instance, version=3, authentication=authentication)
 
 
 def _identity(instance: Instance) -> tuple[object, ...]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from hadirector.core import advert, messages, peers
 from hadirector.core.address import Address, family
-from hadirector.core.listening import seconds
+from hadirector.core.listening import peers_patience, seconds
 from hadirector.core.messages import RouterStateName
 from hadirector.core.priority import is_better
 from hadirector.core.services import Change
@@ -74,7 +74,7 @@ class Splits:
             sentence = _sentence(key[1], router, voice, settings[router.instance])
             split = self._splits.get(key)
             if split is None:
-                grace = max(GRACE, router.master_down)
+                grace = max(GRACE, peers_patience(settings[router.instance]))
                 split = self._splits[key] = Split(now, grace, sentence)
             split.sentence = sentence
             if not split.told and now >= split.since + split.grace:
@@ -129,8 +129,9 @@ def _sentence(node: str, router: messages.Router, voice: messages.Voice, instanc
         return (
             f"{too} and is heard here, so it does not hear this node: {_filtered(instance, router)}"
         )
-    if voice.source is not None and voice.source in router.refused:
-        return f"{too}, but its adverts are refused here (see there)"
+    refused = next((c.reason for c in router.refused if c.source == voice.source), None)
+    if refused is not None:
+        return f"{too}: {refused}"
     cause, who = _filtered(instance, router), _who(router, voice)
     return f"{too}, but its adverts do not arrive: {cause} {who}"
 

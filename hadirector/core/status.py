@@ -84,13 +84,18 @@ def _trouble(director: Director, kernel: Kernel) -> Json:
         told.append(director.kernel_trouble)
     if director.checker_silent:
         told.append("the checker is silent: weights stay as they are")
+    told += director.blind
     told += [
         f"{router.instance}/ipv{router.family} is in fault: {router.reason}"
         for router in director.routers
         if router.state is messages.RouterStateName.FAULT
     ]
     told += director.splits.troubles
-    told += [text for router in director.routers for text in router.troubles]
+    told += [
+        f"{router.instance}/ipv{router.family}: {text}"
+        for router in director.routers
+        for text in (*router.troubles, *(c.reason for c in (*router.refused, *router.odd)))
+    ]
     told += [f"{kind}: {text}" for kind, text in sorted(kernel.troubles.items())]
     for name, known in director.peers.known.items() if director.peers else ():
         if known.differs:
@@ -130,8 +135,29 @@ def _router(router: messages.Router, offset: float) -> Json:
         "addresses": list(router.addresses),
         "leased": router.leased,
         "rivals": list(router.rivals),
-        "troubles": list(router.troubles),
+        "peers": {
+            source: {
+                "priority": speaker.priority,
+                "interval": speaker.interval,
+                "checksum": speaker.checksum,
+                "key": speaker.key,
+                "heard_at": speaker.heard_at + offset,
+            }
+            for source, speaker in router.peers.items()
+        },
+        "refused": [_complaint_json(complaint, offset) for complaint in router.refused],
+        "odd": [_complaint_json(complaint, offset) for complaint in router.odd],
         "counters": dict(router.counters),
+    }
+
+
+def _complaint_json(complaint: messages.Complaint, offset: float) -> Json:
+    return {
+        "from": complaint.source,
+        "kind": complaint.kind,
+        "reason": complaint.reason,
+        "count": complaint.count,
+        "at": complaint.at + offset,
     }
 
 

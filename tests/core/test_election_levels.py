@@ -18,8 +18,8 @@ from hadirector.core.settings.instances import (
 from tests.core.electorate import FRONT, INSIDE, VIP, Electorate, pair, settings, words
 
 SECOND = VirtualAddress(Address("192.0.2.11"), 24, "eth0")
-BESIDE = messages.Peers((messages.Peer("lb2", True, 3.6),))
-ALONE = messages.Peers((messages.Peer("lb2", False, 3.6),))
+BESIDE = messages.Peers((messages.Peer("lb2", True),))
+ALONE = messages.Peers((messages.Peer("lb2", False),))
 
 
 def alone(*instances: object, lease: VipLease | None = None) -> Electorate:

@@ -14,6 +14,7 @@ import pytest
 
 from hadirector.core import messages
 from hadirector.core.address import canonical
+from hadirector.core.keys import Secrets
 from hadirector.core.messages import OrderKind, RouterStateName
 from hadirector.core.settings.cluster import VipLease
 from hadirector.core.settings.instances import Instance, Preempt, VirtualAddress
@@ -100,14 +101,25 @@ class Node:
         assert len(raw) <= channel.PART
         self._ours[by].send(channel._HEADER.pack(self._sequence, 0, 1) + raw)
 
-    def configure(self, *instances: Instance, lease: bool = False, peers: bool = False) -> None:
+    def configure(
+        self,
+        *instances: Instance,
+        lease: bool = False,
+        peers: bool = False,
+        secrets: Secrets = Secrets(),  # noqa: B008 - a frozen value
+    ) -> None:
         """Settings, and peers alive or not."""
         vip_lease = VipLease() if lease else VipLease(mode=_OFF)
-        self.tell(messages.Peers((messages.Peer("other", peers, 3.0),)))
+        self.tell(messages.Peers((messages.Peer("other", peers),)))
         self.tell(messages.Ready(True, "test"))
         self.tell(
             messages.ElectionSettings(
-                f"node{self.number}", instances, (), vip_lease, f"/tmp/vips-{os.getpid()}"
+                f"node{self.number}",
+                instances,
+                (),
+                vip_lease,
+                f"/tmp/vips-{os.getpid()}",
+                secrets,
             )
         )
 

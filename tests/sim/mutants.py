@@ -56,7 +56,7 @@ MUTANTS = (
     Mutant("duel-not-announced", "vrrp", "effects.append(Proclaim(duel=True))", "effects.extend([])"),
     Mutant("takeover-not-announced", "vrrp", "Proclaim(duel=False), moved]", "moved]"),
     Mutant("takeover-not-told", "vrrp", "Proclaim(duel=False), moved]", "Proclaim(duel=False)]", 0),
-    Mutant("sleep-unnoticed", "vrrp", "if slept <= peers_patience(self.instance):", "if True:", 2),
+    Mutant("sleep-unnoticed", "vrrp", "if slept <= soonest_takeover(self.instance):", "if True:", 2),
     Mutant("adopts-anything", "vrrp", "and now - self._noted_at < patience:", "and True:"),
     Mutant("adopts-nothing", "vrrp", "and now - self._noted_at < patience:", "and False:", 0),
     Mutant("fault-ignored", "vrrp", "case _ if standing.faults:", "case _ if False:"),
@@ -70,9 +70,9 @@ MUTANTS = (
     Mutant("no-lease", "node_view", "or not self.accompanied:", "or True:", 0),
     Mutant("lease-alone", "node_view", "or not self.accompanied:", "or False:"),
     Mutant("lease-too-long", "node_view", "math.ceil(peers_patience(instance))", "9"),
-    Mutant("peers-never-die", "peers", "name, known.alive,", "name, True,"),
+    Mutant("peers-never-die", "peers", "Peer(name, known.alive)", "Peer(name, True)"),
     Mutant("never-ready", "director", "return messages.Ready(True,", "return messages.Ready(False,"),
-    Mutant("settings-not-sent", "director", "return self._levels() if sender is Process.ELECTION", "return [] if sender is Process.ELECTION"),
+    Mutant("settings-not-sent", "director", "return self._levels(now) if sender is Process.ELECTION", "return [] if sender is Process.ELECTION"),
 )  # fmt: skip
 
 
