@@ -14,7 +14,7 @@ from tests.sim import faults
 from tests.sim.faults import Scene
 from tests.sim.host import INTERFACES
 from tests.sim.invariants import Key, Promise
-from tests.sim.network import PLANES, Weather
+from tests.sim.network import PLANES, VRRP, Weather
 from tests.sim.node import Node
 from tests.sim.scenario import ADDED, FRONT
 
@@ -339,6 +339,66 @@ def comeback(scene: Scene) -> float:
     return lasts
 
 
+def deaf_boot(scene: Scene) -> float:
+    """The best node comes back deaf: its port forwards late, or its firewall lets protocol 112 in
+    late, or drops it both ways. Who is not to preempt does not take a healthy master's place."""
+    scenario, world = scene.world.scenario, scene.world
+    victim, keys = _a_master(scene)
+    others = [node for node in world.nodes if node is not victim]
+    away = 2 * scenario.patience + 0.5
+    deaf = scene.rng.choice((1.0, 3.0, 12.0, 25.0)) + scenario.patience
+    victim.host.first_verdict = 2 * (away + deaf) + 30.0
+    scene.note(victim, f"power off, then deaf for {deaf:.1f} s")
+    victim.power_off()
+
+    def back() -> None:
+        how = scene.rng.choice(("port", "in", "both"))
+        planes = PLANES if how == "port" else tuple(VRRP.values())
+        ends = [n.name for n in others] + (["gateway"] if how == "port" else [])
+        ways = [(end, victim.name) for end in ends]
+        ways += [(victim.name, end) for end in ends] if how != "in" else []
+        faults.cut(scene, deaf, [(plane, *way) for plane in planes for way in ways])
+        faults.power_on(scene, victim, port=0.0)
+        masters = {key: world.invariants.masters(key) for key in keys}
+
+        def in_place() -> bool:
+            return all(
+                all(node in world.invariants.masters(key) for node in before)
+                for key, before in masters.items()
+            )
+
+        _always(scene, "a healthy master lost its place to a deaf one", in_place, deaf + away)
+
+    scene.after(away, back)
+
+    def ready() -> None:
+        """Its checker has its verdicts: the next director hears of them at once."""
+        victim.host.first_verdict = 0.2
+        victim.kill_director()
+        victim.start_director()
+
+    scene.after(away + deaf + away, ready)
+    return away + deaf + away + SLACK
+
+
+def unheard(scene: Scene) -> float:
+    """Protocol 112 is filtered both ways, the peer channel works: both are master, both directors
+    say so, clients on the common segment turn to the better one, and it is over once."""
+    world, scenario = scene.world, scene.world.scenario
+    lasts = 2 * scenario.patience + max(4.0, 2 * scenario.patience) + 8.0
+    names = [node.name for node in world.nodes]
+    ways = [(one, other) for one in names for other in names if one != other]
+    faults.cut(scene, lasts, [(plane, *way) for plane in VRRP.values() for way in ways])
+
+    def told() -> bool:
+        return all(
+            node.director is not None and node.director.core.splits.troubles for node in world.nodes
+        )
+
+    _eventually(scene, "both directors tell of two masters", told, lasts - 6.0, "splits-told")
+    return lasts
+
+
 def _is_master(scene: Scene, node: Node, keys: list[Key]) -> bool:
     return any(node in scene.world.invariants.masters(key) for key in keys)
 
@@ -372,6 +432,8 @@ SINGLE: tuple[Single, ...] = (
     suspend,
     late_restart,
     comeback,
+    deaf_boot,
+    unheard,
 )
 
 # --- promises --------------------------------------------------------------------------------
@@ -485,4 +547,12 @@ def _always(scene: Scene, what: str, holds: Callable[[], bool], lasts: float) ->
 
 def lawful(single: Single, scene: Scene) -> bool:
     """Whether this single fault's promises apply: never-preempting masters keep what they get."""
-    return not (single is silent_director and scene.world.scenario.preempt is Preempt.NEVER)
+    scenario = scene.world.scenario
+    if single is silent_director:
+        return scenario.preempt is not Preempt.NEVER
+    if single is deaf_boot:
+        owner = 255 in scenario.priorities
+        return (
+            scenario.startup_delay is None and scenario.preempt is not Preempt.ALWAYS and not owner
+        )
+    return True
