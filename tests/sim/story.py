@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable
 
-from tests.sim import faults, single
+from tests.sim import faults, planned, single
 from tests.sim.faults import FAULTS, Scene
 from tests.sim.invariants import Violation
 from tests.sim.scenario import Scenario, draw
@@ -58,7 +58,7 @@ class Story:
 
     def _single(self) -> None:
         """One fault, with what it may cost."""
-        choice = self.scene.rng.choice(single.SINGLE)
+        choice = self.scene.rng.choice((*single.SINGLE, *planned.PLANNED))
         if single.lawful(choice, self.scene):
             self.world.note("----", f"episode: {choice.__name__} alone")
             self.world.run(choice(self.scene))
