@@ -27,6 +27,11 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     )
     parser.add_argument("-c", "--config", metavar="FILE", required=True, help="configuration file")
     parser.add_argument("--node", metavar="NAME", help="this node's name (default: the host name)")
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="start beside a keepalived, ldirectord or other hadirector of this network namespace",
+    )
     parser.set_defaults(run=run)
 
 
@@ -49,7 +54,11 @@ def run(options: argparse.Namespace) -> int:
     path = f"{config.runtime_dir}/{last_good.BLOB}"
     try:
         with supervisor.only_one(config.runtime_dir) as lock, alone.alone():
-            problem = _unusable_socket(config.api.socket) or _not_kept(config, blob, read.trouble)
+            problem = (
+                _not_alone(options.force)
+                or _unusable_socket(config.api.socket)
+                or _not_kept(config, blob, read.trouble)
+            )
             return supervisor.main(path, lock) if problem is None else _refuse(problem)
     except (supervisor.Locked, alone.NotAlone) as busy:
         return _refuse(str(busy))
@@ -70,6 +79,18 @@ def _not_kept(config: "Config", blob: bytes, trouble: str) -> str | None:
         return f"{config.runtime_dir}/{last_good.BLOB}: {error.strerror}"
     if trouble:
         last_good.refuse(config.runtime_dir, trouble)
+    return None
+
+
+def _not_alone(force: bool) -> str | None:
+    """Who would fight us here. Asked when the lock is ours: no child of a former life of this
+    daemon is left. What is not certain, or is to be borne, is a warning."""
+    from hadirector.shell import neighbours
+
+    for neighbour in neighbours.look(os.getpid()):
+        if neighbour.certain and not force:
+            return f"{neighbour}, or start with --force"
+        print(f"hadirector: warning: {neighbour}", file=sys.stderr)
     return None
 
 

@@ -26,6 +26,7 @@ from hadirector.core.own_election import OwnElection
 from hadirector.core.services import Change, Services
 from hadirector.core.settings.cluster import Config
 from hadirector.core.situation import Situation
+from hadirector.core.split import Splits
 from hadirector.core.stance import Stance
 from hadirector.core.takeover import Step
 
@@ -56,6 +57,7 @@ class Director:
         self.config: Config | None = None
         self.configured_at = now
         self.peers: peers.Peers | None = None
+        self.splits = Splits()
         self.election = OwnElection(now)
         self.turned_at = now
         self.processes: tuple[messages.ProcessState, ...] = ()
@@ -77,7 +79,9 @@ class Director:
         self._peers_known_at = now  # before that a peer that did not speak yet may live
         self._presence_at = now
         self._checker_heard_at = now
-        self._told: tuple[messages.Ready, dict[str, str]] | None = None
+        self._looks = False  # whether who is master of what may have changed
+        self._says: object = ({}, {})  # states and voices of the routers
+        self._told: object = None  # readiness and these, as peers and election were told last
 
     def handle(self, event: ev.Event, now: float) -> tuple[ev.Action, ...]:
         """What to do about an event, in order."""
@@ -96,8 +100,10 @@ class Director:
             due.append(self._read_at)
         if not self.checker_silent:
             due.append(self._checker_heard_at + CHECKER_SILENCE)
-        silent = self.peers.deadline() if self.peers else None
-        return min(due if silent is None else [*due, silent])
+        for at in (self.peers.deadline() if self.peers else None, self.splits.deadline()):
+            if at is not None:
+                due.append(at)
+        return min(due)
 
     def readiness(self) -> messages.Ready:
         """Whether this node may take over from a healthy master, and why (not)."""
@@ -278,6 +284,7 @@ class Director:
                 told += self._blind_is(reasons, now)
             case messages.Routers(routers):
                 told += self._tell(self.election.hear(routers, now), now)
+                self._routers_changed()
                 told += self._carry_out(self.operations.look(now), now)
             case messages.Obeyed():
                 told += self._carry_out(self.operations.obeyed(message, now), now)
@@ -306,6 +313,7 @@ class Director:
         self.processes = processes
         if any(p.process is Process.ELECTION and not p.alive for p in processes):
             self.election.died(now)
+            self._routers_changed()
         return self._tell(died, now)
 
     def _blind_is(self, reasons: tuple[str, ...], now: float) -> list[ev.Action]:
@@ -317,6 +325,10 @@ class Director:
         if reasons:
             kind, text = "checker_blind", "; ".join(reasons)
         return self._tell([Change(kind, self._name(), text)], now)
+
+    def _routers_changed(self) -> None:
+        self._looks = True
+        self._says = (peers.router_states(self.routers), peers.router_voices(self.routers))
 
     def _checker_spoke(self, now: float) -> list[ev.Action]:
         self._checker_heard_at = now
@@ -341,11 +353,14 @@ class Director:
         else:
             news = self.peers.complain(event.node, event.reason)
         told = self._tell([Change(*one) for one in news], now)
+        self._looks = True
+        # Who became master or gave it up must be known at once; the rest comes again by itself.
         return told if self.peers.level() == before else [*told, *self._peers_level(now)]
 
     def _peer_news(self, news: list[tuple[str, str, str]], now: float) -> list[ev.Action]:
         if not news or self.peers is None:
             return []
+        self._looks = True
         return [*self._tell([Change(*one) for one in news], now), *self._peers_level(now)]
 
     # Operators' orders
@@ -378,21 +393,32 @@ class Director:
             self.checker_silent = True
             reason = f"silent for {CHECKER_SILENCE:g} s: weights stay as they are"
             actions += self._tell([Change("checker_silent", self._name(), reason)], now)
-        actions += self._tell([*self.election.look(now), *self._flaps.due(now)], now)
-        if self.peers is not None:
+        if silent := self.election.look(now):
+            self._routers_changed()
+        actions += self._tell([*silent, *self._flaps.due(now)], now)
+        if self.peers is not None and self.config is not None:
             actions += self._peer_news(self.peers.age(now), now)
+            actions += self._look(self.config, self.peers, now)
         if now >= self.operations.deadline:
             actions += self._carry_out(self.operations.due(now), now)
-        states = dict(peers.router_states(self.routers))
         ready = self.readiness()
-        changed = self._told != (ready, states)
+        changed = self._told != (ready, self._says)
         if self.config is not None and (changed or now >= self._levels_at):
-            self._told = (ready, states)
+            self._told = (ready, self._says)
             self._levels_at = now + LEVELS_EVERY
             actions += self._levels(now)
         if self.config is not None and (changed or now >= self._presence_at):
             actions += self._presence(now)
         return actions
+
+    def _look(self, config: Config, known: peers.Peers, now: float) -> list[ev.Action]:
+        """Whether another node says that it is master of what this one is master of."""
+        due = self.splits.deadline()
+        if not self._looks and (due is None or now < due):
+            return []
+        self._looks = False
+        changes = self.splits.look(self.routers, known.known, config.instances, now)
+        return self._tell(changes, now)
 
     def _settings(self, now: float) -> list[ev.Action]:
         """All the election is to know; how it is to take its settings first."""
@@ -428,7 +454,7 @@ class Director:
         assert here is not None
         told = here.presence(self.version, standby)
         if self.election.unknown:  # no peer is to believe what we do not know ourselves
-            told = replace(told, routers={}, priorities={})
+            told = replace(told, routers={}, priorities={}, voices={})
         return [ev.SendPresence(told)]
 
     def _tell(self, changes: Iterable[Change], now: float) -> list[ev.Action]:

@@ -56,7 +56,13 @@ class OwnElection:
         self.unknown = reason
         self.routers = tuple(
             replace(
-                r, state=RouterStateName.INIT, reason=reason, since=since, leased=False, held=()
+                r,
+                state=RouterStateName.INIT,
+                reason=reason,
+                since=since,
+                leased=False,
+                held=(),
+                voice=None,
             )
             for r in self.routers
         )

@@ -118,6 +118,7 @@ def _router(router: messages.Router, offset: float) -> Json:
         "addresses": list(router.addresses),
         "held": list(router.held),
         "leased": router.leased,
+        "rivals": list(router.rivals),
         "peers": {
             source: {
                 "priority": speaker.priority,

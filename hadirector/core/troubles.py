@@ -38,10 +38,11 @@ def build(director: Director, shell: Mapping[str, str]) -> list[str]:
         for router in director.routers
         if router.state is messages.RouterStateName.FAULT
     ]
+    told += director.splits.troubles
     told += [
-        f"{router.instance}/ipv{router.family}: {complaint.reason}"
+        f"{router.instance}/ipv{router.family}: {text}"
         for router in director.routers
-        for complaint in (*router.refused, *router.odd)
+        for text in (*router.troubles, *(c.reason for c in (*router.refused, *router.odd)))
     ]
     told += [f"{kind}: {text}" for kind, text in sorted(shell.items())]
     if director.refused:

@@ -12,11 +12,12 @@ import pytest
 from hadirector import supervisor
 from hadirector.cli import run
 from hadirector.config import handover
-from hadirector.shell import alone, boot, last_good
+from hadirector.shell import alone, boot, last_good, neighbours
+from hadirector.shell.neighbours import Neighbour
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs CAP_NET_ADMIN")
 
-Start = Callable[[str], int]
+Start = Callable[..., int]
 
 
 @pytest.fixture
@@ -24,14 +25,15 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
     """Run with an additional line of configuration; the supervisor is not started."""
     monkeypatch.setattr(supervisor, "main", lambda _blob, _lock: 0)
     monkeypatch.setattr(alone, "NAME", f"\0{tmp_path}")  # others may run beside these tests
+    monkeypatch.setattr(neighbours, "look", lambda _supervisor: [])
 
-    def start(line: str = "") -> int:
+    def start(line: str = "", force: bool = False) -> int:
         file = tmp_path / "hadirector.yaml"
         file.write_text(
             f"cluster: shop\nnodes: {{lb1: {{priority: 150}}}}\n"
             f"state_dir: {tmp_path}/state\nruntime_dir: {tmp_path}/run\n{line}\n"
         )
-        return run.run(argparse.Namespace(config=str(file), node="lb1"))
+        return run.run(argparse.Namespace(config=str(file), node="lb1", force=force))
 
     return start
 
@@ -176,7 +178,7 @@ def test_another_nodes_last_good_configuration_does_not_stand_in(
     file = tmp_path / "hadirector.yaml"
     file.write_text(file.read_text() + "nonsense: 1\n")
 
-    assert run.run(argparse.Namespace(config=str(file), node="lb2")) == 1
+    assert run.run(argparse.Namespace(config=str(file), node="lb2", force=False)) == 1
 
 
 def test_a_second_daemon_in_the_network_namespace_is_refused_in_one_line(
@@ -195,3 +197,34 @@ def test_nobody_is_held_to_run_where_nobody_does(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(alone, "NAME", "\0hadirector-nobody")
 
     assert alone.holder() is None
+
+
+@pytest.mark.parametrize(
+    ("found", "force", "status", "says"),
+    [
+        (Neighbour(7, "keepalived", certain=True), False, 1, "or start with --force"),
+        (Neighbour(7, "keepalived", certain=True), True, 0, "warning: keepalived runs in this"),
+        (
+            Neighbour(7, "ldirectord", certain=False),
+            False,
+            0,
+            "warning: ldirectord runs as process",
+        ),
+    ],
+)
+def test_beside_a_program_that_would_fight_it_the_daemon_does_not_start(
+    start: Start,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    found: Neighbour,
+    force: bool,
+    status: int,
+    says: str,
+) -> None:
+    monkeypatch.setattr(neighbours, "look", lambda _supervisor: [found])
+
+    assert start("", force=force) == status
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line
+    assert "process 7" in line
