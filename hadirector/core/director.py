@@ -57,8 +57,8 @@ class Director:
         self.config: Config | None = None
         self.configured_at = now
         self.peers: peers.Peers | None = None
-        self.splits = Splits()
         self.election = OwnElection(now)
+        self.splits = Splits()
         self.turned_at = now
         self.processes: tuple[messages.ProcessState, ...] = ()
         self.usage = ipvs.Usage()
@@ -393,7 +393,8 @@ class Director:
             self.checker_silent = True
             reason = f"silent for {CHECKER_SILENCE:g} s: weights stay as they are"
             actions += self._tell([Change("checker_silent", self._name(), reason)], now)
-        if silent := self.election.look(now):
+        silent = self.election.look(now)
+        if silent:
             self._routers_changed()
         actions += self._tell([*silent, *self._flaps.due(now)], now)
         if self.peers is not None and self.config is not None:
@@ -454,7 +455,7 @@ class Director:
         assert here is not None
         told = here.presence(self.version, standby)
         if self.election.unknown:  # no peer is to believe what we do not know ourselves
-            told = replace(told, routers={}, priorities={}, voices={})
+            told = replace(told, routers={}, priorities={})
         return [ev.SendPresence(told)]
 
     def _tell(self, changes: Iterable[Change], now: float) -> list[ev.Action]:

@@ -164,6 +164,11 @@ def router_states(routers: Iterable[messages.Router]) -> Mapping[str, str]:
     return {f"{router.instance}/ipv{router.family}": router.state.value for router in routers}
 
 
+def router_voices(routers: Iterable[messages.Router]) -> dict[str, messages.Voice]:
+    """How this node's routers speak, as presences carry it."""
+    return {f"{r.instance}/ipv{r.family}": r.voice for r in routers if r.voice is not None}
+
+
 def _missing(node: Node, lease: LeaseMode) -> str:
     """What it means that a peer never spoke, and what to look at."""
     where = f"at {node.address}" if node.address else "and has no address in 'nodes'"
@@ -171,11 +176,6 @@ def _missing(node: Node, lease: LeaseMode) -> str:
     if lease is LeaseMode.AUTO:
         text += ": virtual addresses are permanent, not on lease"
     return f"{text}; is it down, or an address in 'nodes' wrong on either side?"
-
-
-def router_voices(routers: Iterable[messages.Router]) -> dict[str, messages.Voice]:
-    """How this node's routers speak, as presences carry it."""
-    return {f"{r.instance}/ipv{r.family}": r.voice for r in routers if r.voice is not None}
 
 
 def _stale(new: Presence, known: Known) -> bool:

@@ -24,8 +24,8 @@ Start = Callable[..., int]
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
     """Run with an additional line of configuration; the supervisor is not started."""
     monkeypatch.setattr(supervisor, "main", lambda _blob, _lock: 0)
-    monkeypatch.setattr(alone, "NAME", f"\0{tmp_path}")  # others may run beside these tests
     monkeypatch.setattr(neighbours, "look", lambda _supervisor: [])
+    monkeypatch.setattr(alone, "NAME", f"\0{tmp_path}")  # others may run beside these tests
 
     def start(line: str = "", force: bool = False) -> int:
         file = tmp_path / "hadirector.yaml"
@@ -139,6 +139,37 @@ def test_a_socket_left_behind_by_a_dead_daemon_is_no_problem(start: Start, tmp_p
     assert start(f"api: {{socket: {tmp_path}/control.sock}}") == 0
 
 
+@pytest.mark.parametrize(
+    ("found", "force", "status", "says"),
+    [
+        (Neighbour(7, "keepalived", certain=True), False, 1, "or start with --force"),
+        (Neighbour(7, "keepalived", certain=True), True, 0, "warning: keepalived runs in this"),
+        (
+            Neighbour(7, "ldirectord", certain=False),
+            False,
+            0,
+            "warning: ldirectord runs as process",
+        ),
+    ],
+)
+def test_beside_a_program_that_would_fight_it_the_daemon_does_not_start(
+    start: Start,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    found: Neighbour,
+    force: bool,
+    status: int,
+    says: str,
+) -> None:
+    monkeypatch.setattr(neighbours, "look", lambda _supervisor: [found])
+
+    assert start("", force=force) == status
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line
+    assert "process 7" in line
+
+
 def test_a_restart_with_a_bad_file_goes_on_with_the_last_good_one_and_says_so(
     start: Start, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -178,7 +209,7 @@ def test_another_nodes_last_good_configuration_does_not_stand_in(
     file = tmp_path / "hadirector.yaml"
     file.write_text(file.read_text() + "nonsense: 1\n")
 
-    assert run.run(argparse.Namespace(config=str(file), node="lb2", force=False)) == 1
+    assert run.run(argparse.Namespace(config=str(file), node="lb2")) == 1
 
 
 def test_a_second_daemon_in_the_network_namespace_is_refused_in_one_line(
@@ -197,34 +228,3 @@ def test_nobody_is_held_to_run_where_nobody_does(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(alone, "NAME", "\0hadirector-nobody")
 
     assert alone.holder() is None
-
-
-@pytest.mark.parametrize(
-    ("found", "force", "status", "says"),
-    [
-        (Neighbour(7, "keepalived", certain=True), False, 1, "or start with --force"),
-        (Neighbour(7, "keepalived", certain=True), True, 0, "warning: keepalived runs in this"),
-        (
-            Neighbour(7, "ldirectord", certain=False),
-            False,
-            0,
-            "warning: ldirectord runs as process",
-        ),
-    ],
-)
-def test_beside_a_program_that_would_fight_it_the_daemon_does_not_start(
-    start: Start,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    found: Neighbour,
-    force: bool,
-    status: int,
-    says: str,
-) -> None:
-    monkeypatch.setattr(neighbours, "look", lambda _supervisor: [found])
-
-    assert start("", force=force) == status
-
-    (line,) = capsys.readouterr().err.splitlines()
-    assert says in line
-    assert "process 7" in line
