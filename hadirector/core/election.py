@@ -291,6 +291,7 @@ class Election:
             return []
         self._configured = True
         self._view.vip_lease = settings.vip_lease
+        self._view.stance = settings.stance
         self._view.secrets = settings.secrets.keeping(self._view.secrets)
         self._view.virtual = frozenset(
             v.address
