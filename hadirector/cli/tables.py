@@ -6,20 +6,26 @@ from typing import Any
 
 
 def status(told: dict[str, Any]) -> str:
-    """The whole of status on one screen: trouble first."""
-    ready = "ready" if told["ready"] else "not ready"
-    head = f"node {told['node']} of {told['cluster']}: {ready} ({told['ready_reason']})"
+    """The whole of status on one screen: role and worst thing, then every trouble."""
+    ready = "yes" if told["ready"] else "no"
+    able = f"may take over: {ready} ({told['ready_reason']})"
     config = told["config"]
     loaded = f"{config['path']}, loaded {_since(config['loaded_at'])} ago"
-    about = f"hadirector {told['version']}, {loaded}, digest {config['digest'][:12]}"
+    about = f"hadirector {told['version']} in {told['cluster']}, {loaded}"
+    about += f", digest {config['digest'][:12]}"
     standby = told["standby"]
     if standby is not None:
         why = f": {standby['reason']}" if standby["reason"] else ""
-        head += f"\nSTANDBY for {_since(standby['since'])}{why}"
-    parts = [head, about, *(f"TROUBLE: {text}" for text in told["trouble"])]
+        about = f"STANDBY for {_since(standby['since'])}{why}\n{about}"
+    parts = [told["headline"], *(f"TROUBLE: {text}" for text in told["trouble"]), able, about]
     parts += [_instances(told), _services(told["services"]), _sync(told["sync"])]
     parts += [_peers(told["peers"]), _processes(told["processes"])]
     return "\n".join(part for part in parts if part)
+
+
+def check(told: dict[str, Any]) -> str:
+    """Role and worst thing, and every trouble: what a monitor keeps of it."""
+    return "\n".join([told["headline"], *(f"TROUBLE: {text}" for text in told["trouble"])])
 
 
 def event(told: dict[str, Any]) -> str:
@@ -64,7 +70,7 @@ def _instances(told: dict[str, Any]) -> str:
             f"{router['effective_priority']}/{router['priority']}",
             router["master"] or "-",
             _since(router["since"]),
-            ", ".join(router["addresses"]) or "-",
+            _addresses(router),
             router["reason"] + _held(instance["held"]),
         )
         for name, instance in told["instances"].items()
@@ -74,6 +80,17 @@ def _instances(told: dict[str, Any]) -> str:
         return ""
     head = ("INSTANCE", "STATE", "PRIORITY", "MASTER", "SINCE", "ADDRESSES", "REASON")
     return "\n" + table(head, rows)
+
+
+def _addresses(router: dict[str, Any]) -> str:
+    """`here: 192.0.2.10/24 (leased)`; a master without one of them has something to explain."""
+    every, held = router["addresses"], router["held"]
+    rest = [address for address in every if address not in held]
+    absent = "MISSING" if router["state"] == "master" else "not here"
+    leased = " (leased)" if router["leased"] else ""
+    told = [f"here: {', '.join(held)}{leased}"] if held else []
+    told += [f"{absent}: {', '.join(rest)}"] if rest else []
+    return "; ".join(told) or "-"
 
 
 def _held(held: dict[str, Any] | None) -> str:

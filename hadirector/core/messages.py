@@ -257,7 +257,8 @@ class Router:
     CLOCK_BOOTTIME. `leaving`: a master that has given up and waits for its successor. `peers` are
     those heard lately, `refused` those whose packets are dropped now, `odd` what is wrong with
     packets that are taken. `voice` is how it speaks, `rivals` are the addresses of other masters it
-    hears; `troubles` is what somebody must look at, a sentence each.
+    hears; `troubles` is what somebody must look at, a sentence each; `held` are those of
+    `addresses` that this host has.
     """
 
     instance: str
@@ -279,6 +280,7 @@ class Router:
     voice: Voice | None = None
     rivals: tuple[Address, ...] = ()
     troubles: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

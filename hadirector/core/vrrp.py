@@ -311,7 +311,10 @@ class Router:
         delay = self.instance.startup_delay
         if delay == 0 or (delay is None and self._takes_at_once):
             return self._start(now, "starting")
-        self.state = Init(now + (STARTUP_PATIENCE if delay is None else delay))
+        wait = STARTUP_PATIENCE if delay is None else delay
+        self.state = Init(now + wait)
+        what = "to hear the network, at most" if delay is None else "its startup_delay,"
+        self.since, self.reason = now, f"waits {what} {seconds(wait)} s"
         return []
 
     def _start(self, now: float, reason: str) -> list[Effect]:
