@@ -216,7 +216,11 @@ class Hadirector(Director):
     product, suffix = "hadirector", "yaml"
 
     def write_config(self, setup: Setup) -> None:
-        self.config.write_text(hadirector_yaml(setup))
+        secret = self.directory / f"{self.name}.pass"
+        if setup.password:
+            secret.touch(mode=0o600)
+            secret.write_text(setup.password + "\n")
+        self.config.write_text(hadirector_yaml(setup, str(secret)))
 
     def command(self) -> list[str]:
         return [HADIRECTOR, "run", "-c", str(self.config), "--node", self.name]
