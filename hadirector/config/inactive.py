@@ -36,13 +36,10 @@ class Inactive:
 
 _INSTANCE = "vrrp.instances.*"
 _SERVICE = "virtual_services.*"
-_UNTRACKED = "its failure changes no priority and is no fault"
 _FIRST = "servers checked only by it stay unknown, and new ones get no connections"
 
 INACTIVE = (
     Inactive("key_file", "the peer channel runs without a key: anybody on its network can speak"),
-    Inactive("hooks", "no command is run"),
-    Inactive("scripts", "no script is run"),
     Inactive(
         "connection_sync.transport",
         "the kernels talk to each other, unsealed",
@@ -64,10 +61,6 @@ INACTIVE = (
     Inactive("vrrp.defaults.version", "version 3 is spoken", only=("2",)),
     Inactive(f"{_INSTANCE}.version", "version 3 is spoken", only=("2",)),
     Inactive(f"{_INSTANCE}.unicast", "adverts go to the multicast group"),
-    Inactive(f"{_INSTANCE}.track_scripts", _UNTRACKED),
-    Inactive(f"{_INSTANCE}.track_files", "the priority stays as it is"),
-    Inactive(f"{_INSTANCE}.track_processes", _UNTRACKED),
-    Inactive(f"{_INSTANCE}.track_services", _UNTRACKED),
     Inactive(f"{_INSTANCE}.virtual_routes", "the master adds no routes"),
     Inactive(f"{_INSTANCE}.virtual_rules", "the master adds no rules"),
     Inactive(f"{_INSTANCE}.vmac", "the interface's own hardware address answers", but=("false",)),

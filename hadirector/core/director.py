@@ -16,6 +16,8 @@ from typing import assert_never
 
 from hadirector.core import differences, ipvs, messages, peers, plan
 from hadirector.core import director_events as ev
+from hadirector.core.attendance import Attendance, Scene
+from hadirector.core.hooks import Pending
 from hadirector.core.journal import Journal
 from hadirector.core.messages import Process
 from hadirector.core.services import Change, Services
@@ -39,9 +41,11 @@ class Director:
         owned: frozenset[ipvs.ServiceKey],
         now: float,
         past: Iterable[messages.Event] = (),
+        left_over: Iterable[Pending] = (),
     ) -> None:
         self.version = version
         self.journal = Journal(past)
+        self.attendance = Attendance(self.journal.since(0), left_over)
         self.services = Services()
         self.config: Config | None = None
         self.configured_at = now
@@ -60,12 +64,13 @@ class Director:
         self._levels_at = now
         self._presence_at = now
         self._checker_heard_at = now
-        self._told: tuple[messages.Ready, dict[str, str]] | None = None
+        self._told: tuple[messages.Ready, messages.Tracks, dict[str, str]] | None = None
 
     def handle(self, event: ev.Event, now: float) -> tuple[ev.Action, ...]:
         """What to do about an event, in order."""
-        actions = [*self._react(event, now), *self._due(now)]
-        return tuple(actions)
+        actions = self._react(event, now)
+        actions += self._attend(actions, now)
+        return (*actions, *self._due(now))
 
     def deadline(self) -> float:
         """When `Woken` is due at the latest."""
@@ -74,8 +79,8 @@ class Director:
             due.append(self._read_at)
         if not self.checker_silent:
             due.append(self._checker_heard_at + CHECKER_SILENCE)
-        silent = self.peers.deadline() if self.peers else None
-        return min(due if silent is None else [*due, silent])
+        others = (self.peers.deadline() if self.peers else None, self.attendance.deadline())
+        return min([*due, *(at for at in others if at is not None)])
 
     def readiness(self) -> messages.Ready:
         """Whether this node may take over from a healthy master, and why (not)."""
@@ -90,6 +95,8 @@ class Director:
         waiting = self.services.unsettled()
         if waiting:
             return messages.Ready(False, f"{len(waiting)} servers wait for a verdict: {waiting[0]}")
+        if unseen := self.attendance.waiting():
+            return messages.Ready(False, unseen)
         return messages.Ready(True, "services programmed and checks settled")
 
     def leaving(self) -> tuple[plan.Operation, ...]:
@@ -135,6 +142,7 @@ class Director:
             *self._tell([Change(kind, config.node, f"{told}; digest {config.digest[:12]}")], now),
             *self._tell(changes, now),
             ev.Settle(config),
+            *self.attendance.configure(config, now),
             *self._levels(),
             ev.Send(Process.CHECKER, self.services.targets(), float("inf")),
             *self._reconcile(),
@@ -227,6 +235,9 @@ class Director:
         told: list[ev.Action] = []
         if sender is Process.CHECKER:
             told = self._checker_spoke(now)
+        if sender is Process.RUNNER:
+            changes, actions = self.attendance.take(message, now)
+            return [*self._tell(changes, now), *actions]
         match message:
             case messages.Hello():
                 return [*told, *self._greet(sender)]
@@ -283,6 +294,15 @@ class Director:
         told = self._tell([Change(*one) for one in news], now)
         return [*told, ev.Send(Process.ELECTION, self.peers.level(), LEVELS_HOLD)]
 
+    # Tracked things and hooks
+
+    def _attend(self, actions: Iterable[ev.Action], now: float) -> list[ev.Action]:
+        """What follows for them from what is being done."""
+        events = [action.event for action in actions if isinstance(action, ev.Write)]
+        scene = Scene(self.services, self.peers, self.routers)
+        changes, further = self.attendance.turn(scene, events, now)
+        return [*self._tell(changes, now), *further]
+
     # What is due by time, and what is told by itself
 
     def _due(self, now: float) -> list[ev.Action]:
@@ -296,10 +316,14 @@ class Director:
             actions += self._tell([Change("checker_silent", self._name(), reason)], now)
         if self.peers is not None:
             actions += self._peer_news(self.peers.age(now), now)
-        states = dict(peers.router_states(self.routers))
-        changed = self._told != (self.readiness(), states)
+        levels = (
+            self.readiness(),
+            self.attendance.tracking.tracks(),
+            dict(peers.router_states(self.routers)),
+        )
+        changed = self._told != levels
         if self.config is not None and (changed or now >= self._levels_at):
-            self._told = (self.readiness(), states)
+            self._told = levels
             self._levels_at = now + LEVELS_EVERY
             actions += self._levels()[1:]
         if self.config is not None and (changed or now >= self._presence_at):
@@ -320,6 +344,7 @@ class Director:
         )
         return [
             ev.Send(Process.ELECTION, settings, float("inf")),
+            ev.Send(Process.ELECTION, self.attendance.tracking.tracks(), LEVELS_HOLD),
             ev.Send(Process.ELECTION, self.readiness(), LEVELS_HOLD),
             ev.Send(Process.ELECTION, self.peers.level(), LEVELS_HOLD),
         ]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from hadirector.core import ipvs, messages, peers, plan
+from hadirector.core import hooks, ipvs, messages, peers, plan
 from hadirector.core.settings.cluster import Config
 
 
@@ -130,4 +130,18 @@ class Settle:
     config: Config
 
 
-Action = ReadKernel | Apply | SaveOwned | Send | SendPresence | Write | Settle
+@dataclass(frozen=True, slots=True)
+class Employ:
+    """Have a runner process, or none; it says Hello when it can be sent to."""
+
+    wanted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SaveHooks:
+    """Note what hooks are still to be told, for a next director of this daemon."""
+
+    pending: tuple[hooks.Pending, ...]
+
+
+Action = ReadKernel | Apply | SaveOwned | Send | SendPresence | Write | Settle | Employ | SaveHooks

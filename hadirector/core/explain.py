@@ -1,5 +1,6 @@
 """`hadirector explain WHAT`: what holds of a subject, in one sentence, and how it came."""
 
+from hadirector.core import attendance_status
 from hadirector.core.director import Director
 from hadirector.core.status import Json, event_json
 
@@ -28,6 +29,7 @@ def _sentences(director: Director) -> list[tuple[str, str]]:
     told = [
         (f"{r.instance}/ipv{r.family}", f"{r.state.value}: {r.reason}") for r in director.routers
     ]
+    told += attendance_status.sentences(director.attendance)
     for name, weights in director.services.weights.items():
         told.append((name, f"{weights.state.value}: {weights.reason}"))
         told += [

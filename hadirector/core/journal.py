@@ -18,6 +18,7 @@ GRAVE = frozenset(
         *("ipvs_lost", "ipvs_refused", "ipvs_timeouts", "connection_sync", "sysctl", "drift"),
         *("server_down", "quorum_lost", "checker_silent", "peer_down", "peer_channel"),
         *("config_refused", "config_drift", "state_not_saved", "api_http"),
+        *("track_down", "hook_failed", "hook_given_up", "runner_died"),
     }
 )
 """Kinds somebody must look at: logged as warnings (`journalctl -p warning`)."""

@@ -7,12 +7,11 @@ known is null, never a guess.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from hadirector.core import ipvs, messages
+from hadirector.core import attendance_status, ipvs, messages
+from hadirector.core.attendance_status import Json as Json  # readers of status take it from here
 from hadirector.core.director import Director
 from hadirector.core.peers import Known
 from hadirector.core.weight import ServerWeight, ServiceWeights
-
-Json = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +49,7 @@ def build(
         },
         "sync": _sync(director, kernel.threads),
         "peers": _peers(director, unix_offset),
+        "hooks": attendance_status.hooks(director.attendance),
         "losses": {**losses, "presences": director.peers.refused if director.peers else 0},
         "processes": {
             state.process.value: {
@@ -60,7 +60,7 @@ def build(
                 "lag_ms_max": state.lag_ms_max,
                 "alive": state.alive,
             }
-            for state in director.processes
+            for state in _processes(director)
         },
     }
 
@@ -75,6 +75,13 @@ def event_json(event: messages.Event, unix_offset: float) -> Json:
         "reason": event.reason,
         "inputs": dict(event.inputs),
     }
+
+
+def _processes(director: Director) -> tuple[messages.ProcessState, ...]:
+    """The supervisor's, and our own one."""
+    attendance = director.attendance
+    own = attendance.runner if attendance.wanted else None
+    return (*director.processes, own) if own is not None else director.processes
 
 
 def _trouble(director: Director, kernel: Kernel) -> Json:
@@ -95,6 +102,7 @@ def _trouble(director: Director, kernel: Kernel) -> Json:
             told.append(f"{name} runs another configuration")
         if known.heard_at is not None and not known.alive:
             told.append(f"{name} is silent on the peer channel")
+    told += attendance_status.trouble(director.attendance)
     return told + list(director.failing.values())
 
 
@@ -112,6 +120,7 @@ def _instances(director: Director, offset: float) -> Json:
             "routers": routers,
             "virtual_router_id": instance.virtual_router_id,
             "interface": instance.interface,
+            "tracked": attendance_status.tracked(director.attendance, instance.name, offset),
         }
     return found
 
