@@ -154,6 +154,9 @@ class Hooks:
                 told += self._judge(queue, subject, entry, ran, now)
             while queue.running is None and (found := _next(queue, now)):
                 subject, entry = found
+                if queue.last.get(subject) == entry.event.kind:
+                    del queue.waiting[subject]  # the state was left and came back meanwhile
+                    continue
                 still = holds(entry.event.kind, entry.event.subject)
                 if still is None:
                     queue.waiting[subject] = replace(entry, due_at=now + RETRY)

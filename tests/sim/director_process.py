@@ -61,6 +61,9 @@ class DirectorProcess:
 
     def _do(self, action: ev.Action) -> None:
         match action:
+            case ev.Send(Process.ELECTION, messages.Tracks(), valid_for):
+                failing = messages.Tracks(self.host.failing)
+                self.host.to_election.send(failing, self.host.clock() + valid_for)
             case ev.Send(Process.ELECTION, message, valid_for):
                 self.host.to_election.send(message, self.host.clock() + valid_for)
             case ev.Send(Process.CHECKER, messages.Targets() as targets):

@@ -293,6 +293,7 @@ def track(scene: Scene, duration: float) -> None:
     delta = 0 if fault else -scene.rng.randint(1, 120)
     scene.note(node, f"tracking: {'fault' if fault else delta}")
     failed = messages.Track(FRONT, "script probe", fault, delta, "probe fails")
+    node.host.failing = (failed,)
     node.host.to_election.send(messages.Tracks((failed,)), float("inf"))
     ended = scene.rng.uniform(0.0, duration)
     scene.after(ended, lambda: untrack(node))
@@ -300,6 +301,7 @@ def track(scene: Scene, duration: float) -> None:
 
 def untrack(node: Node) -> None:
     """Nothing fails."""
+    node.host.failing = ()
     node.host.to_election.send(messages.Tracks(()), float("inf"))
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hadirector.core import election_types as et
+from hadirector.core import messages
 from hadirector.core.address import Address
 from hadirector.core.settings.cluster import Config
 from tests.sim.agenda import Agenda
@@ -35,6 +36,7 @@ class Host:
     stalled: float = 0.0
     first_verdict: float = 0.2  # seconds the checker takes for its first round
     starts: int = 0  # of directors: their incarnation
+    failing: tuple[messages.Track, ...] = ()  # of what is tracked
 
     def __post_init__(self) -> None:
         self.boot()
@@ -43,7 +45,8 @@ class Host:
         self.stop_order = Pipe(self.agenda, self.rng)
 
     def boot(self) -> None:
-        """A kernel that knows nothing."""
+        """A kernel that knows nothing, and nothing fails."""
+        self.failing = ()
         self.kernel = Kernel(self.agenda, self.rng, self.links_changed)
 
     def forget(self) -> None:
