@@ -116,6 +116,13 @@ class Node(Daemon):
         tracked = told["instances"]["front"]["tracked"].values() if told else ()
         return bool(tracked) and all(one["health"] != "unknown" for one in tracked)
 
+    def idle(self) -> bool:
+        """Whether its hook has nothing to do."""
+        told = self.ask()
+        return told is not None and [(h["running"], h["waiting"]) for h in told["hooks"]] == [
+            (None, 0)
+        ]
+
     def events(self, kind: str) -> list[dict[str, Any]]:
         """Its journal's lines of a kind."""
         lines = self.run("events", "--json").stdout.splitlines()
@@ -295,7 +302,7 @@ def test_a_new_director_repeats_nothing_and_costs_no_mastership(
     nodes += [one, two]
     (one.folder / "full").touch()
     until("the second is master", lambda: two.router()["state"] == "master")
-    until("hooks are told", lambda: one.told()[-1:] == ["backup front"])
+    until("hooks are told", lambda: one.told()[-1:] == ["backup front"] and one.idle())
     before = one.told(), two.told()
     story = [[len(node.events(kind)) for kind in KINDS] for node in nodes]
     pids = {node.node: node.pid("director") for node in nodes}
@@ -317,7 +324,7 @@ def test_a_hook_that_fails_is_told_again_until_it_succeeds_and_last_at_the_end(
 ) -> None:
     one, two = start(tmp_path, pair, "track_scripts: {{disk: -60}}")
     nodes += [one, two]
-    until("told", lambda: one.told()[-1:] == ["master front"])
+    until("told", lambda: one.told()[-1:] == ["master front"] and one.idle())
     first = len(one.told())
     (one.folder / "refuse").touch()
     (one.folder / "full").touch()
