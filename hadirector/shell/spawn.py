@@ -1,9 +1,9 @@
 """One program in a session and process group of its own: how it is started, and what is left of it.
 
-A fork of our own rather than subprocess's, for three reasons. The parent goes on at once: where the
-program lies on a disk that hangs, subprocess would wait for its execve, and with vfork hold the
-interpreter meanwhile. The child can ask for the death of its parent before it becomes the program.
-And its process ID is known from the start, so that it can be killed at any moment.
+A fork of our own rather than subprocess's, for three reasons. The parent goes on at once: where
+the program lies on a disk that hangs, subprocess waits with it for its execve. The child can ask to
+die with its parent before it becomes the program. And its process ID is known from the start, so
+that it can be killed at any moment.
 
 Between fork and execve the child makes plain system calls only, whatever threads the parent has.
 """

@@ -1,11 +1,14 @@
 """Programs as they are run: deadline, output, and what is left of them. All of them are real."""
 
 import asyncio
+import ctypes
 import json
 import os
+import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,8 @@ import pytest
 from hadirector.core.messages import Event, Ran, Run, RunEnd
 from hadirector.shell import child, programs
 
+_FAN_CLASS_CONTENT, _FAN_MARK_ADD, _FAN_OPEN_EXEC_PERM, _AT_FDCWD = 4, 1, 0x40000, -100
+_libc = ctypes.CDLL(None)
 PATIENCE = 20.0  # seconds for anything to come true on a busy host
 SH = "/bin/sh"
 
@@ -46,6 +51,22 @@ def lives(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+@contextmanager
+def hanging(path: Path) -> Iterator[None]:
+    """Whoever executes this file waits for ever, or to be killed (fanotify(7))."""
+    group = _libc.fanotify_init(_FAN_CLASS_CONTENT, os.O_RDONLY)
+    if group < 0:
+        pytest.skip("fanotify needs CAP_SYS_ADMIN")
+    try:
+        mask = ctypes.c_uint64(_FAN_OPEN_EXEC_PERM)
+        if _libc.fanotify_mark(group, _FAN_MARK_ADD, mask, _AT_FDCWD, os.fsencode(path)) != 0:
+            pytest.skip("this kernel asks nobody before it executes (FANOTIFY_ACCESS_PERMISSIONS)")
+        yield
+    finally:
+        if group >= 0:
+            os.close(group)
 
 
 def pids_in(folder: Path) -> list[int]:
@@ -136,6 +157,24 @@ async def test_a_group_that_ignores_the_request_is_killed_whole(tmp_path: Path) 
     assert ended.end is RunEnd.LATE
     assert 1.0 <= ended.took <= 1.0 + programs.KILL_AFTER + 5.0
     await until(lambda: not any(map(lives, family)))
+
+
+async def test_a_program_whose_disk_hangs_costs_its_own_time_only(tmp_path: Path) -> None:
+    """The kernel asks a watcher that never answers, before it executes the program."""
+    shutil.copy("/bin/true", tmp_path / "hangs")
+    running = Running()
+    with hanging(tmp_path / "hangs"):
+        running.start(str(tmp_path / "hangs"), timeout=1.0)
+        running.start("/bin/echo", "well")
+
+        await until(lambda: len(running.told) == 3)
+
+    assert [(ran.end, ran.gone) for ran in running.told] == [
+        (RunEnd.EXITED, True),
+        (RunEnd.LATE, False),
+        (RunEnd.LATE, True),
+    ]
+    assert running.told[0].took < 1.0 <= running.told[1].took
 
 
 async def test_one_that_obeys_the_request_may_clean_up(tmp_path: Path) -> None:
