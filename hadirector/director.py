@@ -15,12 +15,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from hadirector import __version__
-from hadirector.config import handover
+from hadirector.config import apart, handover, problem
 from hadirector.core import director as core
 from hadirector.core import director_events as ev
-from hadirector.core import explain, messages, peers, plan, status
+from hadirector.core import explain, messages, peer_messages, peers, plan, status
 from hadirector.core.ipvs import ServiceKey
 from hadirector.core.journal import GRAVE
+from hadirector.core.keys import Key, Secrets
 from hadirector.core.messages import OrderKind, Process
 from hadirector.core.settings.cluster import Config
 from hadirector.shell import (
@@ -33,15 +34,17 @@ from hadirector.shell import (
     journal_file,
     owned,
     peer_channel,
+    pending,
     runner,
+    secrets,
     settle,
+    stance_file,
 )
 from hadirector.shell.netlink import KernelError
 
 log = logging.getLogger(__name__)
 
 INBOX = 8192  # events; more than the channels can hold between two turns of the loop
-PARSE_DEADLINE = 120.0  # seconds for a configuration of any size
 LEAVE_PATIENCE = 165.0  # seconds: peers wait 160 s at most, at adverts of 40 s
 HOOKS_PATIENCE = 8.0  # seconds; with the steps of leaving, less than the supervisor's 20 s
 LEVELS_RETRY = 10.0  # seconds between looks at what has no events: sync threads, sockets
@@ -57,8 +60,9 @@ class DirectorProcess:
         self._blob_path = blob_path
         past = journal_file.load(config.state_dir, _unix_offset())
         ours = owned.load(config.state_dir)
+        stance = stance_file.load(config.state_dir)
         left_over = hook_note.load(config.runtime_dir)
-        self._core = core.Director(__version__, ours, child.now(), past, left_over)
+        self._core = core.Director(__version__, ours, child.now(), past, stance, left_over)
         self._journal = journal_file.JournalFile(config.state_dir)
         self._inbox: asyncio.Queue[ev.Event] = asyncio.Queue(INBOX)
         self._work: asyncio.Queue[ev.Action] = asyncio.Queue(INBOX)
@@ -66,9 +70,19 @@ class DirectorProcess:
         self._settle = settle.Settle(self._ipvs, config, self._notice)
         self._runner = runner.Runner(process, self._received)
         self._hook_note = hook_note.Keeper(config.runtime_dir)
-        self._peers = peer_channel.PeerChannel(time.time_ns(), self._heard)
+        self._peers = peer_channel.PeerChannel(time.time_ns(), self._heard, self._doubted)
+        self._stance = stance_file.StanceFile(config.state_dir)
+        self._pending = pending.Pending(self._put, config.node)
+        self._keys: tuple[Key, ...] = ()
         self._control = control.Control(
-            control.Answers(self._status, self._events, self._explain, self._reload, self._restart)
+            control.Answers(
+                self._status,
+                self._events,
+                self._explain,
+                self._reload,
+                self._restart,
+                self._pending.ask,
+            )
         )
         self._http: tuple[str, int] | None = None
         self._reloads: asyncio.Queue[None] = asyncio.Queue(1)
@@ -82,7 +96,7 @@ class DirectorProcess:
         """Until told to stop."""
         self._child.start(self._received)
         await self._control.open_socket(self._config.api.socket)
-        self._put(ev.Configured(self._config))
+        self._put(ev.Configured(self._config, await self._read_secrets()))
         async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(self._decide(), name="decide"),
@@ -113,8 +127,14 @@ class DirectorProcess:
     def _notice(self, kind: str, subject: str, reason: str) -> None:
         self._put(ev.Noticed(kind, subject, reason))
 
-    def _heard(self, presence: peers.Presence) -> None:
-        self._put(ev.Heard(presence))
+    def _heard(self, node: str, said: peer_messages.PeerMessage) -> None:
+        if isinstance(said, peers.Presence):
+            self._put(ev.Heard(said))
+        elif not isinstance(said, peer_messages.Echo):
+            self._put(ev.PeerSaid(node, said))
+
+    def _doubted(self, node: str, reason: str) -> None:
+        self._put(ev.PeerRefused(node, reason))
 
     def _received(self, sender: Process, received: channel.Received) -> None:
         message = received.message
@@ -149,13 +169,17 @@ class DirectorProcess:
                 self._child.send(to, message, child.now() + valid_for)
             case ev.SendPresence(presence):
                 self._peers.send(presence)
+            case ev.TellPeer(node, said):
+                self._peers.tell(node, said)
+            case ev.Reply():
+                self._pending.reply(action)
             case ev.Write(event, logged):
                 self._write(event, logged)
             case ev.Employ(wanted):
                 self._runner.want(wanted)
-            case ev.SaveHooks(pending):
-                self._hook_note.keep(pending)
-            case ev.ReadKernel() | ev.Apply() | ev.SaveOwned() | ev.Settle():
+            case ev.SaveHooks(waiting):
+                self._hook_note.keep(waiting)
+            case ev.ReadKernel() | ev.Apply() | ev.SaveOwned() | ev.SaveStance() | ev.Settle():
                 self._work.put_nowait(action)  # at most one read, one apply and few others wait
 
     def _write(self, event: messages.Event, logged: bool) -> None:
@@ -180,6 +204,8 @@ class DirectorProcess:
                 case ev.SaveOwned(keys):
                     self._unsaved = keys
                     await self._save_owned()
+                case ev.SaveStance(stance):
+                    await self._inbox.put(ev.StanceSaved(await self._stance.save(stance)))
                 case ev.Settle(config):
                     await self._settle_all(config)
                 case _:
@@ -206,9 +232,11 @@ class DirectorProcess:
 
     async def _settle_all(self, config: Config) -> None:
         await self._settle.settle(config)
-        self._settle.trouble("peer_channel", self._peers.follow(config))
+        self._settle.trouble("peer_channel", self._peers.follow(config, self._keys))
         self._settle.trouble("api_http", await self._follow_http(config))
         await self._save_owned()
+        await self._stance.retry()
+        self._settle.trouble("stance_not_saved", self._stance.trouble)
 
     async def _follow_http(self, config: Config) -> str:
         """Listen for readers where the configuration says; why not, or nothing."""
@@ -259,9 +287,10 @@ class DirectorProcess:
         losses = {"peer_channel": self._peers.refused, "journal": self._journal.lost}
         for process, link in self._child.channels.items():
             losses[f"to_{process.value}"] = link.counts.superseded + link.counts.overflowed
-            losses[f"from_{process.value}"] = link.counts.malformed
-        kernel = status.Kernel(self._settle.threads, self._settle.troubles)
-        return status.build(self._core, kernel, _unix_offset(), losses)
+            losses[f"from_{process.value}"] = link.counts.malformed + link.counts.unlawful
+        gate = self._peers.gate
+        shell = status.Shell(self._settle.threads, self._settle.troubles, gate.refused, gate.signs)
+        return status.build(self._core, shell, _unix_offset(), losses)
 
     def _events(self, since: int) -> list[status.Json]:
         return [status.event_json(e, _unix_offset()) for e in self._core.journal.since(since)]
@@ -286,38 +315,51 @@ class DirectorProcess:
             told = "configuration refused; the last good one runs"
             self._ask_supervisor(messages.RequestKind.RELOADING, "")
             try:
-                failure = await self._read_again()
-                if failure is not None:
-                    self._put(ev.Refused(failure))
-                else:
+                refusal = await self._read_again()
+                if refusal is None:
                     told = "reloaded"
-                return failure
+                    return None
+                self._put(ev.Refused(refusal.brief))
+                return refusal.whole
             finally:  # systemd waits for it
                 self._ask_supervisor(messages.RequestKind.RELOADED, told)
 
-    async def _read_again(self) -> str | None:
+    async def _read_again(self) -> apart.Refusal | None:
         try:
-            blob = await _parse(self._config.path, self._config.node)
+            blob = await apart.parse(self._config.path, self._config.node)
             loaded = handover.decode(blob)
         except (OSError, TimeoutError, ValueError) as error:
-            return f"{self._config.path}: not read: {str(error) or 'took too long'}"
-        for problem in loaded.problems:
-            log.log(logging.WARNING if loaded.config else logging.ERROR, "%s", problem)
+            return apart.Refusal(f"{self._config.path}: not read: {str(error) or 'took too long'}")
+        for each in loaded.problems:
+            log.log(logging.WARNING if loaded.config else logging.ERROR, "%s", each)
         new = loaded.config
         if new is None:
-            return "\n".join(str(problem) for problem in loaded.problems)
+            whole = "\n".join(str(problem) for problem in loaded.problems)
+            return apart.Refusal(whole, problem.brief(loaded.problems))
         fixed = [name for name in FIXED if getattr(new, name) != getattr(self._config, name)]
         if fixed or new.api.socket != self._config.api.socket:
             names = ", ".join(fixed or ["api.socket"])
-            return f"{self._config.path}: {names} cannot change by reload: restart the daemon"
-        self._config = new
+            text = f"{self._config.path}: {names} cannot change by reload: restart the daemon"
+            return apart.Refusal(text)
+        found, exposed = await secrets.read_all(new)
+        if found.troubles:
+            return apart.Refusal("\n".join(found.troubles.values()))
+        self._settle.trouble("secrets", "; ".join(exposed))
+        self._config, self._keys = new, found.keys
         try:
             await asyncio.to_thread(owned.replace_file, self._blob_path, blob)
         except OSError as error:
             text = f"{self._blob_path}: {error.strerror or error}"
             self._notice("state_not_saved", new.node, f"{text}; a restart would forget this reload")
-        await self._inbox.put(ev.Configured(new))
+        await self._inbox.put(ev.Configured(new, found))
         return None
+
+    async def _read_secrets(self) -> Secrets:
+        """At start: what cannot be read is a fault of the instances that need it."""
+        found, exposed = await secrets.read_all(self._config)
+        self._settle.trouble("secrets", "; ".join((*found.troubles.values(), *exposed)))
+        self._keys = found.keys
+        return found
 
     def _ask_supervisor(self, kind: messages.RequestKind, subject: str) -> None:
         token = f"{kind.value}-{child.now():.6f}"
@@ -366,21 +408,6 @@ class DirectorProcess:
             log.warning("leaving: %s", failure)
 
 
-async def _parse(path: str, node: str) -> bytes:
-    """The configuration of a file, read by a process of its own: YAML would block the loop."""
-    reader = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "hadirector.config", path, "--node", node),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(PARSE_DEADLINE):
-            return (await reader.communicate())[0]
-    finally:
-        if reader.returncode is None:
-            reader.kill()
-
-
 async def _patiently(what: str, leave: Callable[[], Awaitable[None]]) -> None:
     """One step of leaving; the next ones come whatever it does."""
     try:
@@ -412,13 +439,13 @@ async def _last_good(path: str) -> Config:
     except (OSError, ValueError) as error:
         source, node = os.environ["HADIRECTOR_FILE"], os.environ["HADIRECTOR_NODE"]
         log.warning("%s: %s; reading %s again", path, error, source)
-        blob = await _parse(source, node)
+        blob = await apart.parse(source, node)
         loaded = handover.decode(blob)
         if loaded.config is not None:
             await asyncio.to_thread(owned.replace_file, path, blob)
     if loaded.config is None:
-        for problem in loaded.problems:
-            log.error("%s", problem)
+        for each in loaded.problems:
+            log.error("%s", each)
         sys.exit(1)  # started again and again: the file may be mended meanwhile
     return loaded.config
 

@@ -35,6 +35,7 @@ from hadirector.shell import (
     timerfd,
     vip_note,
     vrrp_socket,
+    wall_clock,
 )
 from hadirector.shell.addresses import Addresses
 from hadirector.shell.channel import Received
@@ -44,7 +45,8 @@ from hadirector.shell.note import Full, Note
 
 log = logging.getLogger(__name__)
 
-INBOX = 4096  # inputs; levels come again, so what is dropped when it is full comes back
+INBOX = 4096  # inputs; then packets are dropped, which come again. The rest is few: each other
+# source has a bound of its own, and an order is told once
 TEND = (
     0.1  # seconds: the loop shows it turns, gateways are looked at; a third of a 1 s lease is more
 )
@@ -82,6 +84,7 @@ class ElectionProcess:
         self._sockets = vrrp_socket.VrrpSockets(self._listen, self._ignore)
         self._announcements = announce.Announcements(self._table.hardware)
         self._gateways = gateway.Gateways(self._route)
+        self._clock = wall_clock.WallClock()
         self._news = news.News(partial(process.send, Process.DIRECTOR), self._core.routers)
         self._changed = True  # the kernel has something new to tell the core
         self._reconcile = False
@@ -98,6 +101,7 @@ class ElectionProcess:
         self._table.read(self._route)
         loop.add_reader(self._timer.fileno(), self._timer_expired)
         loop.add_reader(self._watch.fileno(), self._kernel_changed)
+        self._look_at_clock()
         self._lease.start()
         vrrp_socket.allow_many()
         self._child.start(self._received)
@@ -118,7 +122,7 @@ class ElectionProcess:
     # --- inputs ------------------------------------------------------------------------------
 
     def _put(self, what: et.Input) -> None:
-        if len(self._inbox) >= INBOX:
+        if len(self._inbox) >= INBOX and isinstance(what, et.PacketReceived):
             self._dropped += 1
             return
         self._inbox.append(what)
@@ -129,6 +133,8 @@ class ElectionProcess:
         match message:
             case messages.Order(kind=OrderKind.STOP, subject="restart"):
                 self._left.set()  # everything stays as it is for the next process
+            case messages.Order() if received.valid_until < child.now():
+                log.warning("order=%s too late: not obeyed", message.kind.value)
             case messages.Order():
                 self._put(message)
             case messages.ElectionSettings():
@@ -136,7 +142,7 @@ class ElectionProcess:
             case messages.Ready():
                 self._ready_until = received.valid_until if message.ready else None
                 self._put(message)
-            case messages.Tracks() | messages.Peers():
+            case messages.Tracks() | messages.Peers() | messages.Stance():
                 self._put(message)
             case messages.Hello() if sender is Process.DIRECTOR:
                 self._child.send(Process.DIRECTOR, messages.Routers(self._core.routers()))
@@ -243,7 +249,10 @@ class ElectionProcess:
         if not self._announcements.waiting:
             return False
         present = self._table.present(self._announcements.interfaces())
-        return self._announcements.send(present)
+        left = self._announcements.send(present)
+        for virtual in self._announcements.take_failed():
+            self._put(et.AnnounceFailed(virtual))
+        return left
 
     def _deadline(self) -> float:
         soonest = self._core.deadline()
@@ -322,10 +331,16 @@ class ElectionProcess:
             case et.Stopped():
                 self._stopped = True
                 self._left.set()
-            case messages.Event():
-                self._news.add(action, child.now())
+            case messages.Obeyed() | messages.Event():
+                self._tell(action)
             case unreachable:
                 assert_never(unreachable)
+
+    def _tell(self, what: messages.Obeyed | messages.Event) -> None:
+        if isinstance(what, messages.Obeyed):
+            self._child.send(Process.DIRECTOR, what)  # a peer waits for what follows on it
+        else:
+            self._news.add(what, child.now())
 
     def _send(self, action: et.SendAdvert) -> None:
         reason = self._sockets.send(
@@ -364,6 +379,7 @@ class ElectionProcess:
             await asyncio.sleep(TEND)
             now = child.now()
             self._wake.set()  # the turn shows the lease thread that the loop works
+            self._look_at_clock()
             self._look_for_gateways()
             if now >= report_at:
                 report_at = now + REPORT_EVERY
@@ -378,8 +394,13 @@ class ElectionProcess:
 
     def _tell_dropped(self) -> None:
         if self._dropped:
-            log.error("inbox full: %d inputs dropped", self._dropped)
+            log.error("inbox full: %d packets dropped", self._dropped)
             self._dropped = 0
+
+    def _look_at_clock(self) -> None:
+        offset = self._clock.moved()
+        if offset is not None:
+            self._put(et.WallClock(offset))
 
     def _look_for_gateways(self) -> None:
         if not self._gateways.waiting:

@@ -26,9 +26,11 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from hadirector.core import messages
 from hadirector.core.errors import HadirectorError
+from hadirector.core.lawful import lawful
 from hadirector.core.messages import Process
 from hadirector.shell import channel, child, log_writer, systemd
 
@@ -76,6 +78,8 @@ class Ward:
     quick_deaths: int = 0
     leaving: bool = False
     beat: messages.Heartbeat = SILENT
+    hung: str = ""  # why it was killed
+    ended: str = ""  # how the one before it died
 
     def heard(self, now: float) -> None:
         """It gave a sign of life."""
@@ -154,6 +158,7 @@ class Supervisor:
         self._changed = asyncio.Event()
         self._seen: set[str] = set()
         self._announced = False
+        self._reloading = False  # told to systemd, and not yet that it is over
         self._status = 0
         self._awake_at = child.now()
 
@@ -179,7 +184,7 @@ class Supervisor:
             self._ends[(one, other)], self._ends[(other, one)] = channel.pair()
         for process in CHILDREN:
             link = channel.Channel(self._ends[(Process.SUPERVISOR, process)], process.value)
-            link.start(lambda received, process=process: self._take(process, received))  # type: ignore[misc]  # a bound default
+            link.start(partial(self._take, process), partial(lawful, process, Process.SUPERVISOR))
             self._links[process] = link
 
     def _start(self, process: Process) -> None:
@@ -215,6 +220,8 @@ class Supervisor:
         os.close(ward.pidfd)
         ward.running = None
         self._changed.set()
+        if process is Process.DIRECTOR and self._reloading:
+            self._announced = self._reloading = False  # its successor's first word ends it
         if self._stopping.is_set():
             return
         if status == child.NEVER_HERE:
@@ -231,9 +238,10 @@ class Supervisor:
         pause = PAUSES[min(max(ward.quick_deaths - 1, 0), len(PAUSES) - 1)]
         if status == 0 and not ward.leaving:
             pause = max(pause, SIGNAL_PAUSE)
-        how = "left" if ward.leaving else f"died ({_how(status)})"
+        ward.ended = "" if ward.leaving else ward.hung or f"died ({_how(status)})"
+        how = ward.ended or "left"
         log.warning("process=%s %s; starting again in %.1f s", ward.process.value, how, pause)
-        ward.leaving = False
+        ward.leaving, ward.hung = False, ""
         asyncio.get_running_loop().call_later(pause, self._start_unless_leaving, ward.process)
 
     def _start_unless_leaving(self, process: Process) -> None:
@@ -264,8 +272,10 @@ class Supervisor:
             order = messages.Order(messages.OrderKind.STOP, request.token, "restart")
             self._links[ward.process].send(order)
         elif kind is messages.RequestKind.RELOADING:
+            self._reloading = True
             self._notify.tell("RELOADING=1", f"MONOTONIC_USEC={int(_monotonic() * 1e6)}")
         elif kind is messages.RequestKind.RELOADED:
+            self._reloading = False
             self._notify.tell("READY=1", f"STATUS={request.subject}")
 
     def _reload(self) -> None:
@@ -282,6 +292,7 @@ class Supervisor:
             for ward in silent:
                 assert ward.running is not None
                 grace = self._awake_at - ward.silent_from
+                ward.hung = f"was killed: silent for {grace:.0f} s"
                 log.error("process=%s silent for %.0f s; killing it", ward.process.value, grace)
                 ward.running.kill()
             if not silent and self._notify.watchdog:
@@ -322,6 +333,7 @@ class Supervisor:
                         ward.beat.lag_ms_p99,
                         ward.beat.lag_ms_max,
                         alive=ward.running is not None,
+                        ended=ward.ended,
                     )
                     for ward in self._wards.values()
                 ),

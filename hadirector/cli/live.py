@@ -41,29 +41,31 @@ class _UnixConnection(http.client.HTTPConnection):
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add these verbs."""
-    _add(verbs, "status", status, "what this node does now", json_too=True)
-    events_parser = _add(verbs, "events", events, "what happened, and why", json_too=True)
+    add_verb(verbs, "status", status, "what this node does now")
+    events_parser = add_verb(verbs, "events", events, "what happened, and why")
     events_parser.add_argument("-f", "--follow", action="store_true", help="wait for more")
-    explain_parser = _add(verbs, "explain", explain, "why something is as it is", json_too=True)
+    explain_parser = add_verb(verbs, "explain", explain, "why something is as it is")
     explain_parser.add_argument("what", nargs="?", default="", metavar="WHAT")
-    text = "read the configuration again; exit 1 when it is refused"
-    _add(verbs, "reload", reload, text, json_too=True)
-    text = "a new director without a failover"
-    _add(verbs, "restart-director", restart_director, text, json_too=True)
+    add_verb(verbs, "reload", reload, "read the configuration again; exit 1 when it is refused")
+    add_verb(verbs, "restart-director", restart_director, "a new director without a failover")
 
 
-def _add(
+def add_verb(
     verbs: "argparse._SubParsersAction[argparse.ArgumentParser]",
     name: str,
     run: Callable[[argparse.Namespace], int],
     description: str,
-    *,
-    json_too: bool = False,
+    more: str = "",
 ) -> argparse.ArgumentParser:
-    parser = verbs.add_parser(name, help=description, description=description)
+    """A verb that talks to the daemon; `more` goes below its description in the help."""
+    parser = verbs.add_parser(
+        name,
+        help=description,
+        description=f"{description[0].upper()}{description[1:]}.",
+        epilog=more,
+    )
     parser.add_argument("--socket", metavar="PATH", default=SOCKET, help=f"default: {SOCKET}")
-    if json_too:
-        parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--json", action="store_true", help="for programs")
     parser.set_defaults(run=_guarded(run))
     return parser
 

@@ -22,7 +22,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from hadirector.cli import check, live, run  # lazily: only a command line pays for them
+    from hadirector.cli import (
+        check,
+        live,
+        operate,
+        run,
+    )  # lazily: only a command line pays for them
 
     parser = argparse.ArgumentParser(
         prog="hadirector",
@@ -30,6 +35,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"hadirector {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for family in (run, check, live):
+    for family in (run, check, live, operate):
         family.add_parser(verbs)
     return parser

@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     if read is None:
         return 1
     config, blob = read
-    problem = _make_directories(config) or _impossible(config)
+    problem = _make_directories(config) or _impossible()
     if problem is not None:
         return _refuse(problem)
     from hadirector import supervisor
@@ -109,15 +109,14 @@ def _make_directories(config: "Config") -> str | None:
     return None
 
 
-def _impossible(config: "Config") -> str | None:
-    """Why this host cannot run the configuration, in one sentence with the fix."""
+def _impossible() -> str | None:
+    """Why this process cannot do its work, in one sentence with the fix. A key file that cannot
+    be read is not among the reasons: it concerns some instances, and the rest can serve."""
     have = _capabilities()
     needed = {"CAP_NET_ADMIN": CAP_NET_ADMIN, "CAP_NET_RAW": CAP_NET_RAW}
     missing = [name for name, bit in needed.items() if not have >> bit & 1]
     if missing:
         return f"needs {' and '.join(missing)}: run it by the shipped unit, or as root"
-    if config.key_file is not None:
-        return _unreadable_key(config.key_file)
     return None
 
 
@@ -159,14 +158,3 @@ def _capabilities() -> int:
         if line.startswith("CapEff:"):
             return int(line.split()[1], 16)
     return 0
-
-
-def _unreadable_key(path: str) -> str | None:
-    try:
-        with open(path, "rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-    except OSError as error:
-        return f"key_file {path}: {error.strerror}; it must be readable by the daemon's user"
-    if mode & 0o007:
-        return f"key_file {path}: mode {mode:04o} lets everybody in; chmod 0640 it"
-    return None

@@ -12,6 +12,10 @@ def status(told: dict[str, Any]) -> str:
     config = told["config"]
     loaded = f"{config['path']}, loaded {_since(config['loaded_at'])} ago"
     about = f"hadirector {told['version']}, {loaded}, digest {config['digest'][:12]}"
+    standby = told["standby"]
+    if standby is not None:
+        why = f": {standby['reason']}" if standby["reason"] else ""
+        head += f"\nSTANDBY for {_since(standby['since'])}{why}"
     parts = [head, about, *(f"TROUBLE: {text}" for text in told["trouble"])]
     parts += [_instances(told), _tracked(told["instances"]), _services(told["services"])]
     parts += [_sync(told["sync"]), _hooks(told["hooks"]), _peers(told["peers"])]
@@ -62,7 +66,7 @@ def _instances(told: dict[str, Any]) -> str:
             router["master"] or "-",
             _since(router["since"]),
             ", ".join(router["addresses"]) or "-",
-            router["reason"],
+            router["reason"] + _held(instance["held"]),
         )
         for name, instance in told["instances"].items()
         for family, router in instance["routers"].items()
@@ -101,6 +105,10 @@ def _hooks(hooks: list[dict[str, Any]]) -> str:
         for hook in hooks
     ]
     return "\n" + table(("HOOK", "EVENTS", "RUNNING", "WAITING", "FAILING"), rows) if rows else ""
+
+
+def _held(held: dict[str, Any] | None) -> str:
+    return "" if held is None else f" [held for {_since(held['since'])}: {held['reason']}]"
 
 
 def _services(services: dict[str, Any]) -> str:

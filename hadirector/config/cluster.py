@@ -46,7 +46,7 @@ def read(tree: Mapping, path: str, me: str, problems: Problems) -> Config | None
         nodes=known_nodes,
         scripts=_names(root, "scripts"),
         services=_names(root, "virtual_services"),
-        keyed=root.has("key_file"),
+        key_file=key_file,
     )
     found_instances, sync_groups = instances.read(root, scope)
     config = Config(

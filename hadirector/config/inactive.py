@@ -1,16 +1,14 @@
 """Keys that the contract has and this release does not act upon yet: accepted, and told.
 
-One table, and `active`, which takes out of a configuration what the processes would act upon by
-themselves. When a function arrives, its lines go, and nothing else changes. A key written with the
+One table. When a function arrives, its lines go, and nothing else changes. A key written with the
 value that is in effect anyway (`but`) is not worth a warning.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from hadirector.config.problem import Place, Problems
 from hadirector.config.tree import Mapping, Scalar, Sequence, Tree
-from hadirector.core.settings.instances import Instance
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,6 @@ _SERVICE = "virtual_services.*"
 _FIRST = "servers checked only by it stay unknown, and new ones get no connections"
 
 INACTIVE = (
-    Inactive("key_file", "the peer channel runs without a key: anybody on its network can speak"),
     Inactive(
         "connection_sync.transport",
         "the kernels talk to each other, unsealed",
@@ -58,24 +55,11 @@ INACTIVE = (
     Inactive("checks.*.held", "death is learned by the next probe", but=("false",)),
     Inactive(f"{_SERVICE}.slow_start", "recovered servers get their weight at once", but=("0",)),
     Inactive(f"{_SERVICE}.floor", "every server can be taken out by checks", but=("0", "0.0")),
-    Inactive("vrrp.defaults.version", "version 3 is spoken", only=("2",)),
-    Inactive(f"{_INSTANCE}.version", "version 3 is spoken", only=("2",)),
-    Inactive(f"{_INSTANCE}.unicast", "adverts go to the multicast group"),
     Inactive(f"{_INSTANCE}.virtual_routes", "the master adds no routes"),
     Inactive(f"{_INSTANCE}.virtual_rules", "the master adds no rules"),
     Inactive(f"{_INSTANCE}.vmac", "the interface's own hardware address answers", but=("false",)),
     Inactive(f"{_INSTANCE}.accept", "the master answers on its addresses", but=("true",)),
-    Inactive(
-        f"{_INSTANCE}.authentication",
-        "adverts are neither signed nor verified",
-        but=("none",),
-    ),
 )
-
-
-def active(instance: Instance) -> Instance:
-    """The instance as the warnings say it is run: the election could do more than is proven."""
-    return replace(instance, version=3, unicast=None)
 
 
 def warn(root: Mapping, problems: Problems) -> None:

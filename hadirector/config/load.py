@@ -3,9 +3,8 @@ are opened."""
 
 import os
 import socket
-from dataclasses import replace
 
-from hadirector.config import cluster, inactive, nodes, sources
+from hadirector.config import cluster, nodes, sources
 from hadirector.config.handover import Loaded
 from hadirector.config.problem import Place, Problems, Wrong
 from hadirector.config.tree import Mapping
@@ -49,7 +48,4 @@ def _pick(tree: Mapping, path: str, node: str | None, host: str, problems: Probl
 
 
 def _loaded(tree: Mapping, path: str, me: str, problems: Problems) -> Loaded:
-    config = cluster.read(tree, os.path.abspath(path), me, problems)
-    if config is not None:
-        config = replace(config, instances=tuple(map(inactive.active, config.instances)))
-    return Loaded(config, problems.ordered(path))
+    return Loaded(cluster.read(tree, os.path.abspath(path), me, problems), problems.ordered(path))

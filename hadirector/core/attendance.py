@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from hadirector.core import director_events as ev
 from hadirector.core import messages, peers
+from hadirector.core.deaths import DIED
 from hadirector.core.hooks import Hooks, Pending
 from hadirector.core.messages import Health, Process, RouterStateName
 from hadirector.core.scripts import Schedule
@@ -137,8 +138,11 @@ class Attendance:
         self._greeted = False
         self._schedule.lost(now)
         self.hooks.lost(now)
-        reason = "the runner died: what is tracked stays as it was seen last until a new one looks"
-        return [Change("runner_died", Process.RUNNER.value, reason)] if self.wanted else []
+        if not state.ended:
+            return []  # it was let go
+        reason = f"{state.ended}; a new one takes its place"
+        inputs = {"restarts": str(state.restarts)}
+        return [Change(DIED, Process.RUNNER.value, reason, inputs)]
 
     def _tell_watch(self) -> list[ev.Action]:
         return [ev.Send(Process.RUNNER, self._watch, FOREVER)] if self._greeted else []

@@ -12,7 +12,7 @@ returned actions say, in their order. Three habits make that simple:
 `now` is CLOCK_BOOTTIME, float seconds, and never runs backwards.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hadirector.core import messages
 from hadirector.core.address import Address, Family
@@ -37,7 +37,7 @@ class PacketReceived:
     source: Address
     destination: Address
     ttl: int
-    message: bytes
+    message: bytes = field(repr=False)  # version 2 may carry a password
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Link:
 
     `addresses` are all its usable addresses in the kernel's order, IPv4 primaries first, ours and
     virtual ones alike; tentative IPv6 ones are left out. The first that is not virtual (IPv6: the
-    first link-local) is the source of adverts. `settling`: it has a link-local one that the kernel
+    first link-local) is the source of adverts. `settling`: it has an IPv6 one that the kernel
     is still looking for duplicates of, which takes a second or two.
     """
 
@@ -114,12 +114,27 @@ class DirectorHeard:
 
 
 @dataclass(frozen=True, slots=True)
+class WallClock:
+    """A level: Unix time less CLOCK_BOOTTIME, seconds; it changes when the clock is set. Adverts
+    are signed with the time: a router that signs its own is in fault until it is told."""
+
+    unix_offset: float
+
+
+@dataclass(frozen=True, slots=True)
 class SendFailed:
     """An advert of this router could not be sent; counted as advert_send_err."""
 
     instance: str
     family: Family
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnnounceFailed:
+    """A gratuitous ARP or unsolicited NA could not be sent; counted as announce_err."""
+
+    address: VirtualAddress
 
 
 Input = (
@@ -130,11 +145,14 @@ Input = (
     | Obstacles
     | DeafEars
     | DirectorHeard
+    | WallClock
     | SendFailed
+    | AnnounceFailed
     | messages.ElectionSettings
     | messages.Tracks
     | messages.Ready
     | messages.Peers
+    | messages.Stance
     | messages.Order
 )
 
@@ -182,7 +200,7 @@ class SendAdvert:
     interface: str
     source: Address
     destination: Address
-    message: bytes
+    message: bytes = field(repr=False)  # as above
     advert: Advert
 
 
@@ -275,6 +293,7 @@ Action = (
     | Report
     | Reconcile
     | Stopped
+    | messages.Obeyed  # the answer to an order, for the director
     | messages.Event  # one line of the journal, for the director; numbered from 1 per process
 )
 

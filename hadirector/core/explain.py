@@ -1,6 +1,6 @@
 """`hadirector explain WHAT`: what holds of a subject, in one sentence, and how it came."""
 
-from hadirector.core import attendance_status
+from hadirector.core import attendance_status, messages
 from hadirector.core.director import Director
 from hadirector.core.status import Json, event_json
 
@@ -26,9 +26,7 @@ def build(director: Director, what: str, unix_offset: float) -> Json:
 
 
 def _sentences(director: Director) -> list[tuple[str, str]]:
-    told = [
-        (f"{r.instance}/ipv{r.family}", f"{r.state.value}: {r.reason}") for r in director.routers
-    ]
+    told = [line for router in director.routers for line in _router(router)]
     told += attendance_status.sentences(director.attendance)
     for name, weights in director.services.weights.items():
         told.append((name, f"{weights.state.value}: {weights.reason}"))
@@ -47,8 +45,28 @@ def _sentences(director: Director) -> list[tuple[str, str]]:
         (p.process.value, f"{'running' if p.alive else 'dead'}, {p.restarts} restarts")
         for p in director.processes
     ]
+    stance = director.operations.stance
+    told += [(name, f"held back: {since.reason}") for name, since in stance.holds.items()]
+    if stance.standby is not None:
+        why = stance.standby.reason or "no reason given"
+        told.append(("node", f"in standby: {why}"))
     ready = director.readiness()
     told.append(("ready", f"{'yes' if ready.ready else 'no'}: {ready.reason}"))
+    return told
+
+
+def _router(router: messages.Router) -> list[tuple[str, str]]:
+    """The router, the others it hears, and whose packets something is wrong with."""
+    name = f"{router.instance}/ipv{router.family}"
+    told = [(name, f"{router.state.value}: {router.reason}")]
+    for source, speaker in router.peers.items():
+        signed = "" if speaker.key is None else f", signed with key {speaker.key}"
+        text = f"priority {speaker.priority}, each {speaker.interval:g} s"
+        told.append((f"{name}/{source}", f"{text}, checksum {speaker.checksum}{signed}"))
+    told += [
+        (f"{name}/{one.source}/{one.kind}", f"{one.reason} ({one.count} times)")
+        for one in (*router.refused, *router.odd)
+    ]
     return told
 
 

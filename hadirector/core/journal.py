@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 
 from hadirector.core.messages import Event
 
+LONGEST = 1000  # characters of a reason; it is one sentence, but foreign text may be part of it
+LONGEST_DETAIL = 200  # of a subject or an input
 KEPT = 4096  # entries; a flapping farm of 1,000 servers fills it in minutes, a quiet one in months
 
 
@@ -16,9 +18,11 @@ GRAVE = frozenset(
     {
         *("fault", "duel", "late_wake", "director_silent", "sync_wait", "order_refused"),
         *("ipvs_lost", "ipvs_refused", "ipvs_timeouts", "connection_sync", "sysctl", "drift"),
-        *("server_down", "quorum_lost", "checker_silent", "peer_down", "peer_channel"),
-        *("config_refused", "config_drift", "state_not_saved", "api_http"),
-        *("track_down", "hook_failed", "hook_given_up", "runner_died"),
+        *("server_down", "quorum_lost", "peer_down", "peer_channel", "process_died"),
+        *("checker_silent", "checker_blind", "config_refused", "config_drift"),
+        *("state_not_saved", "api_http", "advert_refused", "advert_differs", "secrets"),
+        *("peer_refused", "handover_refused", "handover_failed", "standby_serves"),
+        *("stance_not_saved", "track_down", "hook_failed", "hook_given_up"),
     }
 )
 """Kinds somebody must look at: logged as warnings (`journalctl -p warning`)."""
@@ -40,7 +44,9 @@ class Journal:
         inputs: Mapping[str, str] | None = None,
     ) -> Event:
         """Write an entry; `at` is CLOCK_BOOTTIME."""
-        event = Event(self._next, at, kind, subject, reason, dict(inputs or {}))
+        details = {name: _cut(value, LONGEST_DETAIL) for name, value in (inputs or {}).items()}
+        subject, reason = _cut(subject, LONGEST_DETAIL), _cut(reason, LONGEST)
+        event = Event(self._next, at, kind, subject, reason, details)
         self._next += 1
         self._events.append(event)
         return event
@@ -62,3 +68,7 @@ class Journal:
             or event.subject.startswith(subject + "/")
             or event.subject.endswith("/" + subject)
         )
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}... ({len(text)} characters)"

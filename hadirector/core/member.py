@@ -8,9 +8,9 @@ from collections.abc import Callable
 from itertools import islice
 from typing import assert_never
 
-from hadirector.core import address, advert, messages
+from hadirector.core import address, messages
 from hadirector.core.address import Address, Family
-from hadirector.core.advert import Advert, Expected, PacketError
+from hadirector.core.advert import Advert
 from hadirector.core.announce import Announcer
 from hadirector.core.coupling import Key
 from hadirector.core.election_types import (
@@ -25,15 +25,15 @@ from hadirector.core.election_types import (
     SendAdvert,
     SetLease,
 )
-from hadirector.core.listening import peers_patience
 from hadirector.core.node_view import NodeView, addresses_of, unicast_of
-from hadirector.core.settings.instances import Instance
+from hadirector.core.settings.instances import Instance, VirtualAddress
 from hadirector.core.vrrp import Router
 from hadirector.core.vrrp_states import (
     Advertise,
     Backup,
     Candidate,
     Effect,
+    Leaving,
     Master,
     Proclaim,
     Release,
@@ -41,12 +41,14 @@ from hadirector.core.vrrp_states import (
     Tell,
     name_of,
 )
+from hadirector.core.wire import Context, Wire
 
 _COUNTERS = (
-    "advert_rcvd advert_sent advert_send_err become_master release_master pri_zero_rcvd "
-    "pri_zero_sent addr_list_err own_advert source_err duels late_wakes "
+    *("advert_send_err", "become_master", "release_master"),
+    *("own_advert", "announce_err", "duels", "late_wakes"),
 )
-COUNTERS = (*_COUNTERS.split(), *(flaw.value for flaw in advert.Flaw))
+
+LATELY = 10.0  # seconds, and four intervals: what was wrong then counts as wrong now
 
 Journal = Callable[[str, str, str, dict[str, str], float], messages.Event]
 """(kind, subject, reason, inputs, now) -> the numbered line."""
@@ -61,7 +63,9 @@ class Member:
         self.family = family
         self.router = Router(instance, now, noted_at)
         self.announcer = Announcer(instance.garp)
-        self.counters = dict.fromkeys(COUNTERS, 0)
+        self.wire = Wire(family)
+        self.counters = self.wire.counters
+        self.counters |= dict.fromkeys(_COUNTERS, 0)
         self.lifetime: int | None = None  # as placed last
         self.claims = self._claims()
         self.told: tuple[object, ...] | None = None  # its face as reported last
@@ -103,32 +107,18 @@ class Member:
 
     # --- in ----------------------------------------------------------------------------------
 
-    def judge(self, packet: PacketReceived) -> Advert | None:
-        """The advert in a packet for this virtual router; None when it is counted as a flaw."""
-        instance = self.instance
-        unicast = unicast_of(instance, self.family)
-        expected = Expected(instance.version, unicast is not None, instance.checksum)
-        try:
-            heard = advert.decode(
-                packet.message, packet.source, packet.destination, packet.ttl, expected
-            )
-        except PacketError as error:
-            self.counters[error.flaw.value] += 1
-            return None
-        if unicast is not None and packet.source not in unicast.peers:
-            self.counters["source_err"] += 1
-            return None
-        return self._count(heard)
-
-    def _count(self, heard: Advert) -> Advert | None:
-        """Count it, and what is odd about it. Version 2 cannot learn another interval."""
-        self.counters["advert_rcvd"] += 1
-        self.counters["pri_zero_rcvd"] += heard.priority == advert.RESIGN
-        self.counters["addr_list_err"] += set(heard.addresses) != set(self._listed())
-        if abs(heard.interval - self.instance.advert_int) < 0.005:
-            return heard
-        self.counters[advert.Flaw.INTERVAL.value] += 1
-        return None if self.instance.version == 2 else heard
+    def judge(
+        self, packet: PacketReceived, view: NodeView, journal: Journal, now: float
+    ) -> tuple[Advert | None, list[Action]]:
+        """The advert in a packet for this virtual router; and what is to be told of its sender."""
+        context = self._context(view, now)
+        if context is None:
+            return None, []
+        judged = self.wire.judge(packet, context, now)
+        inputs: dict[str, str] = {"from": packet.source}
+        return judged.advert, [
+            self._tell(kind, reason, inputs, journal, now) for kind, reason in judged.told
+        ]
 
     # --- out ---------------------------------------------------------------------------------
 
@@ -175,20 +165,30 @@ class Member:
         addresses = addresses_of(self.instance, self.family)
         return [Announce(*self.key, addresses, count)] if count and addresses else []
 
+    def introduce(self, source: Address | None) -> list[Action]:
+        """By unicast: peers are to send their adverts to where this address is now, and not to
+        where it was. So it is announced before the first advert, as keepalived does."""
+        news = source is not None and source != self.router.standing.source
+        if not news or source is None or unicast_of(self.instance, self.family) is None:
+            return []
+        return [Announce(*self.key, (VirtualAddress(source, 0, self.instance.interface),), 1)]
+
     def exchange(
         self, instance: Instance, view: NodeView, elsewhere: Desired, now: float
     ) -> list[Action]:
         """Take on other settings; what is held changes by what they add and remove. The router's
         `configured` is to be called next: it tells the peers."""
-        before = self.belongings()
+        before, key = self.belongings(), self.key
         self.router.instance = instance
         self.claims = self._claims()
         self.announcer.garp = instance.garp
+        # Under a new name a master is noted with the advert that follows.
+        renamed: list[Action] = [] if key == self.key else [Note(*key, None), Note(*self.key, None)]
         if not self.router.holds_addresses:
-            return []
+            return renamed
         self.lifetime = view.lifetime(instance)
         after = self.belongings()
-        actions = self._drop(_minus(before, after), elsewhere)
+        actions = renamed + self._drop(_minus(before, after), elsewhere)
         added = _minus(after, before)
         if added != Desired():
             actions.append(Place(*self.key, added.addresses, added.routes, added.rules))
@@ -219,9 +219,10 @@ class Member:
             tuple(r for r in self.instance.virtual_rules if self._is_of_family(r.from_, r.to)),
         )
 
-    def status(self) -> messages.Router:
+    def status(self, now: float) -> messages.Router:
         """As the director, status and `explain` see it."""
         router = self.router
+        lately = now - LATELY - 4 * self.instance.advert_int
         every = addresses_of(self.instance, self.family)
         return messages.Router(
             instance=self.instance.name,
@@ -235,39 +236,30 @@ class Member:
             inputs=dict(router.inputs),
             addresses=tuple(f"{v.address}/{v.prefix}" for v in every),
             counters=dict(self.counters),
-            master_down=peers_patience(self.instance),
             leased=router.holds_addresses and self.lifetime is not None,
+            leaving=isinstance(router.state, Leaving),
+            peers=self.wire.speakers(),
+            refused=self.wire.refused(lately),
+            odd=self.wire.odd(lately),
         )
 
     # --- helpers of the above, in their order ------------------------------------------------
 
+    def _context(self, view: NodeView, now: float) -> Context | None:
+        """What the wire is to know; None: nothing can be said or believed without a key."""
+        if view.lack(self.instance):
+            return None
+        unix = now + (view.unix_offset or 0.0)  # asked for where adverts are signed only
+        return Context(self.instance, self._listed(), view.secrets, unix)
+
     def _send(self, priority: int, view: NodeView, now: float) -> list[Action]:
-        instance = self.instance
-        source = view.source(instance, self.family)
-        if source is None:
+        source, context = view.source(self.instance, self.family), self._context(view, now)
+        if source is None or context is None:
             return []  # the link is gone: nothing can be said
-        unicast = unicast_of(instance, self.family)
-        destinations = unicast.peers if unicast else (advert.GROUPS[self.family],)
-        said = Advert(
-            instance.version,
-            instance.virtual_router_id,
-            priority,
-            instance.advert_int,
-            self._listed(),
-        )
-        resigns = priority == advert.RESIGN
-        self.counters["advert_sent"] += 1
-        self.counters["pri_zero_sent"] += resigns
+        said = self.wire.said(priority, context)
         sent: list[Action] = [
-            SendAdvert(
-                *self.key,
-                instance.interface,
-                source,
-                destination,
-                advert.encode(said, source, destination, instance.checksum),
-                said,
-            )
-            for destination in destinations
+            SendAdvert(*self.key, self.instance.interface, source, to, payload, said)
+            for to, payload in self.wire.write(priority, source, context)
         ]
         stays = isinstance(self.router.state, Master)
         return [*sent, Note(*self.key, now if stays else None)]

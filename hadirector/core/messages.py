@@ -6,12 +6,12 @@ one may be lost, repeated or re-sent whole after `Hello` without harm. The few t
 data that shell/channel.py can write and read strictly; an unknown or ill-typed message is a
 counted error.
 
-Who tells whom:
+Who tells whom (core/lawful.py is what holds everybody to it):
 
     director -> checker      Targets
-    checker  -> director     Verdicts
-    director -> election     ElectionSettings, Tracks, Ready, Peers, Order
-    election -> director     Routers, Events
+    checker  -> director     Verdicts, Blind
+    director -> election     ElectionSettings, Tracks, Ready, Peers, Stance, Order
+    election -> director     Routers, Events, Obeyed
     director -> runner       Run, Watch
     runner   -> director     Ran, FilesSeen, ProcessesSeen
     child    -> supervisor   Heartbeat, Request
@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from hadirector.core.address import Address, Family
+from hadirector.core.keys import Secrets
 from hadirector.core.settings.checks import Target
 from hadirector.core.settings.cluster import VipLease
 from hadirector.core.settings.instances import Instance, SyncGroup
@@ -109,6 +110,14 @@ class Verdicts:
 
 
 @dataclass(frozen=True, slots=True)
+class Blind:
+    """What the checker cannot probe because of this node itself, one sentence for each reason;
+    empty when nothing keeps it from any target."""
+
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ElectionSettings:
     """What the election runs: the whole of it each time; what did not change is not disturbed."""
 
@@ -117,6 +126,7 @@ class ElectionSettings:
     sync_groups: tuple[SyncGroup, ...]
     vip_lease: VipLease
     state_file: str  # where addresses that are ours are noted, for the next start
+    secrets: Secrets = field(default_factory=Secrets)  # with the settings: neither goes alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +162,12 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Another director, seen on the peer channel; `master_down` is its largest, seconds."""
+    """Another director, seen on the peer channel. `able` are the instances it could be master of:
+    alive, not in fault, not in standby."""
 
     node: str
     alive: bool
-    master_down: float
+    able: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +177,18 @@ class Peers:
     peers: tuple[Peer, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Stance:
+    """What the operator wants of this node beyond its configuration; expired means: keep the last.
+
+    `standby`: it is under maintenance and stays out where another node can serve. `held` are the
+    instances it handed over and is not to take back from a living master.
+    """
+
+    standby: bool = False
+    held: tuple[str, ...] = ()
+
+
 class OrderKind(Enum):
     """What one process may ask of another, once."""
 
@@ -173,7 +196,6 @@ class OrderKind(Enum):
     RELOAD = "reload"  # read the configuration again
     YIELD = "yield"  # give mastership of `subject` away (handover)
     TAKE_OVER = "take-over"  # become master of `subject` now
-    RELEASE = "release"  # forget a hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +205,14 @@ class Order:
     kind: OrderKind
     token: str
     subject: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Obeyed:
+    """The election's answer to a YIELD or TAKE_OVER, at once; `refused` says why it was not."""
+
+    token: str
+    refused: str = ""
 
 
 class RouterStateName(Enum):
@@ -195,11 +225,37 @@ class RouterStateName(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Speaker:
+    """Another router of the same virtual router, by its last advert. `interval` is in seconds,
+    `checksum` what its sum covers, `heard_at` CLOCK_BOOTTIME, `key` the number of the key that
+    signed it, None where it was not signed."""
+
+    priority: int
+    interval: float
+    checksum: str
+    heard_at: float
+    key: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What is wrong with a sender's packets, how often it was, and when last (CLOCK_BOOTTIME)."""
+
+    source: Address
+    kind: str
+    reason: str
+    count: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Router:
     """One virtual router of this node: the contract's status, plus what readers need to explain it.
 
     `priority` is configured, `effective_priority` what is advertised or would be. `since` is
-    CLOCK_BOOTTIME. `master_down` is the interval after which its peers give it up, seconds.
+    CLOCK_BOOTTIME. `leaving`: a master that has given up and waits for its successor. `peers` are
+    those heard lately, `refused` those whose packets are dropped now, `odd` what is wrong with
+    packets that are taken.
     """
 
     instance: str
@@ -213,8 +269,11 @@ class Router:
     inputs: dict[str, str]
     addresses: tuple[str, ...]
     counters: dict[str, int]
-    master_down: float
     leased: bool
+    leaving: bool = False
+    peers: dict[Address, Speaker] = field(default_factory=dict)
+    refused: tuple[Complaint, ...] = ()
+    odd: tuple[Complaint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +304,8 @@ class Events:
 
 @dataclass(frozen=True, slots=True)
 class ProcessState:
-    """A process as the supervisor sees it; `since` is CLOCK_BOOTTIME."""
+    """A process as the supervisor sees it; `since` is CLOCK_BOOTTIME. `ended` is how the one
+    before it died, empty when none did."""
 
     process: Process
     pid: int
@@ -254,6 +314,7 @@ class ProcessState:
     lag_ms_p99: float
     lag_ms_max: float
     alive: bool
+    ended: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,11 +426,14 @@ Message = (
     | Heartbeat
     | Targets
     | Verdicts
+    | Blind
     | ElectionSettings
     | Tracks
     | Ready
     | Peers
+    | Stance
     | Order
+    | Obeyed
     | Routers
     | Events
     | Processes

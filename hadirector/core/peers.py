@@ -18,8 +18,8 @@ SILENCE = 2.0  # seconds after which a peer is not alive: three lost in a row, a
 class Presence:
     """One node's word. `incarnation` grows with each start of its director, `sequence` within it.
 
-    `routers` gives states by `instance/ipv4`; `services` whether quorum is met by service name;
-    `master_down` the largest master-down interval of its routers, seconds.
+    `routers` gives states by `instance/ipv4`, `priorities` what counts in their election;
+    `services` whether quorum is met by service name; `standby`: it is under maintenance.
     """
 
     cluster: str
@@ -32,19 +32,32 @@ class Presence:
     reason: str
     routers: dict[str, str] = field(default_factory=dict)
     services: dict[str, bool] = field(default_factory=dict)
-    master_down: float = 0.0
+    priorities: dict[str, int] = field(default_factory=dict)
+    standby: bool = False
+
+    def states_of(self, instance: str) -> dict[str, str]:
+        """The states of an instance's routers."""
+        return {name: s for name, s in self.routers.items() if name.rpartition("/")[0] == instance}
+
+    def able(self) -> tuple[str, ...]:
+        """The instances it could be master of, or is."""
+        names = dict.fromkeys(name.rpartition("/")[0] for name in self.routers)
+        may = () if self.standby else names
+        return tuple(n for n in may if set(self.states_of(n).values()) <= {"backup", "master"})
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
     """A peer as this node knows it; `heard_at` is CLOCK_BOOTTIME, None before the first word.
-    `differs`: it was told that it runs another configuration."""
+    `differs`: it was told that it runs another configuration. `trouble`: why what came from its
+    address since was not believed."""
 
     node: Node
     presence: Presence | None = None
     heard_at: float | None = None
     alive: bool = False
     differs: bool = False
+    trouble: str = ""
 
 
 class Peers:
@@ -72,8 +85,17 @@ class Peers:
         told = []
         if not known.alive:
             told.append(("peer_up", presence.node, "heard on the peer channel"))
-        self.known[presence.node] = replace(known, presence=presence, heard_at=now, alive=True)
+        self.known[presence.node] = replace(
+            known, presence=presence, heard_at=now, alive=True, trouble=""
+        )
         return told + self.compare(own_digest)
+
+    def complain(self, node: str, trouble: str) -> list[tuple[str, str, str]]:
+        """Something from a peer's address was not believed."""
+        if node not in self.known:
+            return []
+        self.known[node] = replace(self.known[node], trouble=trouble)
+        return [("peer_refused", node, trouble)]
 
     def compare(self, own_digest: str) -> list[tuple[str, str, str]]:
         """Peers whose configuration became another than ours, or the same again."""
@@ -95,19 +117,14 @@ class Peers:
         for name, known in self.known.items():
             if known.alive and known.heard_at is not None and now - known.heard_at > SILENCE:
                 self.known[name] = replace(known, alive=False)
-                told.append(("peer_down", name, f"silent for {SILENCE:g} s on the peer channel"))
+                reason = f"silent for {SILENCE:g} s on the peer channel"
+                reason += f": {known.trouble}" if known.trouble else ""
+                told.append(("peer_down", name, reason))
         return told
 
     def level(self) -> messages.Peers:
         """What the election is told."""
-        return messages.Peers(
-            tuple(
-                messages.Peer(
-                    name, known.alive, known.presence.master_down if known.presence else 0.0
-                )
-                for name, known in self.known.items()
-            )
-        )
+        return messages.Peers(tuple(_told(name, known) for name, known in self.known.items()))
 
     def deadline(self) -> float | None:
         """When the next peer falls silent unless it speaks."""
@@ -115,6 +132,11 @@ class Peers:
             (k.heard_at + SILENCE for k in self.known.values() if k.alive and k.heard_at),
             default=None,
         )
+
+
+def _told(name: str, known: Known) -> messages.Peer:
+    able = known.presence.able() if known.alive and known.presence else ()
+    return messages.Peer(name, known.alive, able)
 
 
 def router_states(routers: Iterable[messages.Router]) -> Mapping[str, str]:

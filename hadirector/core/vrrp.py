@@ -17,6 +17,9 @@ The rules, in the order in which they win:
    `preempt: never` advertises 254 unless it is degraded.
 4. A master answers a lower advert with its own at once, but not more than twice in an interval:
    an advert that comes back through a loop must not become a storm.
+5. Of routers that move together the first, their lead, decides between equal priorities: on each
+   link another node may have the higher address, and each would yield to the other for ever. Where
+   the lead does not hear the rival, the router that does decides after one and a half intervals.
 
 What the RFC leaves out and two directors need:
 
@@ -25,8 +28,10 @@ What the RFC leaves out and two directors need:
 - Leaving keeps the addresses until the successor is heard, so clients lose nothing meanwhile.
 - Waking: a master whose own advert is late by more than its peers' patience does not know whether
   it is one still. It listens for an interval before it says anything.
-- A node whose director is silent advertises priority 1: anyone alive takes over, and where nobody
-  is, nothing changes.
+- A node whose director is silent, or that is in standby, advertises priority 1: anyone alive takes
+  over, and where nobody is, nothing changes.
+- A backup in standby whose master is down goes on listening while another node could be master.
+- Who handed over does not preempt its successor (`held`); absence of one is no preempting.
 
 Each state carries its deadline; `deadline` is the only timer. Methods return effects in order.
 """
@@ -43,6 +48,7 @@ from hadirector.core.listening import (
     master_down_interval,
     peers_patience,
     seconds,
+    soonest_takeover,
     waited,
 )
 from hadirector.core.settings.instances import Instance
@@ -84,8 +90,10 @@ class Router:
         self.since = now
         self.reason = "starting"
         self.inputs: dict[str, str] = {}
-        self.held = False  # a handover not yet released
         self.network_heard = noted_at is not None
+        self.lead: Router | None = None  # of the routers that move together, if not this one
+        self.tie_won_at = -math.inf
+        self._tie_lost_at: float | None = None  # since when a tie is heard that this one loses
         self._noted_at = noted_at
         self._duel_told_at = -math.inf
 
@@ -105,6 +113,12 @@ class Router:
     def holds_addresses(self) -> bool:
         """Whether the virtual addresses are to be on this node."""
         return isinstance(self.state, HOLDING)
+
+    @property
+    def can_rise(self) -> bool:
+        """Whether `promote` makes it master, or it is one: not at fault, not before its start."""
+        leaves = isinstance(self.state, Leaving) and self.state.then is Then.STOPPED
+        return not leaves and not isinstance(self.state, Init | Fault | Stopped)
 
     @property
     def waits_for_network(self) -> bool:
@@ -190,6 +204,8 @@ class Router:
                 return self._open_gate(now)
             case Master() if self.advertised_priority != said:
                 return self._advertise(now)
+            case Candidate(was=backup) if standing.aside:
+                return self._stand_aside(backup.cause, now)
             case _:
                 return []
 
@@ -213,17 +229,10 @@ class Router:
                 assert_never(unreachable)
 
     def give_way(self, now: float) -> list[Effect]:
-        """Handover: give mastership away and hold back until `release`."""
-        if isinstance(self.state, Stopped | Leaving):
-            return []
-        self.held = True
+        """Handover: give mastership away; holding back afterwards is a level (`Standing.held`)."""
         if isinstance(self.state, Master | Waking):
             return self._leave(Then.BACKUP, "handover", now)
         return []
-
-    def release(self) -> None:
-        """The handover is over: preempt again as configured."""
-        self.held = False
 
     def promote(self, reason: str, now: float) -> list[Effect]:
         """Become master without waiting: ordered to, or with the rest of the sync group."""
@@ -251,14 +260,14 @@ class Router:
 
     def _open_gate(self, now: float) -> list[Effect]:
         """The links are known: adopt mastership, start, or wait for the network first."""
-        patience = peers_patience(self.instance)
+        patience = soonest_takeover(self.instance)
         if self._noted_at is not None and now - self._noted_at < patience:
             inputs = {"last_advert_ago": seconds(now - self._noted_at)}
             return self._become_master("adopted from the process before", inputs, now)
         if self.network_heard:
             return self._start(now, "listening first")
         delay = self.instance.startup_delay
-        if delay == 0 or (delay is None and self.instance.priority == OWNER):
+        if delay == 0 or (delay is None and self._takes_at_once):
             return self._start(now, "starting")
         self.state = Init(now + (STARTUP_PATIENCE if delay is None else delay))
         return []
@@ -268,16 +277,21 @@ class Router:
         self.network_heard = True
         self.state = self._listener.silence(now)
         listens = self._moved(reason, {}, now)
-        if self.effective_priority != OWNER:
+        if not self._takes_at_once:
             return [listens]
         effects = self._master_down(self.state, "owner of the addresses", now)
         return effects or [listens]  # none: it waits for its group, as a backup
+
+    @property
+    def _takes_at_once(self) -> bool:
+        """An owner of the addresses waits for nobody; but it gave them away if it is held."""
+        return self.effective_priority == OWNER and not self.standing.held
 
     # --- Backup ------------------------------------------------------------------------------
 
     @property
     def _listener(self) -> Listener:
-        return Listener(self.instance, self.standing, self.effective_priority, self.held)
+        return Listener(self.instance, self.standing, self.effective_priority)
 
     def _tick_backup(self, state: Backup, now: float) -> list[Effect]:
         if now < state.master_down_at:
@@ -316,16 +330,23 @@ class Router:
 
     def _master_down(self, state: Backup, cause: str, now: float) -> list[Effect]:
         """RFC 9568 6.4.2, the timer fires."""
+        if self.standing.aside:
+            return self._stand_aside(cause, now)
         if self.standing.coupled:
             self.state = Candidate(state)
             self.reason = f"{cause}; waiting for its sync group"
             return []
         return self._become_master(cause, waited(state, now), now)
 
+    def _stand_aside(self, cause: str, now: float) -> list[Effect]:
+        """In standby, while another node could be master: listen on, and say so once."""
+        self.state = self._listener.silence(now)
+        before, self.reason = self.reason, f"{cause}; {self.standing.aside}"
+        return [] if self.reason == before else [Tell("standby_waits", self.reason, {})]
+
     def _become_master(self, reason: str, inputs: dict[str, str], now: float) -> list[Effect]:
         """Advert first: whoever would rise as well learns it before anything slower is done."""
         assert not self.standing.faults, self.standing.faults
-        self.held = False
         self.state = Master(now + self.instance.advert_int, sent_at=now, reassert_at=now)
         moved = self._moved(reason, inputs, now)
         return [Advertise(self.advertised_priority), Take(), Proclaim(duel=False), moved]
@@ -337,7 +358,7 @@ class Router:
     ) -> list[Effect]:
         """RFC 9568 6.4.3: priority 0 and lower ones are answered, a better one is obeyed."""
         own = self.advertised_priority
-        if priority.is_better(advert.priority, source, own, self.standing.source):
+        if self._loses(advert, source, now):
             return self._yield(advert, source, f"yielding to {source}, a better one", now)
         if now < state.reassert_at:
             return []
@@ -360,6 +381,22 @@ class Router:
             inputs = {"heard": str(advert.priority), "priority": str(own)}
             effects.append(Tell("duel", f"{source} advertises too, and is not better", inputs))
         return effects
+
+    def _loses(self, advert: Advert, source: Address, now: float) -> bool:
+        """Whether this master has to give way to that one. Rule 5 is about equal ones."""
+        own = self.advertised_priority
+        if not priority.is_better(advert.priority, source, own, self.standing.source):
+            if advert.priority == own:
+                self.tie_won_at = now
+            return False
+        if advert.priority > own or self.lead is None:
+            return True
+        interval = self.instance.advert_int
+        if self._tie_lost_at is None or now - self._tie_lost_at > 4 * interval:
+            self._tie_lost_at = now
+        # On its own link the lead hears the same rival within an interval, if it hears it at all.
+        waited_enough = now - self._tie_lost_at >= 1.5 * interval
+        return waited_enough and self.lead.tie_won_at < self._tie_lost_at
 
     def _yield(self, advert: Advert, source: Address, reason: str, now: float) -> list[Effect]:
         """Drop at once. The last word is only for a better one: it would unseat a lower one."""
@@ -386,7 +423,7 @@ class Router:
         if not isinstance(self.state, Master):
             return []
         slept = now - self.state.sent_at
-        if slept <= peers_patience(self.instance):
+        if slept <= soonest_takeover(self.instance):
             return []
         self.state = Waking(now + self.instance.advert_int)
         self.reason = f"slept {seconds(slept)} s: listening before speaking"
@@ -399,7 +436,6 @@ class Router:
 
     def _resume(self, now: float, reason: str) -> list[Effect]:
         """Master again. The addresses are put on again: their lease may have ended meanwhile."""
-        self.held = False
         self.state = Master(now + self.instance.advert_int, sent_at=now, reassert_at=now)
         self.reason = reason
         told = Tell("resumed", reason, {})

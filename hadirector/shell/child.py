@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from hadirector.core import messages
+from hadirector.core.lawful import lawful
 from hadirector.shell import channel, log_writer
 
 log = logging.getLogger(__name__)
@@ -75,9 +76,10 @@ class Child:
     parent: int | None = None  # the supervisor's process ID; None: nobody orders our leaving
 
     def start(self, receive: Callable[[messages.Process, channel.Received], None]) -> None:
-        """Listen on every channel and say Hello; `receive(sender, received)` runs on the loop."""
+        """Listen on every channel and say Hello; `receive(sender, received)` runs on the loop, for
+        what is the sender's to say."""
         for sender, link in self.channels.items():
-            link.start(lambda received, sender=sender: receive(sender, received))  # type: ignore[misc]  # a bound default
+            link.start(partial(receive, sender), partial(lawful, sender, self.process))
             link.send(messages.Hello(self.process, os.getpid()))
 
     def send(

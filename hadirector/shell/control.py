@@ -5,6 +5,12 @@ GET  /v1/events?since=N       journal entries; `Accept: text/event-stream` strea
 GET  /v1/explain?what=NAME    what holds of a subject and how it came
 POST /v1/reload               (control socket only)
 POST /v1/restart-director     (control socket only)
+POST /v1/handover?instance=NAME&force=1&reason=TEXT    (control socket only; all are optional)
+POST /v1/release?instance=NAME                         (control socket only)
+POST /v1/standby?on=1|0&force=1&reason=TEXT            (control socket only)
+
+The last three answer when it is known how it went: `{"verdict": "done|refused|failed", "lines":
+[...], "warnings": [...]}`.
 """
 
 import asyncio
@@ -20,6 +26,7 @@ from pathlib import Path
 from aiohttp import web
 
 from hadirector.core.errors import HadirectorError
+from hadirector.core.requests import HandOver, Outcome, Release, Request, StandBy, Verdict
 from hadirector.core.status import Json
 
 STREAM_QUEUE = 1000  # events a slow follower may be behind before it is cut off
@@ -27,6 +34,7 @@ FOLLOWERS = 32  # streams of events at a time
 KEEP_ALIVE = 15.0  # seconds between comments to a follower: one that left shows by them
 WRITE_DEADLINE = 10.0  # seconds a follower may refuse to read
 BACKLOG = 64
+REASON = 500  # characters of an operator's reason that are kept
 LEAVE = 1.0  # seconds that questions under way are waited for at the end
 
 
@@ -39,6 +47,7 @@ class Answers:
     explain: Callable[[str], Json]
     reload: Callable[[], Awaitable[str | None]]
     restart: Callable[[], str | None]
+    operate: Callable[[Request], Awaitable[Outcome]]
 
 
 class SocketInUse(HadirectorError):
@@ -112,6 +121,9 @@ class Control:
         if writes:
             app.router.add_post("/v1/reload", self._reload)
             app.router.add_post("/v1/restart-director", self._restart)
+            app.router.add_post("/v1/handover", self._hand_over)
+            app.router.add_post("/v1/release", self._release)
+            app.router.add_post("/v1/standby", self._stand_by)
         return app
 
     async def _status(self, _request: web.Request) -> web.StreamResponse:
@@ -125,6 +137,31 @@ class Control:
 
     async def _restart(self, _request: web.Request) -> web.StreamResponse:
         return _outcome(self._answers.restart())
+
+    async def _hand_over(self, request: web.Request) -> web.StreamResponse:
+        asked = request.query
+        forced, reason = asked.get("force") == "1", asked.get("reason", "")[:REASON]
+        return await self._operate(HandOver(asked.get("instance", ""), forced, reason))
+
+    async def _release(self, request: web.Request) -> web.StreamResponse:
+        return await self._operate(Release(request.query.get("instance", "")))
+
+    async def _stand_by(self, request: web.Request) -> web.StreamResponse:
+        asked = request.query
+        if asked.get("on") not in ("0", "1"):
+            return web.json_response({"error": "on: 1 or 0 is wanted"}, status=400)
+        forced, reason = asked.get("force") == "1", asked.get("reason", "")[:REASON]
+        return await self._operate(StandBy(asked["on"] == "1", forced, reason))
+
+    async def _operate(self, request: Request) -> web.StreamResponse:
+        outcome = await self._answers.operate(request)
+        told = {
+            "verdict": outcome.verdict.value,
+            "lines": list(outcome.lines),
+            "warnings": list(outcome.warnings),
+        }
+        done = outcome.verdict is Verdict.DONE
+        return web.json_response(told, status=200 if done else 409)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         text = request.query.get("since", "0")

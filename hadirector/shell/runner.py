@@ -12,8 +12,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 
 from hadirector.core import messages
+from hadirector.core.lawful import lawful
 from hadirector.core.messages import Process
 from hadirector.shell import channel, child
 
@@ -46,6 +48,7 @@ class Runner:
         self._since = self._heard_at = self._watched_at = 0.0
         self._beat = messages.Heartbeat(0.0, 0.0)
         self._deaths = 0
+        self._death = ""
         self._quick = 0
         self._timer: asyncio.TimerHandle | None = None  # to the next start, look, or kill
 
@@ -90,7 +93,7 @@ class Runner:
         self._since = self._heard_at = self._watched_at = child.now()
         self._greeted = False
         link = self._channels[Process.RUNNER] = channel.Channel(ours, Process.RUNNER.value)
-        link.start(self._take)
+        link.start(self._take, partial(lawful, Process.RUNNER, Process.DIRECTOR))
         self._tell()
         self._watch()
 
@@ -122,19 +125,20 @@ class Runner:
         self._gone.set()
         self._channels.pop(Process.RUNNER).close()
         self._stop_timer()
+        self._death = "" if self._leaving else f"died ({_how(status)})"
+        self._deaths += bool(self._death)
         self._tell()
         if self._wanted:
-            self._start_again(status)
+            self._start_again()
         self._leaving = False
 
-    def _start_again(self, status: int) -> None:
+    def _start_again(self) -> None:
         if self._leaving:  # it was wanted again before it had left
             self._start()
             return
-        self._deaths += 1
         self._quick = 0 if child.now() - self._since > STEADY else self._quick + 1
         pause = PAUSES[min(max(self._quick - 1, 0), len(PAUSES) - 1)]
-        log.warning("process=runner died (%s); starting again in %.1f s", _how(status), pause)
+        log.warning("process=runner %s; starting again in %.1f s", self._death, pause)
         self._timer = self._loop.call_later(pause, self._start)
 
     def _dismiss(self) -> None:
@@ -163,6 +167,7 @@ class Runner:
             self._beat.lag_ms_p99,
             self._beat.lag_ms_max,
             alive=self._process is not None,
+            ended=self._death,
         )
         about = messages.Processes((state,))
         self._receive(Process.RUNNER, channel.Received(about, channel.FOREVER))

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from hadirector.core.sysctls import Sysctl
 
-_ROOT = Path("/proc/sys")
+ROOT = Path("/proc/sys")
+_SWAPPED = str.maketrans("./", "/.")  # sysctl(8): a dot within a name is written as a slash
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Trouble:
 class Loan:
     """The settings taken from the operator, and their values before."""
 
-    def __init__(self, recorded: Mapping[str, str] | None = None, root: Path = _ROOT) -> None:
+    def __init__(self, recorded: Mapping[str, str] | None = None, root: Path = ROOT) -> None:
         self._recorded = dict(recorded or {})
         self._root = root
 
@@ -38,6 +39,13 @@ class Loan:
     def recorded(self) -> Mapping[str, str]:
         """What `restore` will write, by name, in the order of the first change."""
         return dict(self._recorded)
+
+    def heeding(self) -> tuple[str, ...]:
+        """The interfaces that heed IPv6 router advertisements now, or did until `apply` changed
+        it; with the default for those to come. Dots are slashes in their names."""
+        names = sorted(path.name for path in (self._root / "net/ipv6/conf").glob("*"))
+        conf = [name.replace(".", "/") for name in names if name not in ("all", "lo")]
+        return tuple(name for name in conf if self._heeds(name))
 
     def apply(self, wanted: Iterable[Sysctl]) -> tuple[Trouble, ...]:
         """Sets what differs, in order; nothing is raised, each failure is told."""
@@ -54,6 +62,16 @@ class Loan:
             if trouble is not None:
                 troubles.append(trouble)
         return tuple(troubles)
+
+    def _heeds(self, interface: str) -> bool:
+        setting = f"net.ipv6.conf.{interface}"
+        if f"{setting}.accept_ra" in self._recorded:
+            return True
+        try:
+            words = [read(f"{setting}.{each}", self._root) for each in ("accept_ra", "forwarding")]
+        except OSError:  # it went away
+            return False
+        return words == ["1", "0"]
 
     def _apply_one(self, setting: Sysctl) -> Trouble | None:
         try:
@@ -80,13 +98,13 @@ class Loan:
         return None if kept == value else Trouble(name, f"the kernel made {kept} of {value}")
 
 
-def read(name: str, root: Path = _ROOT) -> str:
+def read(name: str, root: Path = ROOT) -> str:
     """The value with single spaces between its numbers; OSError when it cannot be read."""
     return " ".join(_path(name, root).read_text().split())
 
 
 def _path(name: str, root: Path) -> Path:
-    return root / name.replace(".", "/")
+    return root / name.translate(_SWAPPED)
 
 
 def _greater(current: str, wanted: str) -> bool:

@@ -29,6 +29,7 @@ WELL = Standing(known=True, source=OWN, ready=True, ready_reason="ready", accomp
 DOWN = 3 + 156 / 256  # master-down of priority 100 at 1 s
 SKEW = 156 / 256
 PATIENCE = 3 + 255 / 256  # how long peers wait for us at most
+SOONEST = 3 + 106 / 256  # how long the best of them, of priority 150, waits
 
 
 def said(priority: int, interval: float = 1.0) -> Advert:

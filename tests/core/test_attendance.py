@@ -55,8 +55,10 @@ def from_runner(message: messages.Message) -> ev.From:
 
 
 def state(alive: bool) -> messages.Processes:
+    """What the shell tells of the runner: there, or dead."""
+    ended = "" if alive else "died (SIGKILL)"
     return messages.Processes(
-        (messages.ProcessState(Process.RUNNER, 9, 0.0, 0, 0.0, 0.0, alive=alive),)
+        (messages.ProcessState(Process.RUNNER, 9, 0.0, 0, 0.0, 0.0, alive, ended),)
     )
 
 
@@ -99,7 +101,7 @@ def lb2(sequence: int, up: bool) -> ev.Heard:
 
 
 def in_state(name: RouterStateName) -> messages.Routers:
-    router = messages.Router("front", 4, name, 150, 150, None, 0.0, "", {}, (), {}, 3.6, True)
+    router = messages.Router("front", 4, name, 150, 150, None, 0.0, "", {}, (), {}, True)
     return messages.Routers((router,))
 
 
@@ -147,7 +149,7 @@ def test_a_dead_runner_changes_nothing_and_what_it_ran_is_run_by_the_next() -> N
     waiting = director.handle(ev.Woken(), 99.0)
     revived = director.handle(HELLO, 99.1)
 
-    assert kinds(died) == [("runner_died", "runner")]
+    assert kinds(died) == [("process_died", "runner")]
     assert runs(waiting) == []
     assert [track.delta for level in tracks(waiting) for track in level.tracks] == [-10]
     assert len(runs(revived)) == 1
@@ -344,7 +346,7 @@ def test_a_director_that_starts_goes_on_telling_what_still_holds() -> None:
 
 
 def _status(director: Director) -> dict[str, object]:
-    told = status.build(director, status.Kernel(), 1000.0, {})
+    told = status.build(director, status.Shell(), 1000.0, {})
     assert isinstance(told, dict)
     return {**told}
 

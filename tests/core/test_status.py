@@ -1,6 +1,7 @@
 """The contract's status JSON, key by key."""
 
 import json
+from dataclasses import replace
 
 from hadirector.core import director_events as ev
 from hadirector.core import explain, ipvs, messages, status
@@ -9,6 +10,7 @@ from hadirector.core.director import Director
 from hadirector.core.messages import Health, Process
 from tests.core import farm
 from tests.core.farm import KEY, ONE, TWO
+from tests.core.routers import FRONT
 
 OFFSET = 1000.0
 
@@ -24,7 +26,7 @@ def _running() -> Director:
 
 
 def test_a_service_is_told_as_the_contract_says() -> None:
-    told = json.loads(json.dumps(status.build(_running(), status.Kernel(), OFFSET, {})))
+    told = json.loads(json.dumps(status.build(_running(), status.Shell(), OFFSET, {})))
 
     assert told["services"]["web"] == {
         "address": "192.0.2.10:80",
@@ -77,14 +79,13 @@ def test_routers_peers_and_processes_are_told_with_unix_instants() -> None:
         inputs={},
         addresses=("192.0.2.10/24",),
         counters={"advert_sent": 9},
-        master_down=3.6,
         leased=True,
     )
     state = messages.ProcessState(Process.CHECKER, 42, 1.0, 2, 0.5, 1.5, alive=True)
     director.handle(ev.From(Process.ELECTION, messages.Routers((router,)), float("inf")), 3.0)
     director.handle(ev.From(Process.SUPERVISOR, messages.Processes((state,)), float("inf")), 3.0)
 
-    told = json.loads(json.dumps(status.build(director, status.Kernel(), OFFSET, {})))
+    told = json.loads(json.dumps(status.build(director, status.Shell(), OFFSET, {})))
 
     assert told["processes"]["checker"] == {
         "pid": 42,
@@ -99,12 +100,76 @@ def test_routers_peers_and_processes_are_told_with_unix_instants() -> None:
     assert told["sync"]["role"] is None
 
 
+def _with_a_neighbour() -> Director:
+    director = Director("1", frozenset(), 0.0)
+    instance = replace(FRONT, virtual_addresses=())
+    director.handle(ev.Configured(replace(farm.CONFIG, instances=(instance,))), 2.0)
+    peer, rogue = Address("198.51.100.2"), Address("198.51.100.7")
+    reason = f"adverts of {rogue} are refused: wrong key"
+    router = messages.Router(
+        instance="front",
+        family=4,
+        state=messages.RouterStateName.MASTER,
+        priority=150,
+        effective_priority=150,
+        master=Address("198.51.100.1"),
+        since=3.0,
+        reason="no advert heard",
+        inputs={},
+        addresses=(),
+        counters={},
+        leased=False,
+        peers={peer: messages.Speaker(100, 1.0, "plain", 4.0, 7)},
+        refused=(messages.Complaint(rogue, "auth_ext_invalid_hmac", reason, 3, 5.0),),
+    )
+    director.handle(ev.From(Process.ELECTION, messages.Routers((router,)), float("inf")), 5.0)
+    return director
+
+
+def test_the_others_on_the_wire_are_told_and_who_is_refused_is_trouble() -> None:
+    told = json.loads(json.dumps(status.build(_with_a_neighbour(), status.Shell(), OFFSET, {})))
+
+    router = told["instances"]["front"]["routers"]["ipv4"]
+    assert router["peers"] == {
+        "198.51.100.2": {
+            "priority": 100,
+            "interval": 1.0,
+            "checksum": "plain",
+            "key": 7,
+            "heard_at": 1004.0,
+        }
+    }
+    reason = "adverts of 198.51.100.7 are refused: wrong key"
+    assert router["refused"] == [
+        {
+            "from": "198.51.100.7",
+            "kind": "auth_ext_invalid_hmac",
+            "reason": reason,
+            "count": 3,
+            "at": 1005.0,
+        }
+    ]
+    assert router["odd"] == []
+    assert f"front/ipv4: {reason}" in told["trouble"]
+
+
+def test_explain_tells_of_the_others_on_the_wire() -> None:
+    told = json.loads(json.dumps(explain.build(_with_a_neighbour(), "front", OFFSET)))
+
+    assert told["now"] == [
+        "front/ipv4: master: no advert heard",
+        "front/ipv4/198.51.100.2: priority 100, each 1 s, checksum plain, signed with key 7",
+        "front/ipv4/198.51.100.7/auth_ext_invalid_hmac: adverts of 198.51.100.7 are refused: "
+        "wrong key (3 times)",
+    ]
+
+
 def test_the_checks_detail_in_status_is_the_newest() -> None:
     director = _running()
     later = farm.verdicts((ONE, Health.UP), at=9.0)
     director.handle(ev.From(Process.CHECKER, later, float("inf")), 9.0)
 
-    told = json.loads(json.dumps(status.build(director, status.Kernel(), OFFSET, {})))
+    told = json.loads(json.dumps(status.build(director, status.Shell(), OFFSET, {})))
 
     assert told["services"]["web"]["servers"]["10.0.1.11:80"]["last_check"]["at"] == 1009.0
 

@@ -24,6 +24,7 @@ from tests.core.routers import (
     OWN,
     PATIENCE,
     PEER,
+    SOONEST,
     T0,
     WELL,
     backup,
@@ -51,7 +52,7 @@ def test_a_master_that_slept_keeps_its_addresses_and_is_silent() -> None:
 def test_a_master_that_is_a_little_late_just_advertises() -> None:
     router, now = master()
 
-    assert router.tick(now + PATIENCE - 0.01) == [Advertise(100)]
+    assert router.tick(now + SOONEST - 0.01) == [Advertise(100)]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from hadirector.cli import main as command
+from hadirector.core.requests import Outcome, Request, Verdict
 from hadirector.core.status import Json
 from hadirector.shell.control import Answers, Control, SocketInUse
 
@@ -42,10 +43,14 @@ class Daemon:
             },
             reload=self._reload,
             restart=self._restart,
+            operate=self._operate,
         )
 
     async def _reload(self) -> str | None:
         return self.refusal
+
+    async def _operate(self, request: Request) -> Outcome:
+        return Outcome(Verdict.DONE, (str(request),))
 
     def _restart(self) -> str | None:
         self.restarts += 1
@@ -170,7 +175,7 @@ async def test_http_answers_readers_and_takes_no_orders(daemon: Daemon) -> None:
     await control.open_http("127.0.0.1", port)
 
     codes = []
-    for request in ("GET /v1/status", "POST /v1/reload"):
+    for request in ("GET /v1/status", "POST /v1/reload", "POST /v1/handover"):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(f"{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
         async with asyncio.timeout(5):
@@ -178,7 +183,7 @@ async def test_http_answers_readers_and_takes_no_orders(daemon: Daemon) -> None:
         writer.close()
     await control.close()
 
-    assert codes == [b"200", b"404"]
+    assert codes == [b"200", b"404", b"404"]
 
 
 async def test_a_socket_left_by_a_dead_daemon_is_replaced(path: str, daemon: Daemon) -> None:
@@ -211,8 +216,9 @@ async def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path, daemon: Da
 def test_without_a_daemon_every_verb_says_so_in_one_line(
     path: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for verb in ("status", "events", "explain", "reload", "restart-director"):
-        assert command.main([verb, "--socket", path]) == 1
+    verbs = ("status", "events", "explain", "reload", "restart-director", "handover", "release")
+    for verb in (*map(str.split, verbs), ["standby", "on"]):
+        assert command.main([*verb, "--socket", path]) == 1
         error = capsys.readouterr().err
         assert error.startswith("hadirector: no daemon answers on ")
         assert error.count("\n") == 1

@@ -82,16 +82,16 @@ class ElectionProcess:
 
     def _open(self, letter: Letter) -> et.Input | None:
         """A letter as the core takes it. An expired level is not believed: of Tracks and Peers
-        the last are kept, and no Ready means not ready."""
+        the last are kept, and no Ready means not ready; an old order is none."""
         message = letter.message
         match message:
             case messages.Heartbeat() | messages.Hello():
                 if isinstance(message, messages.Hello):
                     self._report()
                 return et.DirectorHeard()
-            case messages.Order() | messages.ElectionSettings():
+            case messages.ElectionSettings() | messages.Stance():
                 return message
-            case messages.Ready() | messages.Tracks() | messages.Peers():
+            case messages.Ready() | messages.Tracks() | messages.Peers() | messages.Order():
                 return message if letter.valid_until >= self.host.clock() else None
             case _:
                 raise AssertionError(message)
@@ -127,6 +127,8 @@ class ElectionProcess:
                 self._reconcile()
                 self.stopped = True
                 self.loop.kill()
+            case messages.Obeyed():
+                self.host.to_director.send(action, inf)
             case messages.Event():
                 self.host.to_director.send(messages.Events((action,)), inf)
             case unreachable:

@@ -8,12 +8,14 @@ it does from the episode's own random numbers.
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from hadirector.core import director_events as ev
 from hadirector.core import messages
-from hadirector.core.messages import OrderKind
+from hadirector.core.requests import HandOver, Outcome, Release, StandBy
 from hadirector.core.settings.cluster import Config
 from hadirector.core.settings.instances import Instance
+from hadirector.core.stance import Stance
 from tests.sim.host import INTERFACES
 from tests.sim.network import FAIR, PLANES, Weather
 from tests.sim.node import Node
@@ -22,6 +24,7 @@ from tests.sim.world import World
 
 STARTS_IN = (0.05, 0.6)  # seconds from the start of a process to its first turn
 SILENCE = 10.0  # seconds after which the supervisor kills a process that hangs
+OPERATOR = 1.5  # seconds until he asks again
 PORT_OPENS_IN = 2.0  # seconds at most until a switch forwards for a node that was powered on
 
 
@@ -293,7 +296,6 @@ def track(scene: Scene, duration: float) -> None:
     delta = 0 if fault else -scene.rng.randint(1, 120)
     scene.note(node, f"tracking: {'fault' if fault else delta}")
     failed = messages.Track(FRONT, "script probe", fault, delta, "probe fails")
-    node.host.failing = (failed,)
     node.host.to_election.send(messages.Tracks((failed,)), float("inf"))
     ended = scene.rng.uniform(0.0, duration)
     scene.after(ended, lambda: untrack(node))
@@ -301,16 +303,42 @@ def track(scene: Scene, duration: float) -> None:
 
 def untrack(node: Node) -> None:
     """Nothing fails."""
-    node.host.failing = ()
     node.host.to_election.send(messages.Tracks(()), float("inf"))
 
 
 def handover(scene: Scene, duration: float) -> None:
-    """A planned switch, released later."""
+    """A planned switch, forced at times, released later."""
     node, subject = scene.node, subject_of(scene.world)
     scene.note(node, f"hands over {subject}")
-    node.order(OrderKind.YIELD, subject)
-    scene.after(duration * scene.rng.random(), lambda: node.order(OrderKind.RELEASE, subject))
+    answered = partial(_answer, scene, node)
+    node.ask(HandOver(subject, force=scene.rng.random() < 0.3), answered)
+    scene.after(duration * scene.rng.random(), lambda: node.ask(Release(subject)))
+
+
+def standby(scene: Scene, duration: float) -> None:
+    """A node is taken out for maintenance, and is back later."""
+    node = scene.node
+    scene.note(node, "standby on")
+    answered = partial(_answer, scene, node)
+    node.ask(StandBy(on=True, force=scene.rng.random() < 0.3), answered)
+    scene.after(duration * scene.rng.random(), lambda: node.ask(StandBy(on=False), answered))
+
+
+def back_on_duty(scene: Scene, node: Node) -> None:
+    """An operator who asks again until nothing keeps the node from serving."""
+
+    def again(outcome: Outcome | None = None) -> None:
+        stance = node.director.core.operations.stance if node.director else node.host.stance
+        if stance != Stance():
+            node.ask(Release())
+            node.ask(StandBy(on=False))
+            scene.after(OPERATOR, again)
+
+    scene.after(OPERATOR, again)
+
+
+def _answer(scene: Scene, node: Node, outcome: Outcome) -> None:
+    scene.note(node, f"{outcome.verdict.value}: {'; '.join(outcome.lines)}")
 
 
 def subject_of(world: World) -> str:
@@ -393,6 +421,7 @@ FAULTS: dict[str, Fault] = {
         channel_cut,
         track,
         handover,
+        standby,
         reload_priority,
         reload_addresses,
     )

@@ -16,7 +16,7 @@ promise             what an episode's single fault may cost: see single.py
 """
 
 import math
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -37,7 +37,7 @@ MASTER, BACKUP = RouterStateName.MASTER, RouterStateName.BACKUP
 INTERVALS = 10  # over which the advert rate is looked at
 PER_INTERVAL = 2  # adverts: a rival is answered each half of it
 TRANSITIONS = 10  # adverts more: priority 0, becoming master, reloads
-ANNOUNCEMENTS = 14  # bursts within a second: a duel's ten, and those of a transition or two
+ANNOUNCEMENTS = 18  # bursts within a second: a duel's ten, and those of a few transitions
 HEAVY = (et.Report, et.Place, et.Drop, et.SetLease, et.Reconcile, messages.Event)
 
 
@@ -73,6 +73,7 @@ class Invariants:
         self.settled = False
         self.promises: list[Promise] = []
         self.adverts: dict[str, int] = defaultdict(int)  # sent so far, by node
+        self.moves: Counter[tuple[str, Key]] = Counter()  # changes of a router's state so far
         self._scenario = scenario
         self._agenda = agenda
         self._nodes = nodes
@@ -178,6 +179,7 @@ class Invariants:
         router: messages.Router,
         told: Sequence[messages.Event],
     ) -> None:
+        self.moves[node.name, key] += 1
         what = f"{node.name} {key[0]}/ipv{key[1]}: {was.value} -> {router.state.value}"
         if not any(event.subject == key[0] for event in told):
             raise Violation("reasons", f"{what} without an event")

@@ -3,10 +3,11 @@
 Each function does one thing to the world, makes its promises and gives how long they take.
 """
 
+from collections import Counter
 from collections.abc import Callable
 
 from hadirector.core.advert import OWNER
-from hadirector.core.messages import OrderKind
+from hadirector.core.requests import HandOver, Outcome, Request, StandBy, Verdict
 from hadirector.core.settings.cluster import LeaseMode
 from hadirector.core.settings.instances import Preempt
 from tests.sim import faults
@@ -19,6 +20,9 @@ from tests.sim.scenario import ADDED, FRONT
 
 SLACK = 0.02  # seconds: loops that wake late, packets in flight
 DUEL_ECHO = 1.0  # seconds after which a duel's winner has announced again
+COMMANDED = 0.05  # seconds for a handover with a key: some wake-ups and packets
+DEAF_FROM = 3.0  # seconds after which a node that was started anew knows its peers
+REPORT = 0.1  # seconds until the director has heard of it, and the disk has the stance
 PEER_SILENCE = 2.0  # seconds after which a peer is not alive
 DIRECTOR_SILENCE = 10.0  # seconds after which an election is on its own
 
@@ -50,21 +54,98 @@ def stop(scene: Scene) -> float:
 
 
 def handover(scene: Scene) -> float:
-    """A planned switch: the same, and the old master holds back until released."""
+    """A planned switch: the same, at once where there is a key, and nobody fights. The old master
+    holds back until released, whatever of it is started anew meanwhile."""
     key = _front(scene)
     victim = scene.world.invariants.masters(key)[0]
     keys = [key] if not scene.world.scenario.coupled else scene.world.invariants.every()
-    others = [node for node in scene.world.nodes if node is not victim]
-    scene.note(victim, "hands over")
-    takes = max(_takeover(scene, key, others, intervals=0) for key in keys)
-    victim.order(OrderKind.YIELD, faults.subject_of(scene.world))
-    watch = 3 * scene.world.scenario.patience + scene.world.scenario.preempt_delay
+    takes = _gives_up(scene, victim, keys, HandOver(faults.subject_of(scene.world)))
+    watch = 3 * scene.world.scenario.patience + scene.world.scenario.preempt_delay + 5.0
     back = f"{victim.name} is back before it was released"
     scene.after(
         takes + SLACK,
         lambda: _always(scene, back, lambda: not _is_master(scene, victim, keys), watch),
     )
+    _start_anew(scene, victim, takes + 0.1)
     return max(_switch(scene, victim, keys, takes), takes + 2 * SLACK + watch)
+
+
+def standby(scene: Scene) -> float:
+    """A node is taken out for maintenance: it gives up all it has and stays out, whatever of it is
+    started anew, but serves when all the others are gone."""
+    victim, keys = _a_master(scene)
+    scenario = scene.world.scenario
+    others = [node for node in scene.world.nodes if node is not victim]
+    takes = _gives_up(scene, victim, keys, StandBy(on=True))
+    watch = DEAF_FROM + 3 * scenario.patience + scenario.preempt_delay + 2.0
+    out = f"{victim.name} is master in standby"
+    scene.after(
+        takes + SLACK,
+        lambda: _always(scene, out, lambda: not _is_master(scene, victim, keys), watch),
+    )
+    _start_anew(scene, victim, takes + 0.1)
+    names = [node.name for node in others]
+    ways = [(victim.name, n) for n in names] + [(n, victim.name) for n in names]
+    deaf = [(plane, *way) for plane in INTERFACES for way in ways]
+    # Beside a peer that lives it stays out even if it hears no master.
+    scene.after(takes + DEAF_FROM, lambda: faults.cut(scene, 2 * scenario.patience, deaf))
+    gone_at = takes + 2 * SLACK + watch
+    serves = PEER_SILENCE + 0.6 + 2 * scenario.patience
+
+    def lose_the_others() -> None:
+        for node in others:
+            scene.note(node, "power off")
+            node.power_off()
+        for key in scene.world.invariants.every():
+            mine = f"{victim.name} serves {key} as the last one"
+            _eventually(
+                scene,
+                mine,
+                lambda key=key: victim in scene.world.invariants.masters(key),  # type: ignore[misc]  # a bound default
+                serves,
+            )
+
+    scene.after(gone_at, lose_the_others)
+    return max(_switch(scene, victim, keys, takes), gone_at + serves)
+
+
+def _gives_up(scene: Scene, victim: Node, keys: list[Key], request: Request) -> float:
+    """Ask for it: how long it takes at most. With a key the successor does not wait for its skew
+    time, and the old master does not answer its first advert."""
+    others = [node for node in scene.world.nodes if node is not victim]
+    takes = max(_takeover(scene, key, others, intervals=0) for key in keys)
+    if scene.world.scenario.keyed:
+        takes = COMMANDED
+    told: list[Outcome] = []
+    scene.note(victim, f"asked for {request}")
+    victim.ask(request, told.append)
+    done = f"{request} done"
+    _eventually(scene, done, lambda: bool(told) and told[0].verdict is Verdict.DONE, takes + REPORT)
+    moves = scene.world.invariants.moves
+    before = Counter(moves)
+    once = "mastership moves more than once"
+    if scene.world.scenario.keyed:  # by priority 0 two others of like priority may both rise
+        _always(scene, once, lambda: max((moves - before).values(), default=0) <= 1, takes + REPORT)
+    return takes
+
+
+def _start_anew(scene: Scene, node: Node, at: float) -> None:
+    """Nothing, a process, or all of the node, with a reboot at times."""
+    kinds: tuple[Callable[[], None], ...] = (
+        lambda: None,
+        node.kill_election,
+        node.kill_director,
+        node.kill_all,
+        node.power_off,
+    )
+    chosen = scene.rng.choice(kinds)
+
+    def back() -> None:
+        faults.power_on(scene, node, port=0.0)
+        node.start()
+
+    scene.after(at, chosen)
+    scene.after(at + 0.3, back)
 
 
 def adoption(scene: Scene) -> float:
@@ -76,7 +157,8 @@ def adoption(scene: Scene) -> float:
     _nothing_moves(scene, keys, until=4 * interval)
     scene.note(victim, "election killed")
     victim.kill_election()
-    scene.after(scene.rng.uniform(0.01, 1.8 * interval), victim.start_election)
+    back = min(1.8 * interval, 3.0)  # before a lease of 5 s ends
+    scene.after(scene.rng.uniform(0.01, back), victim.start_election)
     return 4 * interval
 
 
@@ -277,6 +359,7 @@ SINGLE: tuple[Single, ...] = (
     crash,
     stop,
     handover,
+    standby,
     adoption,
     restart_director,
     silent_director,

@@ -3,7 +3,6 @@
 import random
 from collections.abc import Callable
 
-from hadirector.core.messages import OrderKind
 from tests.sim import faults, single
 from tests.sim.faults import FAULTS, Scene
 from tests.sim.invariants import Violation
@@ -81,7 +80,6 @@ class Story:
         self.world.note("----", "healing")
         self.world.network.heal()
         self.world.gateway_answers = True
-        subject = faults.subject_of(self.world)
         for node in self.scene.rng.sample(self.world.nodes, len(self.world.nodes)):
             for interface in sorted(node.host.down):
                 faults.set_link(self.scene, node, interface, up=True)
@@ -92,7 +90,7 @@ class Story:
             self.scene.after(1.0, node.start_election)
             self.scene.after(1.0, node.start_director)
             faults.untrack(node)
-            node.order(OrderKind.RELEASE, subject)
+            faults.back_on_duty(self.scene, node)
 
     def _quiet(self) -> None:
         """Long enough for everything to settle; then look on for a while."""
