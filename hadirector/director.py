@@ -32,6 +32,7 @@ from hadirector.shell import (
     hook_note,
     ipvs,
     journal_file,
+    neighbours,
     owned,
     peer_channel,
     pending,
@@ -261,6 +262,8 @@ class DirectorProcess:
             await asyncio.sleep(LEVELS_RETRY)
             if self._core.config is not None and self._work.empty():
                 self._work.put_nowait(ev.Settle(self._core.config))
+            beside = await asyncio.to_thread(neighbours.look, os.getppid())
+            self._settle.trouble("neighbour", "; ".join(str(n) for n in beside if n.certain))
 
     async def _save_owned(self) -> None:
         """Note what is ours; what a full disk refuses is tried again by and by."""

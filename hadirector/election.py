@@ -320,8 +320,8 @@ class ElectionProcess:
                 self._move(action)
             case et.Announce(addresses=virtual, count=count):
                 self._announcements.add(virtual, count)
-            case et.AskGateway(interface=interface):
-                self._ask_gateway(interface)
+            case et.AskGateway() | et.AskHolder():
+                self._ask(action)
             case et.Note(instance=instance, family=family, sent_at=sent_at):
                 self._remember(instance, family, sent_at)
             case et.Report():
@@ -356,14 +356,18 @@ class ElectionProcess:
         else:
             self._addresses.place(action.addresses)
 
-    def _ask_gateway(self, interface: str) -> None:
+    def _ask(self, question: et.AskGateway | et.AskHolder) -> None:
+        interface = question.interface
         index = self._table.index(interface)
         if index is None:
             return
         try:
-            self._gateways.ask(interface, index, child.now())
+            if isinstance(question, et.AskHolder):
+                self._gateways.ask_holder(interface, index, question.address, child.now())
+            else:
+                self._gateways.ask(interface, index, child.now())
         except KernelError as error:
-            log.debug("interface=%s gateway not asked: %s", interface, error)
+            log.debug("interface=%s not asked: %s", interface, error)
 
     def _remember(self, instance: str, family: Family, sent_at: float | None) -> None:
         try:
@@ -408,6 +412,8 @@ class ElectionProcess:
         try:
             for interface in self._gateways.answered(child.now()):
                 self._put(et.NetworkHeard(interface))
+            for interface, held in self._gateways.held(child.now()):
+                self._put(et.HolderHeard(interface, held))
         except KernelError as error:
             log.debug("gateways: %s", error)
 

@@ -30,6 +30,11 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     )
     parser.add_argument("-c", "--config", metavar="FILE", required=True, help="configuration file")
     parser.add_argument("--node", metavar="NAME", help="this node's name (default: the host name)")
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="start beside a keepalived, ldirectord or other hadirector of this network namespace",
+    )
     parser.set_defaults(run=run)
 
 
@@ -49,7 +54,11 @@ def run(options: argparse.Namespace) -> int:
     path = f"{config.runtime_dir}/{BLOB}"
     try:
         with supervisor.only_one(config.runtime_dir) as lock:
-            problem = _unusable_socket(config.api.socket) or _not_kept(path, blob)
+            problem = (
+                _not_alone(options.force)
+                or _unusable_socket(config.api.socket)
+                or _not_kept(path, blob)
+            )
             return supervisor.main(path, lock) if problem is None else _refuse(problem)
     except supervisor.Locked as locked:
         return _refuse(str(locked))
@@ -94,6 +103,18 @@ def _not_kept(path: str, blob: bytes) -> str | None:
         owned.replace_file(path, blob)
     except OSError as error:
         return f"{path}: {error.strerror}"
+    return None
+
+
+def _not_alone(force: bool) -> str | None:
+    """Who would fight us here. Asked when the lock is ours: no child of a former life of this
+    daemon is left. What is not certain, or is to be borne, is a warning."""
+    from hadirector.shell import neighbours
+
+    for neighbour in neighbours.look(os.getpid()):
+        if neighbour.certain and not force:
+            return f"{neighbour}, or start with --force"
+        print(f"hadirector: warning: {neighbour}", file=sys.stderr)
     return None
 
 

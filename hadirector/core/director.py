@@ -26,6 +26,7 @@ from hadirector.core.operations import Operations
 from hadirector.core.services import Change, Services
 from hadirector.core.settings.cluster import Config
 from hadirector.core.situation import Situation
+from hadirector.core.split import Splits
 from hadirector.core.stance import Stance
 from hadirector.core.takeover import Step
 
@@ -58,6 +59,7 @@ class Director:
         self.config: Config | None = None
         self.configured_at = now
         self.peers: peers.Peers | None = None
+        self.splits = Splits()
         self.routers: tuple[messages.Router, ...] = ()
         self.processes: tuple[messages.ProcessState, ...] = ()
         self.usage = ipvs.Usage()
@@ -76,7 +78,9 @@ class Director:
         self._peers_known_at = now  # before that a peer that did not speak yet may live
         self._presence_at = now
         self._checker_heard_at = now
-        self._told: tuple[messages.Ready, messages.Tracks, dict[str, str]] | None = None
+        self._looks = False  # whether who is master of what may have changed
+        self._says: object = ({}, {})  # states and voices of the routers
+        self._told: object = None  # readiness, what fails, and these, as told last
 
     def handle(self, event: ev.Event, now: float) -> tuple[ev.Action, ...]:
         """What to do about an event, in order."""
@@ -91,8 +95,11 @@ class Director:
             due.append(self._read_at)
         if not self.checker_silent:
             due.append(self._checker_heard_at + CHECKER_SILENCE)
-        others = (self.peers.deadline() if self.peers else None, self.attendance.deadline())
-        return min([*due, *(at for at in others if at is not None)])
+        others = (self.peers, self.splits, self.attendance)
+        for at in (other.deadline() for other in others if other is not None):
+            if at is not None:
+                due.append(at)
+        return min(due)
 
     def readiness(self) -> messages.Ready:
         """Whether this node may take over from a healthy master, and why (not)."""
@@ -274,7 +281,7 @@ class Director:
             case messages.Blind(reasons):
                 told += self._blind_is(reasons, now)
             case messages.Routers(routers):
-                self.routers = routers
+                self._routers_are(routers)
                 told += self._carry_out(self.operations.look(now), now)
             case messages.Obeyed():
                 told += self._carry_out(self.operations.obeyed(message, now), now)
@@ -305,7 +312,8 @@ class Director:
             # What it said last holds no more; what it placed ends with its lease or is adopted.
             reason = "the election process died; a new one starts"
             init = messages.RouterStateName.INIT
-            self.routers = tuple(replace(r, state=init, reason=reason) for r in self.routers)
+            lost = (replace(r, state=init, reason=reason, voice=None) for r in self.routers)
+            self._routers_are(tuple(lost))
         return self._tell(died, now)
 
     def _blind_is(self, reasons: tuple[str, ...], now: float) -> list[ev.Action]:
@@ -317,6 +325,10 @@ class Director:
         if reasons:
             kind, text = "checker_blind", "; ".join(reasons)
         return self._tell([Change(kind, self._name(), text)], now)
+
+    def _routers_are(self, routers: tuple[messages.Router, ...]) -> None:
+        self.routers, self._looks = routers, True
+        self._says = (peers.router_states(routers), peers.router_voices(routers))
 
     def _checker_spoke(self, now: float) -> list[ev.Action]:
         self._checker_heard_at = now
@@ -341,11 +353,14 @@ class Director:
         else:
             news = self.peers.complain(event.node, event.reason)
         told = self._tell([Change(*one) for one in news], now)
+        self._looks = True
+        # Who became master or gave it up must be known at once; the rest comes again by itself.
         return told if self.peers.level() == before else [*told, *self._peers_level(now)]
 
     def _peer_news(self, news: list[tuple[str, str, str]], now: float) -> list[ev.Action]:
         if not news or self.peers is None:
             return []
+        self._looks = True
         return [*self._tell([Change(*one) for one in news], now), *self._peers_level(now)]
 
     # Operators' orders
@@ -387,15 +402,12 @@ class Director:
             self.checker_silent = True
             reason = f"silent for {CHECKER_SILENCE:g} s: weights stay as they are"
             actions += self._tell([Change("checker_silent", self._name(), reason)], now)
-        if self.peers is not None:
+        if self.peers is not None and self.config is not None:
             actions += self._peer_news(self.peers.age(now), now)
+            actions += self._look(self.config, self.peers, now)
         if now >= self.operations.deadline:
             actions += self._carry_out(self.operations.due(now), now)
-        levels = (
-            self.readiness(),
-            self.attendance.tracking.tracks(),
-            dict(peers.router_states(self.routers)),
-        )
+        levels = (self.readiness(), self.attendance.tracking.tracks(), self._says)
         changed = self._told != levels
         if self.config is not None and (changed or now >= self._levels_at):
             self._told = levels
@@ -404,6 +416,15 @@ class Director:
         if self.config is not None and (changed or now >= self._presence_at):
             actions += self._presence(now)
         return actions
+
+    def _look(self, config: Config, known: peers.Peers, now: float) -> list[ev.Action]:
+        """Whether another node says that it is master of what this one is master of."""
+        due = self.splits.deadline()
+        if not self._looks and (due is None or now < due):
+            return []
+        self._looks = False
+        changes = self.splits.look(self.routers, known.known, config.instances, now)
+        return self._tell(changes, now)
 
     def _settings(self, now: float) -> list[ev.Action]:
         """All the election is to know; how it is to take its settings first."""

@@ -35,11 +35,11 @@ from hadirector.core.deadlines import Deadlines
 from hadirector.core.election_types import (
     Action,
     AnnounceFailed,
-    AskGateway,
     DeafEars,
     Desired,
     DirectorHeard,
     Drop,
+    HolderHeard,
     Input,
     LastAdverts,
     Links,
@@ -128,7 +128,7 @@ class Election:
         """Take one input at `now`; the actions are to be done in this order."""
         now = self._now = max(now, self._now)
         actions = self._take(what, now)
-        actions += self._ask_gateways(now)
+        actions += self._ask_around(now)
         self._roster.forget_stopped()
         if any(isinstance(a, Place | Drop | SetLease) for a in actions):
             actions.append(Reconcile())
@@ -163,9 +163,10 @@ class Election:
                     return []  # events tell more than what concerns us
                 first = before is None and self._configured
                 self._view.links = told
+                self._roster.heard &= {name for name, link in told.items() if link.up}
                 return self._review(now) + ([Reconcile()] if first else [])
-            case NetworkHeard(interface=interface):
-                return self._hear_network(interface, now)
+            case NetworkHeard() | HolderHeard():
+                return self._hear_answer(what, now)
             case Obstacles() | DeafEars() | WallClock():
                 return self._be_shown(what, now)
             case SendFailed() | AnnounceFailed():
@@ -265,18 +266,22 @@ class Election:
                 actions += self._act(member, member.router.hear_network, now)
         return actions
 
-    def _ask_gateways(self, now: float) -> list[Action]:
-        """Ask, while routers wait at the automatic startup gate."""
+    def _hear_answer(self, answer: NetworkHeard | HolderHeard, now: float) -> list[Action]:
+        """Frames pass; one that answers for our addresses is a master, or was one."""
+        if isinstance(answer, HolderHeard):
+            for member in self._roster:
+                member.hear_holder(answer, now)
+        return self._hear_network(answer.interface, now)
+
+    def _ask_around(self, now: float) -> list[Action]:
+        """Ask, while routers wait at the automatic startup gate or for a first advert."""
         if now < self._ask_at < math.inf:
             return []
-        if self._ask_at == math.inf and not any(m.router.waits_for_network for m in self._touched):
+        if self._ask_at == math.inf and not any(m.asks for m in self._touched):
             return []
-        waiting = [m.instance.interface for m in self._roster if m.router.waits_for_network]
-        if not waiting:
-            self._ask_at = math.inf
-            return []
-        self._ask_at = now + ASK_EVERY
-        return [AskGateway(interface) for interface in dict.fromkeys(waiting)]
+        questions = dict.fromkeys(question for m in self._roster for question in m.asks)
+        self._ask_at = now + ASK_EVERY if questions else math.inf
+        return list(questions)
 
     # --- settings, levels, orders ------------------------------------------------------------
 
@@ -316,6 +321,7 @@ class Election:
             if standing != member.router.standing:
                 actions += member.introduce(standing.source)
                 actions += self._act(member, partial(member.router.update, standing), now)
+                member.follow_contest(now)
             lease = member.renew_lease(self._view)
             if lease:
                 self._touched[member] = None

@@ -72,6 +72,14 @@ class NetworkHeard:
 
 
 @dataclass(frozen=True, slots=True)
+class HolderHeard:
+    """Another host answered for this address on this interface, lately (to `AskHolder`)."""
+
+    interface: str
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
 class Obstacle:
     """An address that cannot be held here, with the reason (configured by the system, say)."""
 
@@ -142,6 +150,7 @@ Input = (
     | PacketReceived
     | Links
     | NetworkHeard
+    | HolderHeard
     | Obstacles
     | DeafEars
     | DirectorHeard
@@ -258,6 +267,15 @@ class AskGateway:
 
 
 @dataclass(frozen=True, slots=True)
+class AskHolder:
+    """Ask who holds this address, which is not on this node; an answer becomes `HolderHeard`.
+    Repeated each second while a router that has just started waits for a first advert."""
+
+    interface: str
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """Remember outside this process that the router's last advert as a master went out at
     `sent_at` (None: it is no master): the next election process is given it as LastAdverts."""
@@ -289,6 +307,7 @@ Action = (
     | SetLease
     | Announce
     | AskGateway
+    | AskHolder
     | Note
     | Report
     | Reconcile

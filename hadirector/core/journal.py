@@ -16,6 +16,7 @@ KEPT = 4096  # entries; a flapping farm of 1,000 servers fills it in minutes, a 
 
 GRAVE = frozenset(
     {
+        *("split_brain", "deaf", "stranger", "bad_advert", "neighbour"),
         *("fault", "duel", "late_wake", "director_silent", "sync_wait", "order_refused"),
         *("ipvs_lost", "ipvs_refused", "ipvs_timeouts", "connection_sync", "sysctl", "drift"),
         *("server_down", "quorum_lost", "peer_down", "peer_channel", "process_died"),

@@ -161,13 +161,25 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
+class Voice:
+    """How a virtual router of a node speaks: by which address and with which priority its adverts
+    go out, or would, and whether it is master."""
+
+    source: Address | None
+    priority: int
+    master: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Peer:
     """Another director, seen on the peer channel. `able` are the instances it could be master of:
-    alive, not in fault, not in standby."""
+    alive, not in fault, not in standby. `voices` are its virtual routers by `instance/ipv4`, as it
+    says."""
 
     node: str
     alive: bool
     able: tuple[str, ...] = ()
+    voices: dict[str, Voice] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +267,8 @@ class Router:
     `priority` is configured, `effective_priority` what is advertised or would be. `since` is
     CLOCK_BOOTTIME. `leaving`: a master that has given up and waits for its successor. `peers` are
     those heard lately, `refused` those whose packets are dropped now, `odd` what is wrong with
-    packets that are taken.
+    packets that are taken. `voice` is how it speaks, `rivals` are the addresses of other masters it
+    hears; `troubles` is what somebody must look at, a sentence each.
     """
 
     instance: str
@@ -274,6 +287,9 @@ class Router:
     peers: dict[Address, Speaker] = field(default_factory=dict)
     refused: tuple[Complaint, ...] = ()
     odd: tuple[Complaint, ...] = ()
+    voice: Voice | None = None
+    rivals: tuple[Address, ...] = ()
+    troubles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from hadirector.core.settings.instances import (
     Unicast,
     VirtualAddress,
 )
-from hadirector.core.vrrp_states import Standing
+from hadirector.core.vrrp_states import Claim, Standing
 
 DIRECTOR_PATIENCE = 10.0  # seconds without a word before the director counts as gone
 _GRACE = 2.0  # seconds more when this process slept too: the director may be as late as we are
@@ -72,6 +72,26 @@ class NodeView:
     def accompanied(self) -> bool:
         """Whether another director of this cluster is alive."""
         return any(peer.alive for peer in self.peers)
+
+    @property
+    def names(self) -> dict[Address, str]:
+        """The live peers behind the addresses adverts come from."""
+        return {
+            voice.source: peer.node
+            for peer in self.peers
+            for voice in peer.voices.values()
+            if peer.alive and voice.source is not None
+        }
+
+    def claims(self, instance: Instance, family: Family) -> tuple[Claim, ...]:
+        """The live peers that say they are master of this virtual router."""
+        key = f"{instance.name}/ipv{family}"
+        voices = ((p.node, p.voices.get(key)) for p in self.peers if p.alive)
+        return tuple(
+            Claim(node, voice.source, voice.priority)
+            for node, voice in voices
+            if voice is not None and voice.master
+        )
 
     def is_own(self, interface: str, source: Address) -> bool:
         """Whether a packet that came in by this interface is one of our own."""
@@ -129,6 +149,9 @@ class NodeView:
             held=any(i.name in self.stance.held for i, _ in group),
             standby=self.stance.standby,
             aside=self._aside({i.name for i, _ in group}),
+            linked=not known or self._trouble(instance.interface) is None,
+            claims=self.claims(instance, family),
+            names=tuple(self.names.items()),
         )
 
     def _aside(self, names: set[str]) -> str:

@@ -18,8 +18,9 @@ SILENCE = 2.0  # seconds after which a peer is not alive: three lost in a row, a
 class Presence:
     """One node's word. `incarnation` grows with each start of its director, `sequence` within it.
 
-    `routers` gives states by `instance/ipv4`, `priorities` what counts in their election;
-    `services` whether quorum is met by service name; `standby`: it is under maintenance.
+    `routers` gives states by `instance/ipv4`, `priorities` what counts in their election, `voices`
+    how they speak; `services` whether quorum is met by service name; `standby`: it is under
+    maintenance.
     """
 
     cluster: str
@@ -34,6 +35,7 @@ class Presence:
     services: dict[str, bool] = field(default_factory=dict)
     priorities: dict[str, int] = field(default_factory=dict)
     standby: bool = False
+    voices: dict[str, messages.Voice] = field(default_factory=dict)
 
     def states_of(self, instance: str) -> dict[str, str]:
         """The states of an instance's routers."""
@@ -135,13 +137,19 @@ class Peers:
 
 
 def _told(name: str, known: Known) -> messages.Peer:
-    able = known.presence.able() if known.alive and known.presence else ()
-    return messages.Peer(name, known.alive, able)
+    said = known.presence
+    able = said.able() if known.alive and said else ()
+    return messages.Peer(name, known.alive, able, said.voices if said else {})
 
 
 def router_states(routers: Iterable[messages.Router]) -> Mapping[str, str]:
     """`{"front/ipv4": "master"}` as presences carry it."""
     return {f"{router.instance}/ipv{router.family}": router.state.value for router in routers}
+
+
+def router_voices(routers: Iterable[messages.Router]) -> dict[str, messages.Voice]:
+    """How this node's routers speak, as presences carry it."""
+    return {f"{r.instance}/ipv{r.family}": r.voice for r in routers if r.voice is not None}
 
 
 def _stale(new: Presence, known: Known) -> bool:

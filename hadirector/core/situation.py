@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from hadirector.core import messages
 from hadirector.core.messages import RouterStateName
-from hadirector.core.peers import Known, Presence, router_states
+from hadirector.core.peers import Known, Presence, router_states, router_voices
 from hadirector.core.settings.cluster import Config
 
 
@@ -46,4 +46,5 @@ class Situation:
             services=dict(self.services),
             priorities={f"{r.instance}/ipv{r.family}": r.effective_priority for r in self.routers},
             standby=standby,
+            voices=router_voices(self.routers),
         )

@@ -100,10 +100,11 @@ def _trouble(director: Director, shell: Shell) -> Json:
         for router in director.routers
         if router.state is messages.RouterStateName.FAULT
     ]
+    told += director.splits.troubles
     told += [
-        f"{router.instance}/ipv{router.family}: {complaint.reason}"
+        f"{router.instance}/ipv{router.family}: {text}"
         for router in director.routers
-        for complaint in (*router.refused, *router.odd)
+        for text in (*router.troubles, *(c.reason for c in (*router.refused, *router.odd)))
     ]
     told += [f"{kind}: {text}" for kind, text in sorted(shell.troubles.items())]
     for name, known in director.peers.known.items() if director.peers else ():
@@ -166,6 +167,7 @@ def _router(router: messages.Router, offset: float) -> Json:
         "inputs": dict(router.inputs),
         "addresses": list(router.addresses),
         "leased": router.leased,
+        "rivals": list(router.rivals),
         "peers": {
             source: {
                 "priority": speaker.priority,

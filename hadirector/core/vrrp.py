@@ -32,6 +32,8 @@ What the RFC leaves out and two directors need:
   over, and where nobody is, nothing changes.
 - A backup in standby whose master is down goes on listening while another node could be master.
 - Who handed over does not preempt its successor (`held`); absence of one is no preempting.
+- Who cannot hear yet must not push a healthy master out of its place: core/hearing.
+- Two masters that hear each other are told of when it begins and when it ends: core/duel.
 
 Each state carries its deadline; `deadline` is the only timer. Methods return effects in order.
 """
@@ -43,6 +45,9 @@ from typing import assert_never
 from hadirector.core import priority
 from hadirector.core.address import Address
 from hadirector.core.advert import OWNER, RESIGN, Advert
+from hadirector.core.announce import Contest
+from hadirector.core.duel import Duels, Side
+from hadirector.core.hearing import STARTUP_PATIENCE, Ears
 from hadirector.core.listening import (
     Listener,
     master_down_interval,
@@ -59,6 +64,7 @@ from hadirector.core.vrrp_states import (
     Candidate,
     Effect,
     Fault,
+    Hold,
     Init,
     Leaving,
     Master,
@@ -75,8 +81,8 @@ from hadirector.core.vrrp_states import (
     name_of,
 )
 
-STARTUP_PATIENCE = 10.0  # seconds the automatic startup gate waits for the network at most
-DUEL_TOLD_EVERY = 1.0  # seconds between journal lines about one duel: at 10 ms it would be 200
+SETTLED = 1.0  # seconds: until then the announcements of the takeover itself are still to come
+DEAF_LOOKS_EVERY = 1.0  # seconds at most between looks whether the master it cannot hear is there
 
 
 class Router:
@@ -90,24 +96,31 @@ class Router:
         self.since = now
         self.reason = "starting"
         self.inputs: dict[str, str] = {}
-        self.network_heard = noted_at is not None
+        self.duels = Duels()
+        self.ears = Ears(network=noted_at is not None)
         self.lead: Router | None = None  # of the routers that move together, if not this one
         self.tie_won_at = -math.inf
         self._tie_lost_at: float | None = None  # since when a tie is heard that this one loses
         self._noted_at = noted_at
-        self._duel_told_at = -math.inf
 
     # --- readings ----------------------------------------------------------------------------
 
     @property
     def effective_priority(self) -> int:
         """What counts in the election of a master."""
-        return priority.effective(self.instance, self.standing)
+        return priority.LAST_RESORT if self.ears.dark else self._own_priority
 
     @property
     def advertised_priority(self) -> int:
         """What a master says; rule 3."""
+        if self.ears.dark:
+            return priority.LAST_RESORT
         return priority.advertised(self.instance, self.standing)
+
+    @property
+    def side(self) -> Side:
+        """Itself in a duel."""
+        return Side(self.instance, self.standing)
 
     @property
     def holds_addresses(self) -> bool:
@@ -122,9 +135,32 @@ class Router:
 
     @property
     def waits_for_network(self) -> bool:
-        """Whether it stands at the automatic startup gate."""
+        """Whether it stands at the automatic startup gate, or is master in the dark."""
         gated = isinstance(self.state, Init) and self.state.start_at is not None
-        return gated and self.instance.startup_delay is None
+        return (gated and self._gates_itself) or (self.ears.dark and not self.ears.network)
+
+    @property
+    def listens_in_vain(self) -> bool:
+        """Whether it waits for a first advert, and asks who answers for its addresses."""
+        return isinstance(self.state, Backup) and not self.ears.advert and self._gates_itself
+
+    @property
+    def is_deaf(self) -> bool:
+        """Whether it is in its present state for lack of hearing."""
+        holds_back = isinstance(self.state, Backup) and self.state.hold is Hold.DEAF
+        return holds_back or self.ears.dark
+
+    @property
+    def contest(self) -> Contest:
+        """Whether a peer says that it is master beside this one."""
+        said = [
+            c.source is not None
+            and priority.is_better(
+                c.priority, c.source, self.advertised_priority, self.standing.source
+            )
+            for c in self.standing.claims
+        ]
+        return Contest.LOSES if any(said) else Contest.WINS if said else Contest.NONE
 
     @property
     def deadline(self) -> float | None:
@@ -144,7 +180,7 @@ class Router:
             case Backup():
                 effects += self._tick_backup(self.state, now)
             case Master():
-                effects += self._advertise(now)
+                effects += self._tick_master(now)
             case Waking():
                 effects += self._resume(now, "slept, and nobody took over")
             case Leaving(then=Then.BACKUP):
@@ -161,6 +197,7 @@ class Router:
     def heard(self, advert: Advert, source: Address, now: float) -> list[Effect]:
         """A lawful advert for this virtual router, not from one of our own addresses."""
         effects = self._notice_sleep(now) + self.hear_network(now)
+        self.ears.advert = True
         match self.state:
             case Backup():
                 effects += self._heard_as_backup(self.state, advert, source, now)
@@ -180,9 +217,9 @@ class Router:
 
     def hear_network(self, now: float) -> list[Effect]:
         """Frames pass: the automatic startup gate opens."""
-        if self.instance.startup_delay is not None:
+        if not self._gates_itself:
             return []
-        self.network_heard = True
+        self.ears.light(self._listener.down_interval, now)
         if isinstance(self.state, Init) and self.state.start_at is not None:
             return self._start(now, "the network was heard")
         return []
@@ -190,7 +227,9 @@ class Router:
     def update(self, standing: Standing, now: float) -> list[Effect]:
         """The node's view of this router changed."""
         said = self.advertised_priority
-        self.standing = standing
+        before, self.standing = self.standing, standing
+        if before.linked and not standing.linked and self._gates_itself:
+            self.ears = Ears(network=False)  # it is to be heard anew
         match self.state:
             case Stopped():
                 return []
@@ -206,6 +245,8 @@ class Router:
                 return self._advertise(now)
             case Candidate(was=backup) if standing.aside:
                 return self._stand_aside(backup.cause, now)
+            case Master() if now > self.since + SETTLED and _lost(before, standing):
+                return [Proclaim(duel=True)]
             case _:
                 return []
 
@@ -254,7 +295,8 @@ class Router:
         if not isinstance(self.state, Master | Waking):
             return []
         self.state = self._listener.silence(now)
-        return [Advertise(RESIGN), Release(), self._moved(reason, {}, now)]
+        over = self._end_duels("gave up", now)
+        return [Advertise(RESIGN), Release(), self._moved(reason, {}, now), *over]
 
     # --- Init --------------------------------------------------------------------------------
 
@@ -264,7 +306,7 @@ class Router:
         if self._noted_at is not None and now - self._noted_at < patience:
             inputs = {"last_advert_ago": seconds(now - self._noted_at)}
             return self._become_master("adopted from the process before", inputs, now)
-        if self.network_heard:
+        if self.ears.network:
             return self._start(now, "listening first")
         delay = self.instance.startup_delay
         if delay == 0 or (delay is None and self._takes_at_once):
@@ -274,7 +316,8 @@ class Router:
 
     def _start(self, now: float, reason: str) -> list[Effect]:
         """RFC 9568 6.4.1, the Startup event."""
-        self.network_heard = True
+        self.ears.listen(now)
+        self.ears.network |= not self._gates_itself
         self.state = self._listener.silence(now)
         listens = self._moved(reason, {}, now)
         if not self._takes_at_once:
@@ -291,7 +334,16 @@ class Router:
 
     @property
     def _listener(self) -> Listener:
-        return Listener(self.instance, self.standing, self.effective_priority)
+        return Listener(self.instance, self.standing, self._own_priority)
+
+    @property
+    def _own_priority(self) -> int:
+        return priority.effective(self.instance, self.standing)
+
+    @property
+    def _gates_itself(self) -> bool:
+        """`startup_delay: auto`."""
+        return self.instance.startup_delay is None
 
     def _tick_backup(self, state: Backup, now: float) -> list[Effect]:
         if now < state.master_down_at:
@@ -332,6 +384,9 @@ class Router:
         """RFC 9568 6.4.2, the timer fires."""
         if self.standing.aside:
             return self._stand_aside(cause, now)
+        claims = self.standing.claims
+        if self.listens_in_vain and self.ears.is_deaf(bool(claims), now):
+            return self._wait_deaf(state, now)
         if self.standing.coupled:
             self.state = Candidate(state)
             self.reason = f"{cause}; waiting for its sync group"
@@ -344,12 +399,34 @@ class Router:
         before, self.reason = self.reason, f"{cause}; {self.standing.aside}"
         return [] if self.reason == before else [Tell("standby_waits", self.reason, {})]
 
+    def _wait_deaf(self, state: Backup, now: float) -> list[Effect]:
+        """A master is there, and this router hears nothing of it."""
+        waits = min(self.instance.advert_int, DEAF_LOOKS_EVERY)
+        self.state = replace(state, master_down_at=now + waits, hold=Hold.DEAF)
+        if self.ears.told:
+            return []
+        self.ears.told = True
+        claims = self.standing.claims
+        who = f"{claims[0].node} is master" if claims else "somebody answers for its addresses"
+        self.reason = (
+            f"{who}, but no advert arrives: holding back; does {self.instance.interface} let "
+            "protocol 112 in?"
+        )
+        return [Tell("deaf", self.reason, {"priority": str(self.effective_priority)})]
+
     def _become_master(self, reason: str, inputs: dict[str, str], now: float) -> list[Effect]:
         """Advert first: whoever would rise as well learns it before anything slower is done."""
         assert not self.standing.faults, self.standing.faults
-        self.state = Master(now + self.instance.advert_int, sent_at=now, reassert_at=now)
+        self._begin_mastership(now)
+        if self.ears.dark:
+            reason += "; nothing at all was heard yet: advertising priority 1 until it is"
         moved = self._moved(reason, inputs, now)
         return [Advertise(self.advertised_priority), Take(), Proclaim(duel=False), moved]
+
+    def _begin_mastership(self, now: float) -> None:
+        self.state = Master(now + self.instance.advert_int, sent_at=now, reassert_at=now)
+        if self._gates_itself and self.instance.priority != OWNER:
+            self.ears.go_dark()
 
     # --- Master ------------------------------------------------------------------------------
 
@@ -359,9 +436,13 @@ class Router:
         """RFC 9568 6.4.3: priority 0 and lower ones are answered, a better one is obeyed."""
         own = self.advertised_priority
         if self._loses(advert, source, now):
-            return self._yield(advert, source, f"yielding to {source}, a better one", now)
+            better = f"yielding to {self.standing.called(source)}, a better one"
+            return self._yield(advert, source, better, now)
+        # The last word of the one we took over from is no news.
+        settled = now >= self.since + self.instance.advert_int
+        told = self.duels.heard(advert, source, own, self.side, settled, now)
         if now < state.reassert_at:
-            return []
+            return [*told]
         effects = self._advertise(now)
         self.state = Master(
             advert_at=now + self.instance.advert_int,
@@ -369,18 +450,7 @@ class Router:
             reassert_at=now + self.instance.advert_int / 2,
         )
         # Whoever says so had the addresses a moment ago, so clients may have learnt them there.
-        effects.append(Proclaim(duel=True))
-        if advert.priority == RESIGN:
-            return effects
-        # The last word of the one we took over from is no news.
-        if (
-            now >= self._duel_told_at + DUEL_TOLD_EVERY
-            and now >= self.since + self.instance.advert_int
-        ):
-            self._duel_told_at = now
-            inputs = {"heard": str(advert.priority), "priority": str(own)}
-            effects.append(Tell("duel", f"{source} advertises too, and is not better", inputs))
-        return effects
+        return [*effects, Proclaim(duel=True), *told]
 
     def _loses(self, advert: Advert, source: Address, now: float) -> bool:
         """Whether this master has to give way to that one. Rule 5 is about equal ones."""
@@ -405,7 +475,20 @@ class Router:
         self.state = self._listener.follow(advert, source, now)
         inputs = {"heard": str(advert.priority), "from": source}
         last_word = [Advertise(own)] if better else []
-        return [Release(), *last_word, self._moved(reason, inputs, now)]
+        over = self._end_duels(f"yielded to {self.standing.called(source)}", now)
+        return [Release(), *last_word, self._moved(reason, inputs, now), *over]
+
+    def _end_duels(self, why: str, now: float) -> list[Effect]:
+        """No master any more."""
+        self.ears.leave_the_dark()
+        return [*self.duels.give_up(why, self.side, now)]
+
+    def _tick_master(self, now: float) -> list[Effect]:
+        told: list[Effect] = [*self.duels.pass_time(self.side, now)]
+        if self.ears.see(now):
+            self.reason = f"the network is heard: priority {self.effective_priority} from now on"
+            told.append(Tell("network_heard", self.reason, {}))
+        return self._advertise(now) + told
 
     def _advertise(self, now: float) -> list[Effect]:
         """One advert now; a scheduled one keeps the rhythm, any other starts it anew."""
@@ -427,7 +510,8 @@ class Router:
             return []
         self.state = Waking(now + self.instance.advert_int)
         self.reason = f"slept {seconds(slept)} s: listening before speaking"
-        return [Tell("late_wake", self.reason, {"slept": seconds(slept)})]
+        told = Tell("late_wake", self.reason, {"slept": seconds(slept)})
+        return [told, *self._end_duels("slept", now)]
 
     def _heard_waking(self, advert: Advert, source: Address, now: float) -> list[Effect]:
         if advert.priority == RESIGN:
@@ -436,7 +520,7 @@ class Router:
 
     def _resume(self, now: float, reason: str) -> list[Effect]:
         """Master again. The addresses are put on again: their lease may have ended meanwhile."""
-        self.state = Master(now + self.instance.advert_int, sent_at=now, reassert_at=now)
+        self._begin_mastership(now)
         self.reason = reason
         told = Tell("resumed", reason, {})
         return [Advertise(self.advertised_priority), Take(), Proclaim(duel=True), told]
@@ -444,7 +528,7 @@ class Router:
     def _leave(self, then: Then, reason: str, now: float) -> list[Effect]:
         self.state = Leaving(now + peers_patience(self.instance), then)
         self.reason = f"{reason}: waiting for a successor"
-        return [Advertise(RESIGN), Tell("leaving", self.reason, {})]
+        return [Advertise(RESIGN), Tell("leaving", self.reason, {}), *self._end_duels("left", now)]
 
     def _succeed(self, advert: Advert, source: Address, then: Then, now: float) -> list[Effect]:
         """The successor speaks: from now on the addresses are its."""
@@ -463,14 +547,15 @@ class Router:
         leaving = isinstance(self.state, Leaving) and self.state.then is Then.STOPPED
         self.state = Stopped() if leaving else Fault(faults)
         self._noted_at = None
-        return [*effects, self._moved("; ".join(faults), {}, now)]
+        moved = self._moved("; ".join(faults), {}, now)
+        return [*effects, moved, *self._end_duels("failed", now)]
 
     def _update_fault(self, faults: tuple[str, ...], now: float) -> list[Effect]:
         if self.standing.faults:
             self.state = Fault(self.standing.faults)
             self.reason = "; ".join(self.standing.faults)
             return []
-        if self.network_heard:
+        if self.ears.network:
             return self._start(now, f"no fault any more: {'; '.join(faults)}")
         self.state = Init(None)
         return [self._moved("no fault any more", {}, now), *self._open_gate(now)]
@@ -481,3 +566,10 @@ class Router:
         self.inputs = {"priority": str(self.effective_priority), **inputs}
         kind = "stopped" if isinstance(self.state, Stopped) else name_of(self.state).value
         return Tell(kind, reason, self.inputs)
+
+
+def _lost(before: Standing, after: Standing) -> bool:
+    """Whether a peer that said it was master too says so no more: clients may have its address,
+    and its last word may not have come."""
+    claim = {c.node for c in before.claims}
+    return bool(claim - {c.node for c in after.claims})

@@ -15,6 +15,7 @@ class Hold(Enum):
     NEVER = "preempt is never"
     NOT_READY = "not ready to take over"
     DELAY = "the preempt delay is running"
+    DEAF = "another master is known, but its adverts do not arrive"
 
 
 # --- states ----------------------------------------------------------------------------------
@@ -143,6 +144,16 @@ def name_of(state: State) -> RouterStateName:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """What a live peer says of itself on the peer channel: that it is master of this virtual
+    router, by these adverts. Whether they arrive is another question."""
+
+    node: str
+    source: Address | None
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """What a router cannot know by itself: a level, renewed by core/election.
 
@@ -151,6 +162,8 @@ class Standing:
     another director of this cluster is alive on the peer channel. `silent`: this node's own is not.
     `held`: handed over and not to be taken back from a living master. `standby`: the node is under
     maintenance; `aside` then says who else could be master, empty when nobody could.
+    `linked`: the interface is there and has its carrier. `claims` are the peers that say they are
+    master of it, `names` the nodes behind the addresses adverts come from.
     """
 
     known: bool = False
@@ -165,6 +178,13 @@ class Standing:
     held: bool = False
     standby: bool = False
     aside: str = ""
+    linked: bool = True
+    claims: tuple[Claim, ...] = ()
+    names: tuple[tuple[Address, str], ...] = ()
+
+    def called(self, source: Address) -> str:
+        """An address as the journal shows it: "192.0.2.2 (lb2)"."""
+        return next((f"{source} ({name})" for at, name in self.names if at == source), source)
 
 
 # --- what a router causes --------------------------------------------------------------------

@@ -12,24 +12,27 @@ import pytest
 from hadirector import supervisor
 from hadirector.cli import run
 from hadirector.config import handover
+from hadirector.shell import neighbours
+from hadirector.shell.neighbours import Neighbour
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs CAP_NET_ADMIN")
 
-Start = Callable[[str], int]
+Start = Callable[..., int]
 
 
 @pytest.fixture
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
     """Run with an additional line of configuration; the supervisor is not started."""
     monkeypatch.setattr(supervisor, "main", lambda _blob, _lock: 0)
+    monkeypatch.setattr(neighbours, "look", lambda _supervisor: [])
 
-    def start(line: str = "") -> int:
+    def start(line: str = "", force: bool = False) -> int:
         file = tmp_path / "hadirector.yaml"
         file.write_text(
             f"cluster: shop\nnodes: {{lb1: {{priority: 150}}}}\n"
             f"state_dir: {tmp_path}/state\nruntime_dir: {tmp_path}/run\n{line}\n"
         )
-        return run.run(argparse.Namespace(config=str(file), node="lb1"))
+        return run.run(argparse.Namespace(config=str(file), node="lb1", force=force))
 
     return start
 
@@ -133,3 +136,34 @@ def test_a_socket_left_behind_by_a_dead_daemon_is_no_problem(start: Start, tmp_p
         left_behind.bind(str(tmp_path / "control.sock"))
 
     assert start(f"api: {{socket: {tmp_path}/control.sock}}") == 0
+
+
+@pytest.mark.parametrize(
+    ("found", "force", "status", "says"),
+    [
+        (Neighbour(7, "keepalived", certain=True), False, 1, "or start with --force"),
+        (Neighbour(7, "keepalived", certain=True), True, 0, "warning: keepalived runs in this"),
+        (
+            Neighbour(7, "ldirectord", certain=False),
+            False,
+            0,
+            "warning: ldirectord runs as process",
+        ),
+    ],
+)
+def test_beside_a_program_that_would_fight_it_the_daemon_does_not_start(
+    start: Start,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    found: Neighbour,
+    force: bool,
+    status: int,
+    says: str,
+) -> None:
+    monkeypatch.setattr(neighbours, "look", lambda _supervisor: [found])
+
+    assert start("", force=force) == status
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line
+    assert "process 7" in line

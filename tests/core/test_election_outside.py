@@ -270,11 +270,12 @@ def test_the_network_is_asked_for_each_second_until_it_answers() -> None:
     election = Election()
     election.handle(settings(replace(FRONT, startup_delay=None)), T0)
 
-    assert words(election.handle(links(1), T0)) == ["ask eth0"]
+    asks = ["ask eth0", "ask 192.0.2.10"]  # the gateway, and who may be master already
+    assert words(election.handle(links(1), T0)) == asks
     assert election.deadline() == T0 + 1
-    assert words(election.handle(Tick(), T0 + 1)) == ["ask eth0"]
+    assert words(election.handle(Tick(), T0 + 1)) == asks
     assert words(election.handle(_foreign_advert(), T0 + 1.5)) == ["front backup"]
-    assert words(election.handle(Tick(), T0 + 2)) == []
+    assert words(election.handle(Tick(), T0 + 2)) == asks[1:]
 
 
 def test_a_new_process_adopts_mastership_from_a_young_note_and_only_from_that() -> None:

@@ -10,14 +10,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from hadirector.core import advert, messages
 from hadirector.core import director_events as ev
-from hadirector.core import messages
+from hadirector.core import election_types as et
+from hadirector.core.address import Address
+from hadirector.core.advert import Advert
 from hadirector.core.requests import HandOver, Outcome, Release, StandBy
 from hadirector.core.settings.cluster import Config
-from hadirector.core.settings.instances import Instance
+from hadirector.core.settings.instances import Checksum, Instance
 from hadirector.core.stance import Stance
 from tests.sim.host import INTERFACES
-from tests.sim.network import FAIR, PLANES, Weather
+from tests.sim.network import FAIR, PLANES, VRRP, Weather
 from tests.sim.node import Node
 from tests.sim.scenario import ADDED, FRONT
 from tests.sim.world import World
@@ -25,7 +28,10 @@ from tests.sim.world import World
 STARTS_IN = (0.05, 0.6)  # seconds from the start of a process to its first turn
 SILENCE = 10.0  # seconds after which the supervisor kills a process that hangs
 OPERATOR = 1.5  # seconds until he asks again
-PORT_OPENS_IN = 2.0  # seconds at most until a switch forwards for a node that was powered on
+# Seconds at most until a switch forwards for a node that was powered on: a port on the edge, or one
+# that takes part in the spanning tree.
+PORT_OPENS_IN = (2.0, 2.0, 2.0, 35.0)
+INTRUDER = Address("198.51.100.77")
 
 
 @dataclass(slots=True)
@@ -95,6 +101,40 @@ def split(scene: Scene, duration: float) -> None:
     planes = scene.rng.choice((PLANES, ("eth0", "eth1"), ("eth0",), ("eth1",), ("peer",)))
     both = ((one.name, other.name), (other.name, one.name))
     cut(scene, duration, [(plane, *way) for plane in planes for way in both])
+
+
+def filtered(scene: Scene, duration: float) -> None:
+    """A firewall drops protocol 112, one way or both, on one segment; all else passes."""
+    one, other = scene.pair
+    ways = [(one.name, other.name), (other.name, one.name)][: scene.rng.randint(1, 2)]
+    plane = VRRP[scene.rng.choice(INTERFACES)]
+    cut(scene, duration, [(plane, *way) for way in ways])
+
+
+def stranger(scene: Scene, duration: float) -> None:
+    """Somebody else on the segment sends adverts with our virtual router ID."""
+    packet = intruder(scene)
+    scene.note(None, f"a stranger sends {packet.message.hex()}, TTL {packet.ttl}")
+    interval = max(scene.world.scenario.advert_int, 0.05)
+    for number in range(min(int(duration / interval), 50)):
+        scene.after(number * interval, lambda: scene.world.intrude(packet))
+
+
+def intruder(scene: Scene) -> et.PacketReceived:
+    """An advert of priority 254 that is wrong in one way: addresses of another router, another
+    version, a bad checksum, a TTL that crossed a router, or cut short."""
+    version = scene.world.scenario.version
+    addresses = (Address("203.0.113.9"),)
+    kind = scene.rng.choice(("addresses", "version", "checksum", "ttl", "length"))
+    version = 5 - version if kind == "version" else version
+    said = Advert(version, 51, 254, 1.0, addresses)
+    group = advert.GROUPS[4]
+    message = bytearray(advert.encode(said, INTRUDER, group, Checksum.AUTO))
+    if kind == "checksum":
+        message[6] ^= 0x55
+    if kind == "length":
+        del message[-1:]
+    return et.PacketReceived("eth0", INTRUDER, group, 254 if kind == "ttl" else 255, bytes(message))
 
 
 def swizzle(scene: Scene, duration: float) -> None:
@@ -188,7 +228,9 @@ def power_off(scene: Scene, duration: float) -> None:
     scene.after(duration * scene.rng.random(), lambda: power_on(scene, node))
 
 
-def power_on(scene: Scene, node: Node, port: float = 0.3) -> None:
+def power_on(
+    scene: Scene, node: Node, port: float = 0.3, opens_in: Sequence[float] = PORT_OPENS_IN
+) -> None:
     """Back, knowing nothing; `port`: the chance of a switch port that opens late."""
     if node.on:
         return
@@ -197,8 +239,8 @@ def power_on(scene: Scene, node: Node, port: float = 0.3) -> None:
     if scene.rng.random() < port:
         others = [n.name for n in scene.world.nodes if n is not node] + ["gateway"]
         ways = [(node.name, o) for o in others] + [(o, node.name) for o in others]
-        opens_in = scene.rng.uniform(0.0, PORT_OPENS_IN)
-        cut(scene, opens_in, [(plane, *way) for plane in INTERFACES for way in ways])
+        closed = scene.rng.uniform(0.0, scene.rng.choice(opens_in))
+        cut(scene, closed, [(plane, *way) for plane in INTERFACES for way in ways])
     node.start()
 
 
@@ -229,9 +271,12 @@ def hang(scene: Scene, node: Node, whole: bool) -> None:
     scene.note(node, f"election hangs, {'whole' if whole else 'its loop'}")
     node.hang_election(whole)
     hanging = node.election
+    since = hanging.loop.blocked_since if hanging is not None else None
 
     def lose_patience() -> None:
-        if node.election is hanging and hanging is not None and not hanging.loop.runs:
+        if node.election is not hanging or hanging is None or not hanging.loop.alive:
+            return
+        if since is not None and hanging.loop.blocked_since == since:
             node.kill_election()
             scene.after(scene.rng.uniform(*STARTS_IN), node.start_election)
 
@@ -406,6 +451,8 @@ FAULTS: dict[str, Fault] = {
         weather,
         one_way,
         split,
+        filtered,
+        stranger,
         swizzle,
         link_down,
         no_gateway,

@@ -61,6 +61,20 @@ class Node:
         """Whether packets come in by an interface."""
         return self.answers and interface not in self.host.down
 
+    def at_rest(self) -> bool:
+        """Whether everything runs, knows of its peers, is ready and has nothing left to read."""
+        election, director, host = self.elects, self.director, self.host
+        if election is None or director is None or not director.loop.runs or host.down:
+            return False
+        if not (host.to_election.at_rest and host.to_director.at_rest):
+            return False
+        known = director.core.peers.known.values() if director.core.peers else ()
+        return (
+            director.core.readiness().ready
+            and all(peer.alive for peer in known)
+            and election.at_rest()
+        )
+
     # --- starting ----------------------------------------------------------------------------
 
     def start(self) -> None:

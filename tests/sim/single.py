@@ -3,26 +3,21 @@
 Each function does one thing to the world, makes its promises and gives how long they take.
 """
 
-from collections import Counter
 from collections.abc import Callable
 
 from hadirector.core.advert import OWNER
-from hadirector.core.requests import HandOver, Outcome, Request, StandBy, Verdict
 from hadirector.core.settings.cluster import LeaseMode
 from hadirector.core.settings.instances import Preempt
 from tests.sim import faults
 from tests.sim.faults import Scene
 from tests.sim.host import INTERFACES
 from tests.sim.invariants import Key, Promise
-from tests.sim.network import PLANES, Weather
+from tests.sim.network import PLANES, VRRP, Weather
 from tests.sim.node import Node
 from tests.sim.scenario import ADDED, FRONT
 
 SLACK = 0.02  # seconds: loops that wake late, packets in flight
 DUEL_ECHO = 1.0  # seconds after which a duel's winner has announced again
-COMMANDED = 0.05  # seconds for a handover with a key: some wake-ups and packets
-DEAF_FROM = 3.0  # seconds after which a node that was started anew knows its peers
-REPORT = 0.1  # seconds until the director has heard of it, and the disk has the stance
 PEER_SILENCE = 2.0  # seconds after which a peer is not alive
 DIRECTOR_SILENCE = 10.0  # seconds after which an election is on its own
 
@@ -51,101 +46,6 @@ def stop(scene: Scene) -> float:
     takes = max(_takeover(scene, key, survivors, intervals=0) for key in keys)
     victim.stop()
     return _switch(scene, victim, keys, takes)
-
-
-def handover(scene: Scene) -> float:
-    """A planned switch: the same, at once where there is a key, and nobody fights. The old master
-    holds back until released, whatever of it is started anew meanwhile."""
-    key = _front(scene)
-    victim = scene.world.invariants.masters(key)[0]
-    keys = [key] if not scene.world.scenario.coupled else scene.world.invariants.every()
-    takes = _gives_up(scene, victim, keys, HandOver(faults.subject_of(scene.world)))
-    watch = 3 * scene.world.scenario.patience + scene.world.scenario.preempt_delay + 5.0
-    back = f"{victim.name} is back before it was released"
-    scene.after(
-        takes + SLACK,
-        lambda: _always(scene, back, lambda: not _is_master(scene, victim, keys), watch),
-    )
-    _start_anew(scene, victim, takes + 0.1)
-    return max(_switch(scene, victim, keys, takes), takes + 2 * SLACK + watch)
-
-
-def standby(scene: Scene) -> float:
-    """A node is taken out for maintenance: it gives up all it has and stays out, whatever of it is
-    started anew, but serves when all the others are gone."""
-    victim, keys = _a_master(scene)
-    scenario = scene.world.scenario
-    others = [node for node in scene.world.nodes if node is not victim]
-    takes = _gives_up(scene, victim, keys, StandBy(on=True))
-    watch = DEAF_FROM + 3 * scenario.patience + scenario.preempt_delay + 2.0
-    out = f"{victim.name} is master in standby"
-    scene.after(
-        takes + SLACK,
-        lambda: _always(scene, out, lambda: not _is_master(scene, victim, keys), watch),
-    )
-    _start_anew(scene, victim, takes + 0.1)
-    names = [node.name for node in others]
-    ways = [(victim.name, n) for n in names] + [(n, victim.name) for n in names]
-    deaf = [(plane, *way) for plane in INTERFACES for way in ways]
-    # Beside a peer that lives it stays out even if it hears no master.
-    scene.after(takes + DEAF_FROM, lambda: faults.cut(scene, 2 * scenario.patience, deaf))
-    gone_at = takes + 2 * SLACK + watch
-    serves = PEER_SILENCE + 0.6 + 2 * scenario.patience
-
-    def lose_the_others() -> None:
-        for node in others:
-            scene.note(node, "power off")
-            node.power_off()
-        for key in scene.world.invariants.every():
-            mine = f"{victim.name} serves {key} as the last one"
-            _eventually(
-                scene,
-                mine,
-                lambda key=key: victim in scene.world.invariants.masters(key),  # type: ignore[misc]  # a bound default
-                serves,
-            )
-
-    scene.after(gone_at, lose_the_others)
-    return max(_switch(scene, victim, keys, takes), gone_at + serves)
-
-
-def _gives_up(scene: Scene, victim: Node, keys: list[Key], request: Request) -> float:
-    """Ask for it: how long it takes at most. With a key the successor does not wait for its skew
-    time, and the old master does not answer its first advert."""
-    others = [node for node in scene.world.nodes if node is not victim]
-    takes = max(_takeover(scene, key, others, intervals=0) for key in keys)
-    if scene.world.scenario.keyed:
-        takes = COMMANDED
-    told: list[Outcome] = []
-    scene.note(victim, f"asked for {request}")
-    victim.ask(request, told.append)
-    done = f"{request} done"
-    _eventually(scene, done, lambda: bool(told) and told[0].verdict is Verdict.DONE, takes + REPORT)
-    moves = scene.world.invariants.moves
-    before = Counter(moves)
-    once = "mastership moves more than once"
-    if scene.world.scenario.keyed:  # by priority 0 two others of like priority may both rise
-        _always(scene, once, lambda: max((moves - before).values(), default=0) <= 1, takes + REPORT)
-    return takes
-
-
-def _start_anew(scene: Scene, node: Node, at: float) -> None:
-    """Nothing, a process, or all of the node, with a reboot at times."""
-    kinds: tuple[Callable[[], None], ...] = (
-        lambda: None,
-        node.kill_election,
-        node.kill_director,
-        node.kill_all,
-        node.power_off,
-    )
-    chosen = scene.rng.choice(kinds)
-
-    def back() -> None:
-        faults.power_on(scene, node, port=0.0)
-        node.start()
-
-    scene.after(at, chosen)
-    scene.after(at + 0.3, back)
 
 
 def adoption(scene: Scene) -> float:
@@ -339,6 +239,66 @@ def comeback(scene: Scene) -> float:
     return lasts
 
 
+def deaf_boot(scene: Scene) -> float:
+    """The best node comes back deaf: its port forwards late, or its firewall lets protocol 112 in
+    late, or drops it both ways. Who is not to preempt does not take a healthy master's place."""
+    scenario, world = scene.world.scenario, scene.world
+    victim, keys = _a_master(scene)
+    others = [node for node in world.nodes if node is not victim]
+    away = 2 * scenario.patience + 0.5
+    deaf = scene.rng.choice((1.0, 3.0, 12.0, 25.0)) + scenario.patience
+    victim.host.first_verdict = 2 * (away + deaf) + 30.0
+    scene.note(victim, f"power off, then deaf for {deaf:.1f} s")
+    victim.power_off()
+
+    def back() -> None:
+        how = scene.rng.choice(("port", "in", "both"))
+        planes = PLANES if how == "port" else tuple(VRRP.values())
+        ends = [n.name for n in others] + (["gateway"] if how == "port" else [])
+        ways = [(end, victim.name) for end in ends]
+        ways += [(victim.name, end) for end in ends] if how != "in" else []
+        faults.cut(scene, deaf, [(plane, *way) for plane in planes for way in ways])
+        faults.power_on(scene, victim, port=0.0)
+        masters = {key: world.invariants.masters(key) for key in keys}
+
+        def in_place() -> bool:
+            return all(
+                all(node in world.invariants.masters(key) for node in before)
+                for key, before in masters.items()
+            )
+
+        _always(scene, "a healthy master lost its place to a deaf one", in_place, deaf + away)
+
+    scene.after(away, back)
+
+    def ready() -> None:
+        """Its checker has its verdicts: the next director hears of them at once."""
+        victim.host.first_verdict = 0.2
+        victim.kill_director()
+        victim.start_director()
+
+    scene.after(away + deaf + away, ready)
+    return away + deaf + away + SLACK
+
+
+def unheard(scene: Scene) -> float:
+    """Protocol 112 is filtered both ways, the peer channel works: both are master, both directors
+    say so, clients on the common segment turn to the better one, and it is over once."""
+    world, scenario = scene.world, scene.world.scenario
+    lasts = 2 * scenario.patience + max(4.0, 2 * scenario.patience) + 8.0
+    names = [node.name for node in world.nodes]
+    ways = [(one, other) for one in names for other in names if one != other]
+    faults.cut(scene, lasts, [(plane, *way) for plane in VRRP.values() for way in ways])
+
+    def told() -> bool:
+        return all(
+            node.director is not None and node.director.core.splits.troubles for node in world.nodes
+        )
+
+    _eventually(scene, "both directors tell of two masters", told, lasts - 6.0, "splits-told")
+    return lasts
+
+
 def _is_master(scene: Scene, node: Node, keys: list[Key]) -> bool:
     return any(node in scene.world.invariants.masters(key) for key in keys)
 
@@ -358,8 +318,6 @@ def _known(scene: Scene) -> bool:
 SINGLE: tuple[Single, ...] = (
     crash,
     stop,
-    handover,
-    standby,
     adoption,
     restart_director,
     silent_director,
@@ -372,6 +330,8 @@ SINGLE: tuple[Single, ...] = (
     suspend,
     late_restart,
     comeback,
+    deaf_boot,
+    unheard,
 )
 
 # --- promises --------------------------------------------------------------------------------
@@ -485,4 +445,12 @@ def _always(scene: Scene, what: str, holds: Callable[[], bool], lasts: float) ->
 
 def lawful(single: Single, scene: Scene) -> bool:
     """Whether this single fault's promises apply: never-preempting masters keep what they get."""
-    return not (single is silent_director and scene.world.scenario.preempt is Preempt.NEVER)
+    scenario = scene.world.scenario
+    if single is silent_director:
+        return scenario.preempt is not Preempt.NEVER
+    if single is deaf_boot:
+        owner = 255 in scenario.priorities
+        return (
+            scenario.startup_delay is None and scenario.preempt is not Preempt.ALWAYS and not owner
+        )
+    return True

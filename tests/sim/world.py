@@ -21,10 +21,12 @@ TRACE = 400  # last events kept for a report
 
 
 class World:
-    """Everything one seed runs."""
+    """Everything one seed runs. `traced`: what happens is noted; a seed that failed untraced is
+    run again."""
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Scenario, traced: bool = True) -> None:
         self.scenario = scenario
+        self.traced = traced
         self.agenda = Agenda()
         self.rng = random.Random(f"world {scenario.seed}")
         self.network = Network(self.agenda, self.rng)
@@ -38,6 +40,8 @@ class World:
 
     def note(self, who: str, what: str) -> None:
         """One line of the trace."""
+        if not self.traced:
+            return
         line = f"{self.agenda.now:12.6f} {who:4} {what}"
         self._hash.update(line.encode())
         self.trace.append(line)
@@ -52,6 +56,11 @@ class World:
         until = self.agenda.now + duration
         while self.agenda.step(until):
             self.invariants.after_step()
+
+    def at_rest(self) -> bool:
+        """Whether nothing is under way any more that may still move something: it need not be
+        waited for that longer."""
+        return all(node.at_rest() for node in self.nodes) and self.invariants.in_order()
 
     # --- between the nodes -------------------------------------------------------------------
 
@@ -82,29 +91,56 @@ class World:
                     self.network.carry(
                         interface, "gateway", node.name, lambda: _deliver(node, interface, heard)
                     )
+            case et.AskHolder():
+                self._ask_holder(node, action)
 
     def _advert(self, node: Node, sent: et.SendAdvert) -> None:
         self.invariants.sent(node, sent)
         interface, destination = sent.interface, sent.destination
-        said = f"> {sent.instance}/ipv{sent.family} prio {sent.advert.priority}"
-        if not node.hears(interface):
-            self.note(node.name, f"{said} not sent: no link")
+        hears = node.hears(interface)
+        if self.traced:
+            said = f"> {sent.instance}/ipv{sent.family} prio {sent.advert.priority}"
+            self.note(node.name, said if hears else f"{said} not sent: no link")
+        if not hears:
             assert node.election is not None
             node.election.put(et.SendFailed(sent.instance, sent.family, "network is down"))
             return
-        self.note(node.name, said)
         packet = et.PacketReceived(interface, sent.source, destination, advert.TTL, sent.message)
         for other in self.nodes:
             if other is node:
                 if self.network.echoes(interface):
                     self.agenda.after(FLIGHT[1], lambda: _deliver(node, interface, packet))
             elif advert.is_multicast(destination) or _has(other, interface, destination):
-                self.network.carry(
+                self.network.carry_advert(
                     interface,
                     node.name,
                     other.name,
                     lambda other=other: _deliver(other, interface, packet),  # type: ignore[misc]  # a bound default
                 )
+
+    def intrude(self, packet: et.PacketReceived) -> None:
+        """Somebody else on a segment sends a packet of protocol 112 to all."""
+        for node in self.nodes:
+            self.network.carry_advert(
+                packet.interface,
+                "stranger",
+                node.name,
+                lambda node=node: _deliver(node, packet.interface, packet),  # type: ignore[misc]  # a bound default
+            )
+
+    def _ask_holder(self, node: Node, asked: et.AskHolder) -> None:
+        """By broadcast; whoever has the address on answers the one who asked."""
+        interface, heard = asked.interface, et.HolderHeard(asked.interface, asked.address)
+
+        def answer(other: Node) -> None:
+            if other.holds(asked.address) and other.hears(interface):
+                self.network.carry(
+                    interface, other.name, node.name, lambda: _deliver(node, interface, heard)
+                )
+
+        for other in self.nodes:
+            if other is not node and node.hears(interface):
+                self.network.carry(interface, node.name, other.name, lambda o=other: answer(o))  # type: ignore[misc]  # a bound default
 
     def _announce(self, node: Node, action: et.Announce) -> None:
         self.invariants.announced(node, action)
@@ -127,11 +163,13 @@ class World:
         self, process: ElectionProcess, what: et.Input, actions: tuple[et.Action, ...]
     ) -> None:
         node = next(n for n in self.nodes if n.election is process)
-        for action in actions:
+        for action in actions if self.traced else ():
             if isinstance(action, messages.Event):
                 where = f"{action.subject}/{action.inputs.get('family', '')}"
                 self.note(node.name, f"= {where} {action.kind}: {action.reason}")
         self.invariants.observed(node, process, actions)
+        if isinstance(what, et.PacketReceived):
+            self.invariants.heard(node, process, what)
         if process.stopped:
             self.note(node.name, "left in order")
             node.kill_all()

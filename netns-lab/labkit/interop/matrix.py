@@ -67,11 +67,11 @@ def run(order: Order) -> Table:
     version = keepalived_version()
     print(f"matrix: {len(order.cells)} cells beside keepalived {version}", flush=True)
     OUT.mkdir(exist_ok=True)
-    file = OUT / f"interop-{version}"
+    page, data = OUT / f"interop-{version}.md", OUT / f"interop-{version}.json"
     began = time.monotonic()
     results: dict[Cell, CellResult] = {}
-    if order.add and file.with_suffix(".json").exists():
-        earlier = Table.read(json.loads(file.with_suffix(".json").read_text()), cells.EVERY)
+    if order.add and data.exists():
+        earlier = Table.read(json.loads(data.read_text()), cells.EVERY)
         began -= earlier.took
         results = {result.cell: result for result in earlier.results}
     else:
@@ -82,8 +82,8 @@ def run(order: Order) -> Table:
         print(f"  {table.line(result)}", flush=True)
     told = [results[cell] for cell in cells.EVERY if cell in results]
     whole = Table(version, told, time.monotonic() - began)
-    file.with_suffix(".md").write_text(whole.markdown())
-    file.with_suffix(".json").write_text(json.dumps(whole.as_json(), indent=1) + "\n")
+    page.write_text(whole.markdown())
+    data.write_text(json.dumps(whole.as_json(), indent=1) + "\n")
     print(f"\n{whole.markdown()}", flush=True)
     return whole
 
