@@ -303,6 +303,7 @@ def test_a_new_director_repeats_nothing_and_costs_no_mastership(
     (one.folder / "full").touch()
     until("the second is master", lambda: two.router()["state"] == "master")
     until("hooks are told", lambda: one.told()[-1:] == ["backup front"] and one.idle())
+    until("hooks are told", lambda: two.told()[-1:] == ["master front"] and two.idle())
     before = one.told(), two.told()
     story = [[len(node.events(kind)) for kind in KINDS] for node in nodes]
     pids = {node.node: node.pid("director") for node in nodes}
