@@ -48,7 +48,7 @@ MUTANTS = (
     Mutant("standby-is-no-reason", "priority", "if standing.silent or standing.standby:", "if standing.silent:"),
     Mutant("standby-never-serves", "vrrp", "if self.standing.aside:\n", "if self.standing.standby:\n"),
     Mutant("standby-does-not-wait", "vrrp", "if self.standing.aside:\n", "if False:\n"),
-    Mutant("stance-not-told", "director", "return [self.operations.level(), self._peers_level(), ready]", "return [self._peers_level(), ready]"),
+    Mutant("stance-not-told", "director", "return [self.operations.level(), *self._peers_level(now), tracks, ready]", "return [*self._peers_level(now), tracks, ready]"),
     Mutant("stance-not-saved", "operations", "return [self.level(), ev.SaveStance(stance)]", "return [self.level()]"),
     Mutant("takes-over-unasked", "handover", "return Prepare(self.token, self.names)", "return TakeOver(self.token, self.names)"),
     Mutant("successor-not-told", "handover", "now if self.commanded else inf)", "inf)"),
