@@ -2,7 +2,8 @@
 
 import pytest
 
-from hadirector.core.announce import Announcer, Contest
+from hadirector.core.announce import Announcer
+from hadirector.core.priority import Contest
 from hadirector.core.settings.instances import Garp
 
 
