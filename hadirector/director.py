@@ -7,6 +7,7 @@ that does it in order and answers with events.
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import sys
@@ -52,6 +53,7 @@ INBOX = 8192  # events; more than the channels can hold between two turns of the
 LEAVE_PATIENCE = 165.0  # seconds: peers wait 160 s at most, at adverts of 40 s
 LOOK_EVERY = 1.0  # seconds between looks at what has no events: settings, sync threads, sockets
 HOOKS_PATIENCE = 8.0  # seconds; with the steps of leaving, less than the supervisor's 20 s
+NEIGHBOURS = 10  # of these between looks at every process of the host
 FIXED = ("node", "state_dir", "runtime_dir")  # what only a restart can change
 
 
@@ -270,10 +272,12 @@ class DirectorProcess:
 
     async def _look_again(self) -> None:
         """What the kernel tells no events of is looked at again and again."""
-        while True:
+        for turn in itertools.count(1):
             await asyncio.sleep(LOOK_EVERY)
             if self._core.config is not None and self._work.empty():
                 self._work.put_nowait(ev.Settle(self._core.config))
+            if turn % NEIGHBOURS:
+                continue
             beside = await asyncio.to_thread(neighbours.look, os.getppid())
             self._settle.trouble("neighbour", "; ".join(str(n) for n in beside if n.certain))
 
