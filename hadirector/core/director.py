@@ -422,7 +422,7 @@ class Director:
         return self._tell(changes, now)
 
     def _settings(self, now: float) -> list[ev.Action]:
-        """All the election is to know; how it is to take its settings first."""
+        """All the election is to know; its settings first."""
         config = self.config
         assert config is not None
         settings = messages.ElectionSettings(
@@ -432,8 +432,9 @@ class Director:
             config.vip_lease,
             f"{config.state_dir}/addresses",
             self._secrets,
+            self.operations.stance.level(),
         )
-        return [*self._levels(now), ev.Send(Process.ELECTION, settings, float("inf"))]
+        return [ev.Send(Process.ELECTION, settings, float("inf")), *self._levels(now)]
 
     def _levels(self, now: float) -> list[ev.Action]:
         """What changes by itself, or by the operator."""

@@ -112,6 +112,18 @@ class Blind:
 
 
 @dataclass(frozen=True, slots=True)
+class Stance:
+    """What the operator wants of this node beyond its configuration; expired means: keep the last.
+
+    `standby`: it is under maintenance and stays out where another node can serve. `held` are the
+    instances it handed over and is not to take back from a living master.
+    """
+
+    standby: bool = False
+    held: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ElectionSettings:
     """What the election runs: the whole of it each time; what did not change is not disturbed."""
 
@@ -121,6 +133,7 @@ class ElectionSettings:
     vip_lease: VipLease
     state_file: str  # where addresses that are ours are noted, for the next start
     secrets: Secrets = field(default_factory=Secrets)  # with the settings: neither goes alone
+    stance: Stance = Stance()  # as told last: an election must not begin without it
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,18 +189,6 @@ class Peers:
     """Every other configured node; expired means: keep the last."""
 
     peers: tuple[Peer, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Stance:
-    """What the operator wants of this node beyond its configuration; expired means: keep the last.
-
-    `standby`: it is under maintenance and stays out where another node can serve. `held` are the
-    instances it handed over and is not to take back from a living master.
-    """
-
-    standby: bool = False
-    held: tuple[str, ...] = ()
 
 
 class OrderKind(Enum):

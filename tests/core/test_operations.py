@@ -471,15 +471,15 @@ def held(config: Config = KEYED) -> Desk:
     return desk
 
 
-def test_a_hold_is_told_to_the_election_before_its_settings() -> None:
+def test_an_election_is_told_of_a_hold_with_its_settings() -> None:
     core = Director("1", frozenset(), 0.0, (), Stance(None, {"front": Since(0.0, "x")}))
 
     actions = core.handle(ev.Configured(KEYED), 0.0)
 
     told = [a.message for a in actions if isinstance(a, ev.Send) and a.to is Process.ELECTION]
-    kinds = [type(message) for message in told]
-    assert told[0] == messages.Stance(held=("front",))
-    assert messages.ElectionSettings in kinds[1:]
+    assert isinstance(told[0], messages.ElectionSettings)
+    assert told[0].stance == messages.Stance(held=("front",))
+    assert messages.Stance(held=("front",)) in told[1:]
 
 
 def test_a_release_ends_the_hold_on_disk_as_well() -> None:
