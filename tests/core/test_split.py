@@ -173,7 +173,7 @@ def test_a_director_tells_of_it_shows_it_as_trouble_and_tells_when_it_is_over() 
         assert "split_brain" not in kinds
 
     assert "split_brain" in written(director.handle(presence(True, 5), PATIENCE + 0.1))
-    shown = status.build(director, status.Kernel(), 0.0, {})
+    shown = status.build(director, status.Shell(), 0.0, {})
     assert isinstance(shown, dict)
     assert "lb2 says it is master of front too" in str(shown["trouble"])
     assert "split_brain_over" in written(director.handle(presence(False, 6), 9.0))
