@@ -212,8 +212,8 @@ class Election:
                 pass
             case messages.ElectionSettings():
                 return actions + self._configure(what, now)
-            case messages.Tracks(tracks=tracks):
-                view.tracks = tracks
+            case messages.Tracks(tracks=tracks, unknown=unknown):
+                view.tracks = (*tracks, *(t for t in view.tracks if t.what in unknown))
             case messages.Ready():
                 view.ready = what
             case messages.Peers(peers=peers):
@@ -290,7 +290,7 @@ class Election:
         if self._stopping:
             return []
         self._configured = True
-        self._view.vip_lease = settings.vip_lease
+        self._view.vip_lease, self._view.stance = settings.vip_lease, settings.stance
         self._view.secrets = settings.secrets.keeping(self._view.secrets)
         self._view.virtual = frozenset(
             v.address

@@ -45,9 +45,8 @@ from typing import assert_never
 from hadirector.core import priority
 from hadirector.core.address import Address
 from hadirector.core.advert import OWNER, RESIGN, Advert
-from hadirector.core.announce import Contest
 from hadirector.core.duel import Duels, Side
-from hadirector.core.hearing import STARTUP_PATIENCE, Ears
+from hadirector.core.hearing import STARTUP_PATIENCE, Ears, holding_back
 from hadirector.core.listening import (
     Listener,
     master_down_interval,
@@ -151,16 +150,10 @@ class Router:
         return holds_back or self.ears.dark
 
     @property
-    def contest(self) -> Contest:
+    def contest(self) -> priority.Contest:
         """Whether a peer says that it is master beside this one."""
-        said = [
-            c.source is not None
-            and priority.is_better(
-                c.priority, c.source, self.advertised_priority, self.standing.source
-            )
-            for c in self.standing.claims
-        ]
-        return Contest.LOSES if any(said) else Contest.WINS if said else Contest.NONE
+        own = self.advertised_priority
+        return priority.contest(self.standing.claims, own, self.standing.source)
 
     @property
     def deadline(self) -> float | None:
@@ -245,7 +238,7 @@ class Router:
                 return self._advertise(now)
             case Candidate(was=backup) if standing.aside:
                 return self._stand_aside(backup.cause, now)
-            case Master() if now > self.since + SETTLED and _lost(before, standing):
+            case Master() if now > self.since + SETTLED and standing.lost_claim(before):
                 return [Proclaim(duel=True)]
             case _:
                 return []
@@ -406,15 +399,9 @@ class Router:
         """A master is there, and this router hears nothing of it."""
         waits = min(self.instance.advert_int, DEAF_LOOKS_EVERY)
         self.state = replace(state, master_down_at=now + waits, hold=Hold.DEAF)
-        if self.ears.told:
+        if not self.ears.tells():
             return []
-        self.ears.told = True
-        claims = self.standing.claims
-        who = f"{claims[0].node} is master" if claims else "somebody answers for its addresses"
-        self.reason = (
-            f"{who}, but no advert arrives: holding back; does {self.instance.interface} let "
-            "protocol 112 in?"
-        )
+        self.reason = holding_back(self.standing.claims, self.instance.interface)
         return [Tell("deaf", self.reason, {"priority": str(self.effective_priority)})]
 
     def _become_master(self, reason: str, inputs: dict[str, str], now: float) -> list[Effect]:
@@ -569,10 +556,3 @@ class Router:
         self.inputs = {"priority": str(self.effective_priority), **inputs}
         kind = "stopped" if isinstance(self.state, Stopped) else name_of(self.state).value
         return Tell(kind, reason, self.inputs)
-
-
-def _lost(before: Standing, after: Standing) -> bool:
-    """Whether a peer that said it was master too says so no more: clients may have its address,
-    and its last word may not have come."""
-    claim = {c.node for c in before.claims}
-    return bool(claim - {c.node for c in after.claims})

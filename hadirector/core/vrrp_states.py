@@ -182,6 +182,11 @@ class Standing:
     claims: tuple[Claim, ...] = ()
     names: tuple[tuple[Address, str], ...] = ()
 
+    def lost_claim(self, before: "Standing") -> bool:
+        """Whether a peer that said it was master too says so no more: clients may have its
+        address, and its last word may not have come."""
+        return bool({c.node for c in before.claims} - {c.node for c in self.claims})
+
     def called(self, source: Address) -> str:
         """An address as the journal shows it: "192.0.2.2 (lb2)"."""
         return next((f"{source} ({name})" for at, name in self.names if at == source), source)
