@@ -27,6 +27,7 @@ from hadirector.shell import (
     announce,
     child,
     gateway,
+    holdings,
     links,
     news,
     realtime,
@@ -85,7 +86,7 @@ class ElectionProcess:
         self._announcements = announce.Announcements(self._table.hardware)
         self._gateways = gateway.Gateways(self._route)
         self._clock = wall_clock.WallClock()
-        self._news = news.News(partial(process.send, Process.DIRECTOR), self._core.routers)
+        self._news = news.News(partial(process.send, Process.DIRECTOR), self._routers)
         self._changed = True  # the kernel has something new to tell the core
         self._reconcile = False
         self._repair_at = 0.0
@@ -133,6 +134,8 @@ class ElectionProcess:
         match message:
             case messages.Order(kind=OrderKind.STOP, subject="restart"):
                 self._left.set()  # everything stays as it is for the next process
+            case messages.Order() if received.valid_until < child.now():
+                log.warning("order=%s too late: not obeyed", message.kind.value)
             case messages.Order():
                 self._put(message)
             case messages.ElectionSettings():
@@ -140,10 +143,10 @@ class ElectionProcess:
             case messages.Ready():
                 self._ready_until = received.valid_until if message.ready else None
                 self._put(message)
-            case messages.Tracks() | messages.Peers():
+            case messages.Tracks() | messages.Peers() | messages.Stance():
                 self._put(message)
             case messages.Hello() if sender is Process.DIRECTOR:
-                self._child.send(Process.DIRECTOR, messages.Routers(self._core.routers()))
+                self._child.send(Process.DIRECTOR, messages.Routers(self._routers()))
                 self._put(et.DirectorHeard())
             case messages.Heartbeat() if sender is Process.DIRECTOR:
                 self._put(et.DirectorHeard())
@@ -329,10 +332,16 @@ class ElectionProcess:
             case et.Stopped():
                 self._stopped = True
                 self._left.set()
-            case messages.Event():
-                self._news.add(action, child.now())
+            case messages.Obeyed() | messages.Event():
+                self._tell(action)
             case unreachable:
                 assert_never(unreachable)
+
+    def _tell(self, what: messages.Obeyed | messages.Event) -> None:
+        if isinstance(what, messages.Obeyed):
+            self._child.send(Process.DIRECTOR, what)  # a peer waits for what follows on it
+        else:
+            self._news.add(what, child.now())
 
     def _send(self, action: et.SendAdvert) -> None:
         reason = self._sockets.send(
@@ -379,7 +388,7 @@ class ElectionProcess:
             self._look_for_gateways()
             if now >= report_at:
                 report_at = now + REPORT_EVERY
-                self._child.send(Process.DIRECTOR, messages.Routers(self._core.routers()))
+                self._child.send(Process.DIRECTOR, messages.Routers(self._routers()))
                 self._tell_dropped()
             if now >= read_at or self._survey.failed:
                 read_at = now + READ_EVERY
@@ -387,6 +396,9 @@ class ElectionProcess:
             if now >= collect_at:
                 collect_at = now + COLLECT_EVERY
                 gc.collect()
+
+    def _routers(self) -> tuple[messages.Router, ...]:
+        return holdings.seen(self._core.routers(), self._table)
 
     def _tell_dropped(self) -> None:
         if self._dropped:

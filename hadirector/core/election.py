@@ -15,7 +15,8 @@ Rules for routers that move together (a group; a router alone is a group of one)
 
 The rest of the node's rules:
 
-5. A director silent for 10 s makes this node advertise priority 1; it keeps what it holds.
+5. While its director is silent (for 10 s or longer) or the node in standby, it advertises priority
+   1 and keeps what it holds.
 6. A removed or rebuilt instance leaves in order, as at a stop: its old router lives on until its
    successor is heard.
 7. While another director is alive on the peer channel, addresses carry a lease (`NodeView`).
@@ -66,13 +67,19 @@ from hadirector.core.vrrp_states import (
     Master,
     State,
     Waking,
+    name_of,
 )
 
 ASK_EVERY = 1.0  # seconds between questions to a gateway that has not answered
 _ORDERS_REMEMBERED = 64
 
 _Told = (
-    DirectorHeard | messages.ElectionSettings | messages.Tracks | messages.Ready | messages.Peers
+    DirectorHeard
+    | messages.ElectionSettings
+    | messages.Tracks
+    | messages.Ready
+    | messages.Peers
+    | messages.Stance
 )
 
 
@@ -83,7 +90,7 @@ class Election:
     def __init__(self, last_adverts: LastAdverts | None = None) -> None:
         self._roster = Roster(last_adverts or {})
         self._view = NodeView()
-        self._orders: deque[str] = deque(maxlen=_ORDERS_REMEMBERED)
+        self._orders: deque[messages.Obeyed] = deque(maxlen=_ORDERS_REMEMBERED)
         self._configured = False
         self._ask_at = math.inf
         self._stopping = self._stopped = False
@@ -196,7 +203,7 @@ class Election:
     def _be_told(self, what: _Told, now: float) -> list[Action]:
         """The director's levels; each is a sign of life as well."""
         view = self._view
-        before = (view.silent, view.tracks, view.ready, view.peers)
+        before = view.told
         actions: list[Action] = []
         if view.director_heard(now):
             actions.append(self._journal("director_heard", "", "it speaks again", {}, now))
@@ -205,15 +212,17 @@ class Election:
                 pass
             case messages.ElectionSettings():
                 return actions + self._configure(what, now)
-            case messages.Tracks(tracks=tracks):
-                view.tracks = tracks
+            case messages.Tracks(tracks=tracks, unknown=unknown):
+                view.tracks = (*tracks, *(t for t in view.tracks if t.what in unknown))
             case messages.Ready():
                 view.ready = what
             case messages.Peers(peers=peers):
-                view.peers = peers
+                view.peers, view.peers_told = peers, True
+            case messages.Stance():
+                view.stance = what
             case unreachable:
                 assert_never(unreachable)
-        if before == (view.silent, view.tracks, view.ready, view.peers):
+        if before == view.told:
             return actions  # levels are told again and again
         return actions + self._review(now)
 
@@ -282,6 +291,7 @@ class Election:
             return []
         self._configured = True
         self._view.vip_lease = settings.vip_lease
+        self._view.stance = settings.stance
         self._view.secrets = settings.secrets.keeping(self._view.secrets)
         self._view.virtual = frozenset(
             v.address
@@ -320,34 +330,44 @@ class Election:
         return actions
 
     def _obey(self, order: messages.Order, now: float) -> list[Action]:
-        """An order, once."""
-        if order.token in self._orders:
-            return []
-        self._orders.append(order.token)
+        """An order, once; the answer is given again to who asks again."""
         if order.kind is OrderKind.STOP:
-            return self._stop(now)
+            return [] if self._stopping else self._stop(now)
         if order.kind is OrderKind.RELOAD:
             return []  # settings come from the director
+        answered = next((one for one in self._orders if one.token == order.token), None)
+        if answered is not None:
+            return [answered]
         named = self._roster.named(order.subject)
-        if not named:
-            reason = f"{order.kind.value}: no such instance or sync group"
-            return [self._journal("order_refused", order.subject, reason, {}, now)]
-        actions: list[Action] = []
+        refused = self._refusal(order.kind, named)
+        self._orders.append(messages.Obeyed(order.token, refused))
+        if refused:
+            reason = f"{order.kind.value}: {refused}"
+            told = self._journal("order_refused", order.subject, reason, {}, now)
+            return [self._orders[-1], told]
+        actions: list[Action] = [self._orders[-1]]
         for member in named:
-            member.router.release()
-            if order.kind is OrderKind.YIELD:
-                actions += self._act(member, member.router.give_way, now)
-            elif order.kind is OrderKind.TAKE_OVER:
-                actions += self._take_over(member, now)
+            router = member.router
+            act = (
+                router.give_way
+                if order.kind is OrderKind.YIELD
+                else partial(router.promote, "ordered to")
+            )
+            actions += self._act(member, act, now)
         return actions
 
-    def _take_over(self, member: Member, now: float) -> list[Action]:
-        """Not from a fault, nor before the start."""
-        actions = self._act(member, partial(member.router.promote, "ordered to"), now)
-        if not member.router.holds_addresses:
-            name, reason = member.instance.name, f"take-over: {member.router.reason}"
-            actions.append(self._journal("order_refused", name, reason, {}, now))
-        return actions
+    def _refusal(self, kind: OrderKind, named: list[Member]) -> str:
+        """Why an order cannot be obeyed: what moves together moves together or not at all."""
+        if not named:
+            return "this node is leaving" if self._stopping else "no such instance or sync group"
+        if kind is OrderKind.YIELD:
+            holds = any(m.router.holds_addresses for m in named)
+            return "" if holds else f"{named[0].instance.name} is not master here"
+        for member in named:
+            if not member.router.can_rise:
+                state = name_of(member.router.state).value
+                return f"{member.instance.name} is in {state}: {member.router.reason}"
+        return ""
 
     def _stop(self, now: float) -> list[Action]:
         """Every router leaves in order; Stopped follows when the last has."""

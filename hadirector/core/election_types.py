@@ -46,7 +46,7 @@ class Link:
 
     `addresses` are all its usable addresses in the kernel's order, IPv4 primaries first, ours and
     virtual ones alike; tentative IPv6 ones are left out. The first that is not virtual (IPv6: the
-    first link-local) is the source of adverts. `settling`: it has a link-local one that the kernel
+    first link-local) is the source of adverts. `settling`: it has an IPv6 one that the kernel
     is still looking for duplicates of, which takes a second or two.
     """
 
@@ -161,6 +161,7 @@ Input = (
     | messages.Tracks
     | messages.Ready
     | messages.Peers
+    | messages.Stance
     | messages.Order
 )
 
@@ -311,6 +312,7 @@ Action = (
     | Report
     | Reconcile
     | Stopped
+    | messages.Obeyed  # the answer to an order, for the director
     | messages.Event  # one line of the journal, for the director; numbered from 1 per process
 )
 

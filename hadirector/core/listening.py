@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from hadirector.core.address import Address
 from hadirector.core.advert import OWNER, RESIGN, Advert
+from hadirector.core.priority import LAST_RESORT
 from hadirector.core.settings.instances import Instance, Preempt
 from hadirector.core.vrrp_states import Backup, Hold, Standing
 
@@ -49,12 +50,11 @@ def seconds(duration: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Who listens. `handed_over`: after a handover that is not yet released."""
+    """Who listens, and with which priority."""
 
     instance: Instance
     standing: Standing
     priority: int
-    handed_over: bool
 
     @property
     def down_interval(self) -> float:
@@ -133,9 +133,9 @@ class Listener:
         return discarded, False
 
     def _holds_back(self, state: Backup, priority: int) -> Hold | None:
-        """Why not to preempt a master of this lower priority. A handover is an order and holds
-        whatever the other advertises; only absence ends it sooner."""
-        if self.handed_over:
+        """Why not to preempt a master of this lower priority. A handover is an order: it holds
+        before a degraded master too, but not before one that asks for anybody else."""
+        if self.standing.held and priority > LAST_RESORT:
             return Hold.HANDOVER
         if self.instance.preempt is Preempt.ALWAYS or self._is_degraded(state.best, priority):
             return None
@@ -150,4 +150,4 @@ class Listener:
         known = self.instance.peer_priorities
         if known:
             return priority < max(known) and priority not in known
-        return priority < best or priority == 1
+        return priority < best or priority == LAST_RESORT

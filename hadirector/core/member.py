@@ -38,6 +38,7 @@ from hadirector.core.vrrp_states import (
     Backup,
     Candidate,
     Effect,
+    Leaving,
     Master,
     Proclaim,
     Release,
@@ -48,8 +49,8 @@ from hadirector.core.vrrp_states import (
 from hadirector.core.wire import Context, Wire
 
 _COUNTERS = (
-    *("advert_send_err", "announce_err", "become_master", "release_master"),
-    *("own_advert", "duels", "late_wakes"),
+    *("advert_send_err", "become_master", "release_master"),
+    *("own_advert", "announce_err", "duels", "late_wakes"),
 )
 
 LATELY = 10.0  # seconds, and four intervals: what was wrong then counts as wrong now
@@ -267,6 +268,7 @@ class Member:
             addresses=tuple(f"{v.address}/{v.prefix}" for v in every),
             counters=dict(self.counters),
             leased=router.holds_addresses and self.lifetime is not None,
+            leaving=isinstance(router.state, Leaving),
             peers=self.wire.speakers(),
             refused=self.wire.refused(lately),
             odd=self.wire.odd(lately),

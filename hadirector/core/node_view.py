@@ -39,10 +39,18 @@ class NodeView:
     tracks: tuple[messages.Track, ...] = ()
     ready: messages.Ready | None = None
     peers: tuple[messages.Peer, ...] = ()
+    peers_told: bool = False  # ever
+    stance: messages.Stance = field(default_factory=messages.Stance)
     secrets: Secrets = field(default_factory=Secrets)
     unix_offset: float | None = None
     silent: bool = False
     silent_at: float = math.inf
+
+    @property
+    def told(self) -> tuple[object, ...]:
+        """All that the director tells again and again, to see whether it is anything new."""
+        known = (self.tracks, self.ready, self.peers, self.peers_told, self.stance)
+        return (self.silent, *known)
 
     def director_heard(self, now: float) -> bool:
         """A sign of life; True when it ends a silence."""
@@ -138,10 +146,23 @@ class NodeView:
             accompanied=self.accompanied,
             silent=self.silent,
             coupled=len(group) > 1,
+            held=any(i.name in self.stance.held for i, _ in group),
+            standby=self.stance.standby,
+            aside=self._aside({i.name for i, _ in group}),
             linked=not known or self._trouble(instance.interface) is None,
             claims=self.claims(instance, family),
             names=tuple(self.names.items()),
         )
+
+    def _aside(self, names: set[str]) -> str:
+        """Who could be master of these in the place of a node in standby. Where this node's own
+        director is silent, what it said of others may be long past."""
+        if not self.stance.standby or self.silent:
+            return ""
+        if not self.peers_told:
+            return "stays out: in standby, and it is not known yet who else is there"
+        able = [p.node for p in self.peers if p.alive and names.issubset(p.able)]
+        return f"stays out: in standby, and {able[0]} could be master" if able else ""
 
     def _faults(self, instance: Instance, family: Family) -> list[str]:
         """Why this router by itself cannot be master."""

@@ -9,7 +9,7 @@ from hadirector.core.advert import OWNER
 from hadirector.core.settings.instances import Instance, Preempt
 from hadirector.core.vrrp_states import Claim, Standing
 
-LAST_RESORT = 1  # advertised while the director is silent
+LAST_RESORT = 1  # advertised while the director is silent, or the node in standby
 STICKY = 254  # advertised by a healthy master under `preempt: never`
 
 
@@ -23,7 +23,7 @@ class Contest(Enum):
 
 def effective(instance: Instance, standing: Standing) -> int:
     """What counts in the election. Tracking neither lowers an owner nor makes one."""
-    if standing.silent:
+    if standing.silent or standing.standby:
         return LAST_RESORT
     if instance.priority == OWNER:
         return OWNER
@@ -32,7 +32,7 @@ def effective(instance: Instance, standing: Standing) -> int:
 
 def advertised(instance: Instance, standing: Standing) -> int:
     """What a master says: under `preempt: never` 254, so that it is obeyed, unless degraded."""
-    degraded = standing.silent or standing.delta < 0
+    degraded = standing.silent or standing.standby or standing.delta < 0
     if instance.preempt is Preempt.NEVER and not degraded:
         return max(effective(instance, standing), STICKY)
     return effective(instance, standing)

@@ -28,8 +28,10 @@ What the RFC leaves out and two directors need:
 - Leaving keeps the addresses until the successor is heard, so clients lose nothing meanwhile.
 - Waking: a master whose own advert is late by more than its peers' patience does not know whether
   it is one still. It listens for an interval before it says anything.
-- A node whose director is silent advertises priority 1: anyone alive takes over, and where nobody
-  is, nothing changes.
+- A node whose director is silent, or that is in standby, advertises priority 1: anyone alive takes
+  over, and where nobody is, nothing changes.
+- A backup in standby whose master is down goes on listening while another node could be master.
+- Who handed over does not preempt its successor (`held`); absence of one is no preempting.
 - Who cannot hear yet must not push a healthy master out of its place: core/hearing.
 - Two masters that hear each other are told of when it begins and when it ends: core/duel.
 
@@ -93,7 +95,6 @@ class Router:
         self.since = now
         self.reason = "starting"
         self.inputs: dict[str, str] = {}
-        self.held = False  # a handover not yet released
         self.duels = Duels()
         self.ears = Ears(network=noted_at is not None)
         self.lead: Router | None = None  # of the routers that move together, if not this one
@@ -124,6 +125,12 @@ class Router:
     def holds_addresses(self) -> bool:
         """Whether the virtual addresses are to be on this node."""
         return isinstance(self.state, HOLDING)
+
+    @property
+    def can_rise(self) -> bool:
+        """Whether `promote` makes it master, or it is one: not at fault, not before its start."""
+        leaves = isinstance(self.state, Leaving) and self.state.then is Then.STOPPED
+        return not leaves and not isinstance(self.state, Init | Fault | Stopped)
 
     @property
     def waits_for_network(self) -> bool:
@@ -229,6 +236,8 @@ class Router:
                 return self._open_gate(now)
             case Master() if self.advertised_priority != said:
                 return self._advertise(now)
+            case Candidate(was=backup) if standing.aside:
+                return self._stand_aside(backup.cause, now)
             case Master() if now > self.since + SETTLED and standing.lost_claim(before):
                 return [Proclaim(duel=True)]
             case _:
@@ -254,17 +263,10 @@ class Router:
                 assert_never(unreachable)
 
     def give_way(self, now: float) -> list[Effect]:
-        """Handover: give mastership away and hold back until `release`."""
-        if isinstance(self.state, Stopped | Leaving):
-            return []
-        self.held = True
+        """Handover: give mastership away; holding back afterwards is a level (`Standing.held`)."""
         if isinstance(self.state, Master | Waking):
             return self._leave(Then.BACKUP, "handover", now)
         return []
-
-    def release(self) -> None:
-        """The handover is over: preempt again as configured."""
-        self.held = False
 
     def promote(self, reason: str, now: float) -> list[Effect]:
         """Become master without waiting: ordered to, or with the rest of the sync group."""
@@ -300,9 +302,12 @@ class Router:
         if self.ears.network:
             return self._start(now, "listening first")
         delay = self.instance.startup_delay
-        if delay == 0 or (delay is None and self.instance.priority == OWNER):
+        if delay == 0 or (delay is None and self._takes_at_once):
             return self._start(now, "starting")
-        self.state = Init(now + (STARTUP_PATIENCE if delay is None else delay))
+        wait = STARTUP_PATIENCE if delay is None else delay
+        self.state = Init(now + wait)
+        what = "to hear the network, at most" if delay is None else "its startup_delay,"
+        self.since, self.reason = now, f"waits {what} {seconds(wait)} s"
         return []
 
     def _start(self, now: float, reason: str) -> list[Effect]:
@@ -311,16 +316,21 @@ class Router:
         self.ears.network |= not self._gates_itself
         self.state = self._listener.silence(now)
         listens = self._moved(reason, {}, now)
-        if self.effective_priority != OWNER:
+        if not self._takes_at_once:
             return [listens]
         effects = self._master_down(self.state, "owner of the addresses", now)
         return effects or [listens]  # none: it waits for its group, as a backup
+
+    @property
+    def _takes_at_once(self) -> bool:
+        """An owner of the addresses waits for nobody; but it gave them away if it is held."""
+        return self.effective_priority == OWNER and not self.standing.held
 
     # --- Backup ------------------------------------------------------------------------------
 
     @property
     def _listener(self) -> Listener:
-        return Listener(self.instance, self.standing, self._own_priority, self.held)
+        return Listener(self.instance, self.standing, self._own_priority)
 
     @property
     def _own_priority(self) -> int:
@@ -368,6 +378,8 @@ class Router:
 
     def _master_down(self, state: Backup, cause: str, now: float) -> list[Effect]:
         """RFC 9568 6.4.2, the timer fires."""
+        if self.standing.aside:
+            return self._stand_aside(cause, now)
         claims = self.standing.claims
         if self.listens_in_vain and self.ears.is_deaf(bool(claims), now):
             return self._wait_deaf(state, now)
@@ -376,6 +388,12 @@ class Router:
             self.reason = f"{cause}; waiting for its sync group"
             return []
         return self._become_master(cause, waited(state, now), now)
+
+    def _stand_aside(self, cause: str, now: float) -> list[Effect]:
+        """In standby, while another node could be master: listen on, and say so once."""
+        self.state = self._listener.silence(now)
+        before, self.reason = self.reason, f"{cause}; {self.standing.aside}"
+        return [] if self.reason == before else [Tell("standby_waits", self.reason, {})]
 
     def _wait_deaf(self, state: Backup, now: float) -> list[Effect]:
         """A master is there, and this router hears nothing of it."""
@@ -389,7 +407,6 @@ class Router:
     def _become_master(self, reason: str, inputs: dict[str, str], now: float) -> list[Effect]:
         """Advert first: whoever would rise as well learns it before anything slower is done."""
         assert not self.standing.faults, self.standing.faults
-        self.held = False
         self._begin_mastership(now)
         if self.ears.dark:
             reason += "; nothing at all was heard yet: advertising priority 1 until it is"
@@ -493,7 +510,6 @@ class Router:
 
     def _resume(self, now: float, reason: str) -> list[Effect]:
         """Master again. The addresses are put on again: their lease may have ended meanwhile."""
-        self.held = False
         self._begin_mastership(now)
         self.reason = reason
         told = Tell("resumed", reason, {})

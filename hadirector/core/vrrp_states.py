@@ -160,6 +160,8 @@ class Standing:
     `known`: the links have been read, and have settled. `source`: the address its adverts come
     from. `delta`: the sum of what tracking takes from (or adds to) the priority. `accompanied`:
     another director of this cluster is alive on the peer channel. `silent`: this node's own is not.
+    `held`: handed over and not to be taken back from a living master. `standby`: the node is under
+    maintenance; `aside` then says who else could be master, empty when nobody could.
     `linked`: the interface is there and has its carrier. `claims` are the peers that say they are
     master of it, `names` the nodes behind the addresses adverts come from.
     """
@@ -173,6 +175,9 @@ class Standing:
     accompanied: bool = False
     silent: bool = False
     coupled: bool = False
+    held: bool = False
+    standby: bool = False
+    aside: str = ""
     linked: bool = True
     claims: tuple[Claim, ...] = ()
     names: tuple[tuple[Address, str], ...] = ()

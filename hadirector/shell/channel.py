@@ -30,7 +30,16 @@ QUEUE = 256  # numbered messages waiting; a reader this far behind is as good as
 READS = 64  # datagrams per wake-up: no channel may keep the loop
 
 _HEADER = struct.Struct("!QII")  # sequence number, part, parts
-_NUMBERED = (messages.Order, messages.Events, messages.Request, messages.Verdicts, messages.Hello)
+_NUMBERED = (
+    messages.Order,
+    messages.Obeyed,
+    messages.Events,
+    messages.Request,
+    messages.Verdicts,
+    messages.Hello,
+    messages.Run,
+    messages.Ran,
+)
 _encoder = msgspec.msgpack.Encoder()
 _envelope = msgspec.msgpack.Decoder(tuple[str, float, msgspec.Raw])
 _decoders: dict[str, msgspec.msgpack.Decoder[Any]] = {

@@ -15,6 +15,7 @@ from pathlib import Path
 from labkit import demo, drills, report, shell
 from labkit.drills import Drill, Result
 from labkit.guest import OUT, Order
+from labkit.interop import matrix
 
 PRODUCTS = ("hadirector", "keepalived")
 
@@ -38,6 +39,9 @@ def prepare(order: Order) -> str | None:
     if order.verb == "drill":
         wanted = _understand(order)
         return str(Path(order.where, wanted.json_file)) if wanted.json_file else None
+    if order.verb == "matrix":
+        asked = matrix.understand(order.arguments)
+        return str(Path(order.where, asked.json_file)) if asked.json_file else None
     if order.verb == "bench":
         _benches(order.arguments)
     if order.verb == "exec" and not order.arguments:
@@ -53,6 +57,8 @@ def run(order: Order, directory: Path) -> int:
     match order.verb:
         case "drill":
             return _drill(_understand(order), directory)
+        case "matrix":
+            return _matrix(order, directory)
         case "bench":
             return _bench(order.arguments)
         case "demo":
@@ -120,6 +126,14 @@ def _bench(arguments: list[str]) -> int:
         done = subprocess.run([sys.executable, path, *arguments[1:]], check=False)
         status = status or done.returncode
     return status
+
+
+def _matrix(order: Order, directory: Path) -> int:
+    result = matrix.run(matrix.understand(order.arguments))
+    (directory / "result.json").write_text(json.dumps(result.as_json(), indent=1) + "\n")
+    failed = len(result.results) - result.passed()
+    print(f"{result.passed()} passed, {failed} failed")
+    return 1 if failed else 0
 
 
 def _drill(order: _DrillOrder, directory: Path) -> int:

@@ -99,7 +99,7 @@ def _words(action: Action) -> list[str]:
             return [f"{subject} {kind}".strip()]
         case Stopped():
             return ["stopped"]
-        case Note() | Report() | Reconcile():
+        case Note() | Report() | Reconcile() | messages.Obeyed():
             return []
 
 

@@ -195,6 +195,7 @@ def test_what_degrades_one_degrades_all_and_a_thing_tracked_twice_counts_once() 
 def test_a_handover_of_one_hands_over_all() -> None:
     electorate = pair(FRONT, INSIDE)
 
+    electorate.tell("lb1", messages.Stance(held=("inside",)))
     electorate.tell("lb1", messages.Order(messages.OrderKind.YIELD, "1", "inside"))
     electorate.run(10.0)
 
@@ -210,6 +211,29 @@ def test_a_handover_nobody_follows_is_taken_back_by_all() -> None:
     electorate.run(10.0)
 
     assert states(electorate.nodes["lb1"]) == {RouterStateName.MASTER}
+
+
+def test_a_group_that_cannot_take_over_as_a_whole_does_not_at_all() -> None:
+    electorate = pair(FRONT, INSIDE)
+    late = Election()
+    late.handle(settings(FRONT, replace(INSIDE, startup_delay=50.0), groups=GROUP), T0)
+    late.handle(links(1), T0)
+
+    actions = late.handle(messages.Order(messages.OrderKind.TAKE_OVER, "1", "front"), T0 + 1)
+
+    assert actions[0] == messages.Obeyed("1", "inside is in init: waits its startup_delay, 50 s")
+    assert states(electorate.nodes["lb1"]) == {RouterStateName.MASTER}
+    assert late.desired().addresses == ()
+
+
+def test_a_hold_of_one_holds_all_that_move_with_it() -> None:
+    electorate = pair(FRONT, INSIDE)
+    electorate.tell("lb1", messages.Stance(held=("inside",)))
+    electorate.tell("lb1", messages.Order(messages.OrderKind.YIELD, "1", "front"))
+
+    electorate.run(60.0)
+
+    assert states(electorate.nodes["lb2"]) == {RouterStateName.MASTER}
 
 
 def test_a_stop_waits_for_the_successor_of_each() -> None:

@@ -57,7 +57,8 @@ class Wire:
         node.tell(messages.Ready(ready, "test"))
         other = 3 - number
         voice = Voice(Address(f"192.0.2.{other}"), PRIORITIES[other], claims)
-        node.tell(messages.Peers((messages.Peer(f"lb{other}", True, {"front/ipv4": voice}),)))
+        peer = messages.Peer(f"lb{other}", True, voices={"front/ipv4": voice})
+        node.tell(messages.Peers((peer,)))
         return node
 
     def during(self, seconds: float, holds: Callable[[], bool]) -> bool:

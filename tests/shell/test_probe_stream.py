@@ -124,7 +124,8 @@ async def test_a_good_server_is_good_over_both_families(
     address: str, check: Check, detail: str
 ) -> None:
     async with serving(says(ANSWER), address) as port:
-        assert await probe(check, address, port) == Outcome(Cause.GOOD, detail)
+        patient = replace(check, timeout=4.0)  # the machine may have other things to do
+        assert await probe(patient, address, port) == Outcome(Cause.GOOD, detail)
 
 
 @pytest.mark.parametrize("check", [TCP, HTTP], ids=["tcp", "http"])

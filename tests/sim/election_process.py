@@ -12,6 +12,7 @@ from tests.sim.host import Host
 from tests.sim.process import PACKETS, Letter, Loop
 
 RECONCILE_EVERY = 2.0  # seconds between looks at the kernel without a cause
+HEARTBEAT = 2.0  # seconds; in truth 1, and the director has 3 s of patience
 
 Observer = Callable[["ElectionProcess", et.Input, tuple[et.Action, ...]], None]
 
@@ -36,6 +37,7 @@ class ElectionProcess:
         self._reconcile_at = host.agenda.now + RECONCILE_EVERY
         host.to_election.wake = host.stop_order.wake = self.loop.wake
         self._lease_thread()
+        host.agenda.after(HEARTBEAT, self._beat)
         self.loop.wake(host.agenda.now)
 
     def put(self, what: et.Input) -> None:
@@ -83,16 +85,16 @@ class ElectionProcess:
 
     def _open(self, letter: Letter) -> et.Input | None:
         """A letter as the core takes it. An expired level is not believed: of Tracks and Peers
-        the last are kept, and no Ready means not ready."""
+        the last are kept, and no Ready means not ready; an old order is none."""
         message = letter.message
         match message:
             case messages.Heartbeat() | messages.Hello():
                 if isinstance(message, messages.Hello):
                     self._report()
                 return et.DirectorHeard()
-            case messages.Order() | messages.ElectionSettings():
+            case messages.ElectionSettings() | messages.Stance():
                 return message
-            case messages.Ready() | messages.Tracks() | messages.Peers():
+            case messages.Ready() | messages.Tracks() | messages.Peers() | messages.Order():
                 return message if letter.valid_until >= self.host.clock() else None
             case _:
                 raise AssertionError(message)
@@ -128,6 +130,8 @@ class ElectionProcess:
                 self._reconcile()
                 self.stopped = True
                 self.loop.kill()
+            case messages.Obeyed():
+                self.host.to_director.send(action, inf)
             case messages.Event():
                 self.host.to_director.send(messages.Events((action,)), inf)
             case unreachable:
@@ -183,6 +187,13 @@ class ElectionProcess:
             for place in self.wanted():
                 self.host.kernel.renew(place)
         self.host.agenda.after(third, self._lease_thread)
+
+    def _beat(self) -> None:
+        if not self.loop.alive:
+            return
+        if self.loop.runs:
+            self._report()
+        self.host.agenda.after(HEARTBEAT, self._beat)
 
 
 def _rests(router: messages.Router) -> bool:

@@ -8,15 +8,17 @@ it does from the episode's own random numbers.
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from hadirector.core import advert, messages
 from hadirector.core import director_events as ev
 from hadirector.core import election_types as et
 from hadirector.core.address import Address
 from hadirector.core.advert import Advert
-from hadirector.core.messages import OrderKind
+from hadirector.core.requests import HandOver, Outcome, Release, StandBy
 from hadirector.core.settings.cluster import Config
 from hadirector.core.settings.instances import Checksum, Instance
+from hadirector.core.stance import Stance
 from tests.sim.host import INTERFACES
 from tests.sim.network import FAIR, PLANES, VRRP, Weather
 from tests.sim.node import Node
@@ -25,6 +27,7 @@ from tests.sim.world import World
 
 STARTS_IN = (0.05, 0.6)  # seconds from the start of a process to its first turn
 SILENCE = 10.0  # seconds after which the supervisor kills a process that hangs
+OPERATOR = 1.5  # seconds until he asks again
 # Seconds at most until a switch forwards for a node that was powered on: a port on the edge, or one
 # that takes part in the spanning tree.
 PORT_OPENS_IN = (2.0, 2.0, 2.0, 35.0)
@@ -349,11 +352,38 @@ def untrack(node: Node) -> None:
 
 
 def handover(scene: Scene, duration: float) -> None:
-    """A planned switch, released later."""
+    """A planned switch, forced at times, released later."""
     node, subject = scene.node, subject_of(scene.world)
     scene.note(node, f"hands over {subject}")
-    node.order(OrderKind.YIELD, subject)
-    scene.after(duration * scene.rng.random(), lambda: node.order(OrderKind.RELEASE, subject))
+    answered = partial(_answer, scene, node)
+    node.ask(HandOver(subject, force=scene.rng.random() < 0.3), answered)
+    scene.after(duration * scene.rng.random(), lambda: node.ask(Release(subject)))
+
+
+def standby(scene: Scene, duration: float) -> None:
+    """A node is taken out for maintenance, and is back later."""
+    node = scene.node
+    scene.note(node, "standby on")
+    answered = partial(_answer, scene, node)
+    node.ask(StandBy(on=True, force=scene.rng.random() < 0.3), answered)
+    scene.after(duration * scene.rng.random(), lambda: node.ask(StandBy(on=False), answered))
+
+
+def back_on_duty(scene: Scene, node: Node) -> None:
+    """An operator who asks again until nothing keeps the node from serving."""
+
+    def again(outcome: Outcome | None = None) -> None:
+        stance = node.director.core.operations.stance if node.director else node.host.stance
+        if stance != Stance():
+            node.ask(Release())
+            node.ask(StandBy(on=False))
+            scene.after(OPERATOR, again)
+
+    scene.after(OPERATOR, again)
+
+
+def _answer(scene: Scene, node: Node, outcome: Outcome) -> None:
+    scene.note(node, f"{outcome.verdict.value}: {'; '.join(outcome.lines)}")
 
 
 def subject_of(world: World) -> str:
@@ -443,6 +473,7 @@ FAULTS: dict[str, Fault] = {
         channel_cut,
         track,
         handover,
+        standby,
         reload_priority,
         reload_addresses,
     )

@@ -18,7 +18,7 @@ promise             what an episode's single fault may cost: see single.py
 """
 
 import math
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -76,6 +76,7 @@ class Invariants:
         self.settled = False
         self.promises: list[Promise] = []
         self.adverts: dict[str, int] = defaultdict(int)  # sent so far, by node
+        self.moves: Counter[tuple[str, Key]] = Counter()  # changes of a router's state so far
         self._scenario = scenario
         self._agenda = agenda
         self._nodes = nodes
@@ -221,6 +222,7 @@ class Invariants:
         router: messages.Router,
         told: Sequence[messages.Event],
     ) -> None:
+        self.moves[node.name, key] += 1
         what = f"{node.name} {key[0]}/ipv{key[1]}: {was.value} -> {router.state.value}"
         if not any(event.subject == key[0] for event in told):
             raise Violation("reasons", f"{what} without an event")

@@ -12,7 +12,14 @@ PROMPT = (0.00001, 0.0005)  # seconds a timer or a packet waits for its loop on 
 QUEUE = 256  # numbered messages a pipe holds, as shell/channel does
 PACKETS = 400  # what the receive buffer of a socket holds for a loop that does not turn
 
-NUMBERED = (messages.Order, messages.Events, messages.Request, messages.Verdicts, messages.Hello)
+NUMBERED = (
+    messages.Order,
+    messages.Obeyed,
+    messages.Events,
+    messages.Request,
+    messages.Verdicts,
+    messages.Hello,
+)
 
 
 class Loop:

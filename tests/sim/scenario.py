@@ -52,6 +52,7 @@ class Scenario:
     lease: VipLease
     unicast: bool
     track: bool
+    keyed: bool
     kinds: tuple[str, ...]
 
     @property
@@ -79,6 +80,7 @@ class Scenario:
                 Node(name, priority, own_addresses(i, "eth0")[0])
                 for i, (name, priority) in enumerate(zip(self.names, self.priorities, strict=True))
             ),
+            key_file="/etc/hadirector/cluster.key" if self.keyed else None,
             vip_lease=self.lease,
             instances=tuple(instances),
             sync_groups=groups,
@@ -155,5 +157,6 @@ def draw(seed: int, kinds: tuple[str, ...]) -> Scenario:
         ),
         unicast=version == 3 and layout in ("one", "two", "group") and rng.random() < 0.15,
         track=rng.random() < 0.3,
+        keyed=random.Random(f"key {seed}").random() < 0.6,
         kinds=tuple(kind for kind in kinds if rng.random() < 0.4) or kinds,
     )

@@ -6,7 +6,6 @@ Each function does one thing to the world, makes its promises and gives how long
 from collections.abc import Callable
 
 from hadirector.core.advert import OWNER
-from hadirector.core.messages import OrderKind
 from hadirector.core.settings.cluster import LeaseMode
 from hadirector.core.settings.instances import Preempt
 from tests.sim import faults
@@ -47,24 +46,6 @@ def stop(scene: Scene) -> float:
     takes = max(_takeover(scene, key, survivors, intervals=0) for key in keys)
     victim.stop()
     return _switch(scene, victim, keys, takes)
-
-
-def handover(scene: Scene) -> float:
-    """A planned switch: the same, and the old master holds back until released."""
-    key = _front(scene)
-    victim = scene.world.invariants.masters(key)[0]
-    keys = [key] if not scene.world.scenario.coupled else scene.world.invariants.every()
-    others = [node for node in scene.world.nodes if node is not victim]
-    scene.note(victim, "hands over")
-    takes = max(_takeover(scene, key, others, intervals=0) for key in keys)
-    victim.order(OrderKind.YIELD, faults.subject_of(scene.world))
-    watch = 3 * scene.world.scenario.patience + scene.world.scenario.preempt_delay
-    back = f"{victim.name} is back before it was released"
-    scene.after(
-        takes + SLACK,
-        lambda: _always(scene, back, lambda: not _is_master(scene, victim, keys), watch),
-    )
-    return max(_switch(scene, victim, keys, takes), takes + 2 * SLACK + watch)
 
 
 def adoption(scene: Scene) -> float:
@@ -361,7 +342,6 @@ def _known(scene: Scene) -> bool:
 SINGLE: tuple[Single, ...] = (
     crash,
     stop,
-    handover,
     adoption,
     restart_director,
     silent_director,

@@ -3,8 +3,7 @@
 import random
 from collections.abc import Callable
 
-from hadirector.core.messages import OrderKind
-from tests.sim import faults, single
+from tests.sim import faults, planned, single
 from tests.sim.faults import FAULTS, Scene
 from tests.sim.invariants import Violation
 from tests.sim.scenario import Scenario, draw
@@ -59,7 +58,7 @@ class Story:
 
     def _single(self) -> None:
         """One fault, with what it may cost."""
-        choice = self.scene.rng.choice(single.SINGLE)
+        choice = self.scene.rng.choice((*single.SINGLE, *planned.PLANNED))
         if single.lawful(choice, self.scene):
             self.world.note("----", f"episode: {choice.__name__} alone")
             self.world.run(choice(self.scene))
@@ -86,7 +85,6 @@ class Story:
         self.world.note("----", "healing")
         self.world.network.heal()
         self.world.gateway_answers = True
-        subject = faults.subject_of(self.world)
         for node in self.scene.rng.sample(self.world.nodes, len(self.world.nodes)):
             for interface in sorted(node.host.down):
                 faults.set_link(self.scene, node, interface, up=True)
@@ -97,7 +95,7 @@ class Story:
             self.scene.after(RESTARTS_IN, node.start_election)
             self.scene.after(RESTARTS_IN, node.start_director)
             faults.untrack(node)
-            node.order(OrderKind.RELEASE, subject)
+            faults.back_on_duty(self.scene, node)
 
     def _quiet(self) -> None:
         """Until everything has settled, for as long as that may take; then look on for a while."""

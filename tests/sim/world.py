@@ -5,8 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from hashlib import sha256
 
-from hadirector.core import advert, messages, peers
-from hadirector.core import director_events as ev
+from hadirector.core import advert, messages
 from hadirector.core import election_types as et
 from hadirector.core.address import Address
 from tests.sim.agenda import Agenda
@@ -15,6 +14,7 @@ from tests.sim.host import Host, own_addresses
 from tests.sim.invariants import Invariants
 from tests.sim.network import FLIGHT, Network
 from tests.sim.node import Node
+from tests.sim.peer_channel import Word
 from tests.sim.scenario import Scenario
 
 TRACE = 400  # last events kept for a report
@@ -74,7 +74,7 @@ class World:
                 node.election.relink()
 
         host = Host(index, config, self.agenda, self.network, rng, lambda: None)
-        node = Node(host, self._observed, self._emit, self._presence, self._journal)
+        node = Node(host, self._observed, self._emit, self._word, self._journal)
         host.links_changed = relink
         host.boot()
         return node
@@ -149,17 +149,11 @@ class World:
             if held and node.hears(one.interface):
                 self.cache[one.address] = node.name
 
-    def _presence(self, node: Node, presence: peers.Presence) -> None:
+    def _word(self, node: Node, to: str, word: Word) -> None:
         if not node.answers:
             return
-        for other in self.nodes:
-            if other is not node:
-                self.network.carry(
-                    "peer",
-                    node.name,
-                    other.name,
-                    lambda other=other: _introduce(other, presence),  # type: ignore[misc]  # a bound default
-                )
+        other = next(one for one in self.nodes if one.name == to)
+        self.network.carry("peer", node.name, to, lambda: _introduce(other, word))
 
     def _journal(self, node: Node, event: messages.Event) -> None:
         self.note(node.name, f". {event.subject} {event.kind}: {event.reason}")
@@ -186,9 +180,9 @@ def _deliver(node: Node, interface: str, what: et.Input) -> None:
         node.election.put(what)
 
 
-def _introduce(node: Node, presence: peers.Presence) -> None:
+def _introduce(node: Node, word: Word) -> None:
     if node.answers and node.director is not None:
-        node.director.put(ev.Heard(presence))
+        node.director.put(word)
 
 
 def _has(node: Node, interface: str, destination: Address) -> bool:

@@ -40,6 +40,8 @@ _RTA_DST, _RTA_OIF = 1, 4
 _SIOCGIFFLAGS = 0x8913
 _IFREQ = struct.Struct("=16sH22x")
 _RUNNING = 0x40  # operational: RFC 2863's up, or unknown to the driver
+_WAY_KEPT = 5.0  # seconds that a route is believed: looking it up is most of the cost
+_WAYS = 16_384  # servers
 _PATIENCE = 0.05  # seconds; the answer lies ready when the question is asked
 
 
@@ -49,6 +51,7 @@ class OwnLink:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._dead_at: dict[str, tuple[float, str]] = {}  # by link, or by server without a route
+        self._ways: dict[Address, tuple[float, str]] = {}
         self._route: rtnetlink.Route | None = None
         self._sock: socket.socket | None = None
 
@@ -57,7 +60,7 @@ class OwnLink:
         or cannot be known."""
         try:
             _connect(server)
-            name = self._interface(server)
+            name = self._way(server)
             if name and not self._runs(name):
                 return self._dead(name, f"{name} has no carrier")
         except OSError as error:
@@ -85,6 +88,15 @@ class OwnLink:
             del self._dead_at[what]
             return ""
         return f"{reason}, a moment ago" if reason else ""
+
+    def _way(self, server: Address) -> str:
+        at, name = self._ways.get(server, (0.0, ""))
+        if not name or self._clock() - at > _WAY_KEPT:
+            if len(self._ways) >= _WAYS:
+                self._ways.clear()
+            name = self._interface(server)
+            self._ways[server] = self._clock(), name
+        return name
 
     def _interface(self, server: Address) -> str:
         """Where a packet to this server leaves by; empty without a route."""
