@@ -96,7 +96,7 @@ MUTANTS = (
     Mutant("loud-in-the-dark", "hearing", "self.dark = not self.network", "self.dark = False"),
     Mutant("lit-at-once", "hearing", "min(self._lit_at, now + patience)", "now"),
     Mutant("stranger-obeyed", "wire", "if not said.addresses or not set(said.addresses).isdisjoint(context.listed):", "if True:"),
-    Mutant("settings-not-sent", "director", "return self._levels(now) if sender is Process.ELECTION", "return [] if sender is Process.ELECTION"),
+    Mutant("settings-not-sent", "director", "return self._settings(now) if sender is Process.ELECTION", "return [] if sender is Process.ELECTION"),
 )  # fmt: skip
 
 
