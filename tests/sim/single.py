@@ -258,6 +258,9 @@ def deaf_boot(scene: Scene) -> float:
         ways = [(end, victim.name) for end in ends]
         ways += [(victim.name, end) for end in ends] if how != "in" else []
         faults.cut(scene, deaf, [(plane, *way) for plane in planes for way in ways])
+        # A switch that snoops on groups lets adverts through a little after the rest.
+        snoops = deaf + scene.rng.uniform(0.0, 2.0) * scenario.advert_int
+        faults.cut(scene, snoops, [(plane, *way) for plane in VRRP.values() for way in ways])
         faults.power_on(scene, victim, port=0.0)
         masters = {key: world.invariants.masters(key) for key in keys}
 
