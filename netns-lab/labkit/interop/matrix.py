@@ -186,14 +186,15 @@ def _play(row: Row, its_cells: list[Cell], slack: float) -> Iterator[CellResult]
     """
     with Arena(row) as arena:
         for cell in its_cells:
-            result = _one(arena, cell, slack)
+            result = play(arena, cell, slack)
             if not result.passed() and result.stood_still() > slack:
                 with Arena(row) as fresh:
-                    result = replace(_one(fresh, cell, slack), disturbed=result.stood_still())
+                    result = replace(play(fresh, cell, slack), disturbed=result.stood_still())
             yield result
 
 
-def _one(arena: Arena, cell: Cell, slack: float) -> CellResult:
+def play(arena: Arena, cell: Cell, slack: float) -> CellResult:
+    """One cell to its end, whatever comes of it."""
     began = time.monotonic()
     moves: list[MoveResult] = []
     error = ""
