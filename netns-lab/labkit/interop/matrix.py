@@ -26,6 +26,7 @@ from labkit.interop.cells import Cell, Row
 from labkit.interop.judge import SLACK, judge
 from labkit.interop.table import CellResult, MoveResult, Table
 
+TITLE = f"{len(cells.MATRIX)} cells beside a real keepalived; `lab matrix --list` names them"
 LENIENT = 5.0  # for busy machines: so many times the slack
 BUDGET = 5  # of rows side by side: starting daemons takes CPU from those that are being measured
 ROW_LIMIT = 240.0  # seconds for all cells of a row
