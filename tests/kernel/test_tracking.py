@@ -35,7 +35,7 @@ scripts:
     interval: 300ms
     timeout: 300ms
 vrrp:
-  defaults: {{advert_int: 100ms}}
+  defaults: {{advert_int: 300ms}}
   instances:
     front:
       interface: eth0
@@ -218,7 +218,7 @@ def test_a_fault_is_told_with_the_last_words_of_the_script(
     until("hooks are told", lambda: two.told()[-1:] == ["master front"])
 
 
-def test_a_file_adds_to_the_priority_within_a_second(
+def test_a_file_that_is_written_adds_to_the_priority(
     tmp_path: Path, pair: tuple[Machine, Machine], nodes: list[Node]
 ) -> None:
     for name in ("lb1", "lb2"):
@@ -229,7 +229,7 @@ def test_a_file_adds_to_the_priority_within_a_second(
     (tmp_path / "lb1.weight").write_text("-6\n")
     took = until("the second is master", two.machine.holds)
 
-    assert took < 3.0  # a look each half second, three adverts, and a starved guest
+    assert took < 6.0  # a look each half second, three adverts, and a starved guest
     assert one.router()["effective_priority"] == 90
     (tmp_path / "lb1.weight").unlink()
     until("the first is back", lambda: one.router()["state"] == "master")
