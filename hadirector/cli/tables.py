@@ -8,7 +8,7 @@ from typing import Any
 def status(told: dict[str, Any]) -> str:
     """The whole of status on one screen: role and worst thing, then every trouble."""
     ready = "yes" if told["ready"] else "no"
-    able = f"may take over: {ready} ({told['ready_reason']})"
+    able = f"may take over: {ready} ({told['ready_reason']}){_but(told['instances'])}"
     config = told["config"]
     loaded = f"{config['path']}, loaded {_since(config['loaded_at'])} ago"
     about = f"hadirector {told['version']} in {told['cluster']}, {loaded}"
@@ -22,6 +22,17 @@ def status(told: dict[str, Any]) -> str:
     parts += [_sync(told["sync"]), _hooks(told["hooks"]), _peers(told["peers"])]
     parts.append(_processes(told["processes"]))
     return "\n".join(part for part in parts if part)
+
+
+def _but(instances: dict[str, Any]) -> str:
+    """What a node that is ready cannot take over all the same."""
+    faults = [
+        f"{name}/{family}"
+        for name, instance in instances.items()
+        for family, router in instance["routers"].items()
+        if router["state"] == "fault"
+    ]
+    return f", but not {', '.join(faults)}, in fault" if faults else ""
 
 
 def check(told: dict[str, Any]) -> str:

@@ -456,7 +456,7 @@ class Director:
             self._secrets,
             self.operations.stance.level(),
         )
-        return [*self._levels(now), ev.Send(Process.ELECTION, settings, float("inf"))]
+        return [ev.Send(Process.ELECTION, settings, float("inf")), *self._levels(now)]
 
     def _levels(self, now: float) -> list[ev.Action]:
         """What changes by itself, or by the operator."""

@@ -52,7 +52,7 @@ MUTANTS = (
     Mutant("stance-not-saved", "operations", "return [self.level(), ev.SaveStance(stance)]", "return [self.level()]"),
     Mutant("takes-over-unasked", "handover", "return Prepare(self.token, self.names)", "return TakeOver(self.token, self.names)"),
     Mutant("successor-not-told", "handover", "now if self.commanded else inf)", "inf)"),
-    Mutant("hold-ends-at-once", "operations", "if n not in busy and here.is_master(n)]", "if n not in busy]"),
+    Mutant("hold-ends-at-once", "operations", "if n not in busy and here.is_whole_master(n)]", "if n not in busy]"),
     Mutant("never-believed-again", "conversation", "if now < self._answered_at + ANSWER_EVERY:", "if True:"),
     Mutant("ties-never-end", "priority", "return address.packed(source) > address.packed(own_source)", "return False", 0),
     Mutant("silence-unheeded", "priority", "return LAST_RESORT", "return instance.priority"),
