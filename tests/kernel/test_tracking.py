@@ -230,6 +230,7 @@ def test_a_file_that_is_written_adds_to_the_priority(
     took = until("the second is master", two.machine.holds)
 
     assert took < 6.0  # a look each half second, three adverts, and a starved guest
+    until("the first follows", lambda: one.router()["state"] == "backup")
     assert one.router()["effective_priority"] == 90
     (tmp_path / "lb1.weight").unlink()
     until("the first is back", lambda: one.router()["state"] == "master")
