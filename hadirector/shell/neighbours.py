@@ -33,12 +33,12 @@ class Neighbour:
         over, stop = _FIGHTS_OVER[self.program]
         if not self.certain:
             return (
-                f"{self.program} runs as process {self.pid}, and its network namespace cannot be read: "
-                f"if it is this one, both will fight over {over}"
+                f"{self.program} runs as process {self.pid}, and its network namespace cannot be "
+                f"read: if it is this one, both will fight over {over}"
             )
         return (
-            f"{self.program} runs in this network namespace as process {self.pid}: both would fight over "
-            f"{over}; stop it first ({stop})"
+            f"{self.program} runs in this network namespace as process {self.pid}: both would "
+            f"fight over {over}; stop it first ({stop})"
         )
 
 
