@@ -278,7 +278,7 @@ class DirectorProcess:
                 self._work.put_nowait(ev.Settle(self._core.config))
             if turn % NEIGHBOURS:
                 continue
-            beside = await asyncio.to_thread(neighbours.look, os.getppid())
+            beside = await asyncio.to_thread(neighbours.look)
             self._settle.trouble("neighbour", "; ".join(str(n) for n in beside if n.certain))
 
     async def _save_owned(self) -> None:
