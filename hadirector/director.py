@@ -7,14 +7,14 @@ that does it in order and answers with events.
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
-from hadirector import __version__
+from hadirector import __version__, kept
 from hadirector.config import apart, handover, problem
 from hadirector.core import director as core
 from hadirector.core import director_events as ev
@@ -32,7 +32,9 @@ from hadirector.shell import (
     hook_note,
     ipvs,
     journal_file,
+    last_good,
     neighbours,
+    own_address,
     owned,
     peer_channel,
     pending,
@@ -40,6 +42,8 @@ from hadirector.shell import (
     secrets,
     settle,
     stance_file,
+    upkeep,
+    wall_times,
 )
 from hadirector.shell.netlink import KernelError
 
@@ -47,23 +51,24 @@ log = logging.getLogger(__name__)
 
 INBOX = 8192  # events; more than the channels can hold between two turns of the loop
 LEAVE_PATIENCE = 165.0  # seconds: peers wait 160 s at most, at adverts of 40 s
+LOOK_EVERY = 1.0  # seconds between looks at what has no events: settings, sync threads, sockets
 HOOKS_PATIENCE = 8.0  # seconds; with the steps of leaving, less than the supervisor's 20 s
-LEVELS_RETRY = 10.0  # seconds between looks at what has no events: sync threads, sockets
+NEIGHBOURS = 10  # of these between looks at every process of the host
 FIXED = ("node", "state_dir", "runtime_dir")  # what only a restart can change
 
 
 class DirectorProcess:
     """One running director."""
 
-    def __init__(self, process: child.Child, config: Config, blob_path: str) -> None:
+    def __init__(self, process: child.Child, config: Config) -> None:
         self._child = process
         self._config = config
-        self._blob_path = blob_path
         past = journal_file.load(config.state_dir, _unix_offset())
         ours = owned.load(config.state_dir)
         stance = stance_file.load(config.state_dir)
         left_over = hook_note.load(config.runtime_dir)
         self._core = core.Director(__version__, ours, child.now(), past, stance, left_over)
+        self._walls = wall_times.WallTimes(past, _unix_offset())
         self._journal = journal_file.JournalFile(config.state_dir)
         self._inbox: asyncio.Queue[ev.Event] = asyncio.Queue(INBOX)
         self._work: asyncio.Queue[ev.Action] = asyncio.Queue(INBOX)
@@ -85,6 +90,9 @@ class DirectorProcess:
                 self._pending.ask,
             )
         )
+        self._upkeep = upkeep.Upkeep(
+            config.runtime_dir, self._control, config.api.socket, self._encoded
+        )
         self._http: tuple[str, int] | None = None
         self._reloads: asyncio.Queue[None] = asyncio.Queue(1)
         self._reloading = asyncio.Lock()
@@ -96,8 +104,11 @@ class DirectorProcess:
     async def run(self) -> None:
         """Until told to stop."""
         self._child.start(self._received)
-        await self._control.open_socket(self._config.api.socket)
+        await self._upkeep.open()
         self._put(ev.Configured(self._config, await self._read_secrets()))
+        refused = await kept.refusal(self._config, self._core.journal.since(0))
+        if refused is not None:
+            self._put(refused)
         async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(self._decide(), name="decide"),
@@ -189,8 +200,9 @@ class DirectorProcess:
             level = logging.WARNING if event.kind in GRAVE else logging.INFO
             what = (event.kind, event.subject, event.reason, inputs)
             log.log(level, "%s subject=%s reason=%r%s", *what)
-        self._control.publish(status.event_json(event, _unix_offset()))
-        self._journal.add(event, _unix_offset())
+        offset = self._walls.note(event, _unix_offset())
+        self._control.publish(status.event_json(event, offset))
+        self._journal.add(event, offset)
 
     # The kernel's turn
 
@@ -233,7 +245,9 @@ class DirectorProcess:
 
     async def _settle_all(self, config: Config) -> None:
         await self._settle.settle(config)
+        self._settle.trouble("runtime_dir", await self._upkeep.look())
         self._settle.trouble("peer_channel", self._peers.follow(config, self._keys))
+        self._settle.trouble("own_address", own_address.elsewhere(config))
         self._settle.trouble("api_http", await self._follow_http(config))
         await self._save_owned()
         await self._stance.retry()
@@ -258,11 +272,13 @@ class DirectorProcess:
 
     async def _look_again(self) -> None:
         """What the kernel tells no events of is looked at again and again."""
-        while True:
-            await asyncio.sleep(LEVELS_RETRY)
+        for turn in itertools.count(1):
+            await asyncio.sleep(LOOK_EVERY)
             if self._core.config is not None and self._work.empty():
                 self._work.put_nowait(ev.Settle(self._core.config))
-            beside = await asyncio.to_thread(neighbours.look, os.getppid())
+            if turn % NEIGHBOURS:
+                continue
+            beside = await asyncio.to_thread(neighbours.look)
             self._settle.trouble("neighbour", "; ".join(str(n) for n in beside if n.certain))
 
     async def _save_owned(self) -> None:
@@ -296,10 +312,10 @@ class DirectorProcess:
         return status.build(self._core, shell, _unix_offset(), losses)
 
     def _events(self, since: int) -> list[status.Json]:
-        return [status.event_json(e, _unix_offset()) for e in self._core.journal.since(since)]
+        return [status.event_json(e, self._walls.of(e)) for e in self._core.journal.since(since)]
 
     def _explain(self, what: str) -> status.Json:
-        return explain.build(self._core, what, _unix_offset())
+        return explain.build(self._core, what, self._walls.of)
 
     def _restart(self) -> str | None:
         token = f"restart-{child.now():.6f}"
@@ -313,49 +329,57 @@ class DirectorProcess:
             await self._reloads.get()
             await self._reload()
 
-    async def _reload(self) -> str | None:
+    async def _reload(self) -> control.Reloaded:
         async with self._reloading:
+            since = self._core.journal.newest
             told = "configuration refused; the last good one runs"
             self._ask_supervisor(messages.RequestKind.RELOADING, "")
             try:
-                refusal = await self._read_again()
+                warnings, refusal = await self._read_again()
                 if refusal is None:
                     told = "reloaded"
-                    return None
-                self._put(ev.Refused(refusal.brief))
-                return refusal.whole
+                    return control.Reloaded(None, warnings, since)
+                trouble = apart.trouble(self._config.path, refusal.brief)
+                self._put(ev.Refused(refusal.brief, trouble))
+                await asyncio.to_thread(last_good.refuse, self._config.runtime_dir, trouble)
+                return control.Reloaded(refusal.whole)
             finally:  # systemd waits for it
                 self._ask_supervisor(messages.RequestKind.RELOADED, told)
 
-    async def _read_again(self) -> apart.Refusal | None:
+    async def _read_again(self) -> tuple[tuple[str, ...], apart.Refusal | None]:
+        """What the file is warned of, and why it is refused if it is."""
         try:
             blob = await apart.parse(self._config.path, self._config.node)
             loaded = handover.decode(blob)
         except (OSError, TimeoutError, ValueError) as error:
-            return apart.Refusal(f"{self._config.path}: not read: {str(error) or 'took too long'}")
+            text = f"{self._config.path}: not read: {str(error) or 'took too long'}"
+            return (), apart.Refusal(text)
         for each in loaded.problems:
             log.log(logging.WARNING if loaded.config else logging.ERROR, "%s", each)
         new = loaded.config
         if new is None:
             whole = "\n".join(str(problem) for problem in loaded.problems)
-            return apart.Refusal(whole, problem.brief(loaded.problems))
+            return (), apart.Refusal(whole, problem.brief(loaded.problems))
         fixed = [name for name in FIXED if getattr(new, name) != getattr(self._config, name)]
         if fixed or new.api.socket != self._config.api.socket:
             names = ", ".join(fixed or ["api.socket"])
             text = f"{self._config.path}: {names} cannot change by reload: restart the daemon"
-            return apart.Refusal(text)
+            return (), apart.Refusal(text)
         found, exposed = await secrets.read_all(new)
         if found.troubles:
-            return apart.Refusal("\n".join(found.troubles.values()))
+            return (), apart.Refusal("\n".join(found.troubles.values()))
         self._settle.trouble("secrets", "; ".join(exposed))
         self._config, self._keys = new, found.keys
         try:
-            await asyncio.to_thread(owned.replace_file, self._blob_path, blob)
+            await asyncio.to_thread(last_good.keep, new.runtime_dir, blob)
         except OSError as error:
-            text = f"{self._blob_path}: {error.strerror or error}"
+            text = f"{new.runtime_dir}/{last_good.BLOB}: {error.strerror or error}"
             self._notice("state_not_saved", new.node, f"{text}; a restart would forget this reload")
         await self._inbox.put(ev.Configured(new, found))
-        return None
+        return tuple(map(str, loaded.problems)), None
+
+    def _encoded(self) -> bytes:
+        return handover.encode(handover.Loaded(self._config, ()))
 
     async def _read_secrets(self) -> Secrets:
         """At start: what cannot be read is a fault of the instances that need it."""
@@ -428,29 +452,10 @@ async def body(process: child.Child) -> None:
     """Run with the last good configuration the supervisor points to."""
     path = os.environ["HADIRECTOR_CONFIG"]
     try:
-        await DirectorProcess(process, await _last_good(path), path).run()
+        await DirectorProcess(process, await kept.configuration(path)).run()
     except control.SocketInUse as error:
         log.error("api.socket: %s", error)
         sys.exit(child.NEVER_HERE)
-
-
-async def _last_good(path: str) -> Config:
-    """What was accepted last; where that cannot be read (another version wrote it, or somebody
-    else), the file it came from."""
-    try:
-        loaded = handover.decode(await asyncio.to_thread(Path(path).read_bytes))
-    except (OSError, ValueError) as error:
-        source, node = os.environ["HADIRECTOR_FILE"], os.environ["HADIRECTOR_NODE"]
-        log.warning("%s: %s; reading %s again", path, error, source)
-        blob = await apart.parse(source, node)
-        loaded = handover.decode(blob)
-        if loaded.config is not None:
-            await asyncio.to_thread(owned.replace_file, path, blob)
-    if loaded.config is None:
-        for each in loaded.problems:
-            log.error("%s", each)
-        sys.exit(1)  # started again and again: the file may be mended meanwhile
-    return loaded.config
 
 
 def _confine() -> str:

@@ -27,6 +27,7 @@ from hadirector.shell import (
     announce,
     child,
     gateway,
+    holdings,
     links,
     news,
     realtime,
@@ -85,7 +86,7 @@ class ElectionProcess:
         self._announcements = announce.Announcements(self._table.hardware)
         self._gateways = gateway.Gateways(self._route)
         self._clock = wall_clock.WallClock()
-        self._news = news.News(partial(process.send, Process.DIRECTOR), self._core.routers)
+        self._news = news.News(partial(process.send, Process.DIRECTOR), self._routers)
         self._changed = True  # the kernel has something new to tell the core
         self._reconcile = False
         self._repair_at = 0.0
@@ -145,7 +146,7 @@ class ElectionProcess:
             case messages.Tracks() | messages.Peers() | messages.Stance():
                 self._put(message)
             case messages.Hello() if sender is Process.DIRECTOR:
-                self._child.send(Process.DIRECTOR, messages.Routers(self._core.routers()))
+                self._child.send(Process.DIRECTOR, messages.Routers(self._routers()))
                 self._put(et.DirectorHeard())
             case messages.Heartbeat() if sender is Process.DIRECTOR:
                 self._put(et.DirectorHeard())
@@ -164,6 +165,7 @@ class ElectionProcess:
         self._virtual = [
             v for i in settings.instances for v in i.virtual_addresses + i.excluded_addresses
         ]
+        self._sockets.expect(len(settings.instances))
         self._changed = self._reconcile = True  # other interfaces and addresses count from now on
         self._put(settings)
 
@@ -387,7 +389,7 @@ class ElectionProcess:
             self._look_for_gateways()
             if now >= report_at:
                 report_at = now + REPORT_EVERY
-                self._child.send(Process.DIRECTOR, messages.Routers(self._core.routers()))
+                self._child.send(Process.DIRECTOR, messages.Routers(self._routers()))
                 self._tell_dropped()
             if now >= read_at or self._survey.failed:
                 read_at = now + READ_EVERY
@@ -395,6 +397,9 @@ class ElectionProcess:
             if now >= collect_at:
                 collect_at = now + COLLECT_EVERY
                 gc.collect()
+
+    def _routers(self) -> tuple[messages.Router, ...]:
+        return holdings.seen(self._core.routers(), self._table)
 
     def _tell_dropped(self) -> None:
         if self._dropped:

@@ -32,7 +32,7 @@ from hadirector.core import messages
 from hadirector.core.errors import HadirectorError
 from hadirector.core.lawful import lawful
 from hadirector.core.messages import Process
-from hadirector.shell import channel, child, log_writer, systemd
+from hadirector.shell import channel, child, early, log_writer, systemd
 
 log = logging.getLogger(__name__)
 
@@ -168,9 +168,13 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGTERM, self._stopping.set)
         loop.add_signal_handler(signal.SIGINT, self._stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
+        for number in (signal.SIGUSR1, signal.SIGUSR2):  # what keepalived's operators send
+            loop.add_signal_handler(number, self._log_state)
         self._open_links()
         for process in CHILDREN:
             self._start(process)
+        if early.reload_asked():
+            self._reload()
         async with asyncio.TaskGroup() as tasks:
             watch = tasks.create_task(self._watch(), name="watch")
             await self._stopping.wait()
@@ -282,6 +286,12 @@ class Supervisor:
         token = f"hup-{child.now():.6f}"
         order = messages.Order(messages.OrderKind.RELOAD, token)
         self._links[Process.DIRECTOR].send(order)
+
+    def _log_state(self) -> None:
+        for ward in self._wards.values():
+            pid = ward.running.pid if ward.running else 0
+            what = (ward.process.value, pid, child.now() - ward.since, ward.restarts)
+            log.info("process=%s pid=%d up=%.0fs restarts=%d; see hadirector status", *what)
 
     async def _watch(self) -> None:
         """Kill what is silent, pet the watchdog, tell the director how everybody is."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 from dataclasses import dataclass
 
 DEADLINE = 120.0  # seconds for a configuration of any size
@@ -19,6 +20,12 @@ class Refusal:
         """What fits an event: the first line, and how many more there are."""
         first, *others = self.whole.splitlines() or [""]
         return self.short or (f"{first} (and {len(others)} more)" if others else first)
+
+
+def trouble(path: str, brief: str) -> str:
+    """That a file was refused just now, and what that means, for status."""
+    meaning = "mend it: until then a restart goes on with the last good one, a reboot fails"
+    return f"{path} was refused at {time.strftime('%H:%M')}: {brief}; {meaning}"
 
 
 async def parse(path: str, node: str) -> bytes:

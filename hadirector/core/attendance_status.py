@@ -38,15 +38,16 @@ def hooks(attendance: Attendance) -> Json:
     ]
 
 
-def sentences(attendance: Attendance) -> list[tuple[str, str]]:
-    """For `explain`: `front/script disk` and how it is."""
+def sentences(attendance: Attendance) -> list[tuple[str, str, bool]]:
+    """For `explain`: `front/script disk`, how it is, and whether it impairs nothing."""
     tracking = attendance.tracking
     told = []
     for tie in tracking.ties:
         condition = tracking.conditions[tie.thing]
-        words = effect_of(tie, condition).words
+        effect = effect_of(tie, condition)
         text = f"{condition.health.value}: {tracking.reason(tie.thing)}"
-        told.append((tie.subject, f"{text}: {words}" if words else text))
+        text = f"{text}: {effect.words}" if effect.words else text
+        told.append((tie.subject, text, not effect.impairs))
     return told
 
 

@@ -7,7 +7,8 @@ not, and a restarted sender cannot go on where it was. So each datagram also ech
 
 1. it echoes one of our own datagrams of this life, sent at most `WINDOW` seconds ago: so it was
    made after that, and is no older than that by our own clock, whatever its sender's clock says;
-2. it comes after the last one believed, within one incarnation of its sender; and
+2. it comes after the last one believed, within one incarnation of its sender, or was overtaken by
+   it no longer than `REORDER` ago: the network delivers what is sent at once in any order; and
 3. its incarnation is not one that another has followed upon.
 
 Hence nothing recorded before our start is believed (1: our incarnation was never used before),
@@ -29,8 +30,10 @@ from collections import deque
 from hadirector.core.seal import Flaw, Mark
 
 WINDOW = 5.0  # seconds: presences each 0.5 s, so ten lost in a row
+REORDER = 0.1  # seconds: far longer than two datagrams sent at once are apart on any cluster's wire
 ANSWER_EVERY = 0.1  # seconds
 _SENT = 1024  # datagrams remembered: far more than are sent in a window
+_BELIEVED = 64  # sequences remembered: more than come within REORDER
 _RETIRED = 16  # directors of the peer that were replaced; the window forgets them sooner
 
 
@@ -42,6 +45,7 @@ class Conversation:
         self._incarnation = incarnation
         self._sequence = 0
         self._sent: deque[tuple[int, float]] = deque(maxlen=_SENT)
+        self._believed: deque[tuple[int, float]] = deque(maxlen=_BELIEVED)  # with their instants
         self._retired: deque[int] = deque(maxlen=_RETIRED)
         self._answered_at = -math.inf
 
@@ -55,13 +59,18 @@ class Conversation:
         """What is wrong with a genuine datagram; None: it is new, and counts from now on."""
         if mark.incarnation in self._retired:
             return Flaw.REPLAYED
-        if mark.incarnation == self.heard.incarnation and mark.sequence <= self.heard.sequence:
+        same = mark.incarnation == self.heard.incarnation
+        if same and mark.sequence <= self.heard.sequence and not self._overtaken(mark, now):
             return Flaw.REPLAYED
         if not self._is_recent(echo, now):
             return Flaw.STALE
-        if self.heard.incarnation not in (0, mark.incarnation):
-            self._retired.append(self.heard.incarnation)
-        self.heard = mark
+        if not same:
+            if self.heard.incarnation != 0:
+                self._retired.append(self.heard.incarnation)
+            self._believed.clear()
+        self._believed.append((mark.sequence, now))
+        if not same or mark.sequence > self.heard.sequence:
+            self.heard = mark
         return None
 
     def owes_answer(self, now: float) -> bool:
@@ -70,6 +79,13 @@ class Conversation:
             return False
         self._answered_at = now
         return True
+
+    def _overtaken(self, mark: Mark, now: float) -> bool:
+        """Whether it was not believed before, and those that came first did so just now."""
+        later = [(sequence, at) for sequence, at in self._believed if sequence >= mark.sequence]
+        return bool(later) and all(
+            sequence != mark.sequence and now - at <= REORDER for sequence, at in later
+        )
 
     def _is_recent(self, echo: Mark, now: float) -> bool:
         while self._sent and self._sent[0][1] < now - WINDOW:

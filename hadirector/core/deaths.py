@@ -7,6 +7,7 @@ from hadirector.core.messages import Process, ProcessState
 from hadirector.core.services import Change
 
 DIED = "process_died"
+RECENT = 60.0  # seconds a restart stays a trouble: who looks a moment later still sees it
 
 States = tuple[ProcessState, ...]
 
@@ -30,3 +31,15 @@ def news(before: States, after: States, journal: Journal) -> Iterator[Change]:
         if not told:
             reason = f"{state.ended}; a new one takes its place"
             yield Change(DIED, subject, reason, {"restarts": restarts})
+
+
+def trouble(states: States, now: float) -> list[str]:
+    """What is not running, and what was started anew a moment ago because it died."""
+    told = []
+    for state in states:
+        name, how = state.process.value, state.ended or "it ended"
+        if not state.alive:
+            told.append(f"the {name} process is not running: {how}; a new one starts")
+        elif state.ended and now - state.since < RECENT:
+            told.append(f"the {name} process {how} and was started again, restart {state.restarts}")
+    return told

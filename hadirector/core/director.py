@@ -18,11 +18,13 @@ from hadirector.core import deaths, differences, ipvs, messages, peers, plan
 from hadirector.core import director_events as ev
 from hadirector.core.attendance import Attendance, Scene
 from hadirector.core.drift import DriftNews
+from hadirector.core.flaps import Flaps
 from hadirector.core.hooks import Pending
 from hadirector.core.journal import Journal
 from hadirector.core.keys import Secrets
 from hadirector.core.messages import Process
 from hadirector.core.operations import Operations
+from hadirector.core.own_election import OwnElection
 from hadirector.core.services import Change, Services
 from hadirector.core.settings.cluster import Config
 from hadirector.core.situation import Situation
@@ -59,17 +61,20 @@ class Director:
         self.config: Config | None = None
         self.configured_at = now
         self.peers: peers.Peers | None = None
+        self.election = OwnElection(now)
         self.splits = Splits()
-        self.routers: tuple[messages.Router, ...] = ()
+        self.turned_at = now
         self.processes: tuple[messages.ProcessState, ...] = ()
         self.usage = ipvs.Usage()
         self.kernel_trouble = ""
         self.failing: dict[ipvs.ServiceKey, str] = {}
         self.checker_silent = False
+        self.refused = ""  # what the file on disk would do to a restart
         self.blind: tuple[str, ...] = ()
         self._secrets = Secrets()
         self._owned = owned
         self._drift = DriftNews()
+        self._flaps = Flaps()
         self._actual: dict[ipvs.ServiceKey, ipvs.Entry] | None = None
         self._applying = False
         self._pending: set[ipvs.ServiceKey] | None = set()  # None: all
@@ -84,9 +89,15 @@ class Director:
 
     def handle(self, event: ev.Event, now: float) -> tuple[ev.Action, ...]:
         """What to do about an event, in order."""
+        self.turned_at = now
         actions = self._react(event, now)
         actions += self._attend(actions, now)
         return (*actions, *self._due(now))
+
+    @property
+    def routers(self) -> tuple[messages.Router, ...]:
+        """Every virtual router of this node, as far as that is known."""
+        return self.election.routers
 
     def deadline(self) -> float:
         """When `Woken` is due at the latest."""
@@ -111,8 +122,9 @@ class Director:
             return messages.Ready(False, "IPVS was not read yet")
         for text in self.failing.values():
             return messages.Ready(False, f"services not programmed: {text}")
-        if self.blind:
-            return messages.Ready(False, self.blind[0])
+        for text in (self.election.unknown, *self.blind[:1]):
+            if text:
+                return messages.Ready(False, text)
         waiting = self.services.unsettled
         if waiting.count:
             text = f"{waiting.count} servers wait for a verdict: {waiting.first()}"
@@ -131,7 +143,9 @@ class Director:
                 self._secrets = secrets
                 return self._configured(config, now)
             case ev.Refused(reason):
-                return self._tell([Change("config_refused", self._name(), reason)], now)
+                self.refused = event.trouble
+                news = [Change("config_refused", self._name(), reason)] if reason else []
+                return self._tell(news, now)
             case ev.KernelRead() | ev.KernelUnreadable() | ev.Applied():
                 return self._kernel_told(event, now)
             case ev.From(sender, message):
@@ -150,6 +164,7 @@ class Director:
 
     def _configured(self, config: Config, now: float) -> list[ev.Action]:
         before, self.config, self.configured_at = self.config, config, now
+        self.refused = ""
         if self.peers is None:
             self.peers = peers.Peers(config)
         else:
@@ -281,7 +296,8 @@ class Director:
             case messages.Blind(reasons):
                 told += self._blind_is(reasons, now)
             case messages.Routers(routers):
-                self._routers_are(routers)
+                told += self._tell(self.election.hear(routers, now), now)
+                self._routers_changed()
                 told += self._carry_out(self.operations.look(now), now)
             case messages.Obeyed():
                 told += self._carry_out(self.operations.obeyed(message, now), now)
@@ -303,17 +319,14 @@ class Director:
         keys, changes = self.services.hear(message)
         if self._pending is not None:
             self._pending |= keys
-        return [*self._reconcile(), *told, *self._tell(changes, now)]
+        return [*self._reconcile(), *told, *self._tell(self._flaps.tell(changes, now), now)]
 
     def _processes_are(self, processes: deaths.States, now: float) -> list[ev.Action]:
         died = list(deaths.news(self.processes, processes, self.journal))
         self.processes = processes
         if any(p.process is Process.ELECTION and not p.alive for p in processes):
-            # What it said last holds no more; what it placed ends with its lease or is adopted.
-            reason = "the election process died; a new one starts"
-            init = messages.RouterStateName.INIT
-            lost = (replace(r, state=init, reason=reason, voice=None) for r in self.routers)
-            self._routers_are(tuple(lost))
+            self.election.died(now)
+            self._routers_changed()
         return self._tell(died, now)
 
     def _blind_is(self, reasons: tuple[str, ...], now: float) -> list[ev.Action]:
@@ -326,9 +339,9 @@ class Director:
             kind, text = "checker_blind", "; ".join(reasons)
         return self._tell([Change(kind, self._name(), text)], now)
 
-    def _routers_are(self, routers: tuple[messages.Router, ...]) -> None:
-        self.routers, self._looks = routers, True
-        self._says = (peers.router_states(routers), peers.router_voices(routers))
+    def _routers_changed(self) -> None:
+        self._looks = True
+        self._says = (peers.router_states(self.routers), peers.router_voices(self.routers))
 
     def _checker_spoke(self, now: float) -> list[ev.Action]:
         self._checker_heard_at = now
@@ -402,6 +415,10 @@ class Director:
             self.checker_silent = True
             reason = f"silent for {CHECKER_SILENCE:g} s: weights stay as they are"
             actions += self._tell([Change("checker_silent", self._name(), reason)], now)
+        silent = self.election.look(now)
+        if silent:
+            self._routers_changed()
+        actions += self._tell([*silent, *self._flaps.due(now)], now)
         if self.peers is not None and self.config is not None:
             actions += self._peer_news(self.peers.age(now), now)
             actions += self._look(self.config, self.peers, now)
@@ -427,7 +444,7 @@ class Director:
         return self._tell(changes, now)
 
     def _settings(self, now: float) -> list[ev.Action]:
-        """All the election is to know; how it is to take its settings first."""
+        """All the election is to know."""
         config = self.config
         assert config is not None
         settings = messages.ElectionSettings(
@@ -437,8 +454,9 @@ class Director:
             config.vip_lease,
             f"{config.state_dir}/addresses",
             self._secrets,
+            self.operations.stance.level(),
         )
-        return [*self._levels(now), ev.Send(Process.ELECTION, settings, float("inf"))]
+        return [ev.Send(Process.ELECTION, settings, float("inf")), *self._levels(now)]
 
     def _levels(self, now: float) -> list[ev.Action]:
         """What changes by itself, or by the operator."""
@@ -459,7 +477,10 @@ class Director:
         self._presence_at = now + peers.INTERVAL
         here, standby = self._situation(), self.operations.stance.standby is not None
         assert here is not None
-        return [ev.SendPresence(here.presence(self.version, standby))]
+        told = here.presence(self.version, standby)
+        if self.election.unknown:  # no peer is to believe what we do not know ourselves
+            told = replace(told, routers={}, priorities={})
+        return [ev.SendPresence(told)]
 
     def _tell(self, changes: Iterable[Change], now: float) -> list[ev.Action]:
         return [

@@ -20,9 +20,11 @@ class Configured:
 @dataclass(frozen=True, slots=True)
 class Refused:
     """A reload failed; the running configuration stays. `reason` is its first error, and how many
-    more there are."""
+    more there are, empty where that was told before; `trouble` says when that was, and what it
+    would mean for a restart."""
 
     reason: str
+    trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True)

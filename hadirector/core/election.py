@@ -290,7 +290,7 @@ class Election:
         if self._stopping:
             return []
         self._configured = True
-        self._view.vip_lease = settings.vip_lease
+        self._view.vip_lease, self._view.stance = settings.vip_lease, settings.stance
         self._view.secrets = settings.secrets.keeping(self._view.secrets)
         self._view.virtual = frozenset(
             v.address

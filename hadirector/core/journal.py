@@ -23,7 +23,8 @@ GRAVE = frozenset(
         *("checker_silent", "checker_blind", "config_refused", "config_drift"),
         *("state_not_saved", "api_http", "advert_refused", "advert_differs", "secrets"),
         *("peer_refused", "handover_refused", "handover_failed", "standby_serves"),
-        *("stance_not_saved", "track_down", "hook_failed", "hook_given_up"),
+        *("stance_not_saved", "peer_missing", "election_silent", "runtime_dir", "own_address"),
+        *("track_down", "hook_failed", "hook_given_up"),
     }
 )
 """Kinds somebody must look at: logged as warnings (`journalctl -p warning`)."""
@@ -35,6 +36,11 @@ class Journal:
     def __init__(self, past: Iterable[Event] = ()) -> None:
         self._events: deque[Event] = deque(past, maxlen=KEPT)
         self._next = self._events[-1].number + 1 if self._events else 1
+
+    @property
+    def newest(self) -> int:
+        """The number of the last entry, 0 before the first."""
+        return self._next - 1
 
     def add(
         self,

@@ -118,6 +118,18 @@ class Blind:
 
 
 @dataclass(frozen=True, slots=True)
+class Stance:
+    """What the operator wants of this node beyond its configuration; expired means: keep the last.
+
+    `standby`: it is under maintenance and stays out where another node can serve. `held` are the
+    instances it handed over and is not to take back from a living master.
+    """
+
+    standby: bool = False
+    held: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ElectionSettings:
     """What the election runs: the whole of it each time; what did not change is not disturbed."""
 
@@ -126,7 +138,9 @@ class ElectionSettings:
     sync_groups: tuple[SyncGroup, ...]
     vip_lease: VipLease
     state_file: str  # where addresses that are ours are noted, for the next start
-    secrets: Secrets = field(default_factory=Secrets)  # with the settings: neither goes alone
+    # With the settings, for neither may go alone: keys, and what the operator wants beyond them.
+    secrets: Secrets = field(default_factory=Secrets)
+    stance: Stance = field(default_factory=Stance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,18 +201,6 @@ class Peers:
     """Every other configured node; expired means: keep the last."""
 
     peers: tuple[Peer, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Stance:
-    """What the operator wants of this node beyond its configuration; expired means: keep the last.
-
-    `standby`: it is under maintenance and stays out where another node can serve. `held` are the
-    instances it handed over and is not to take back from a living master.
-    """
-
-    standby: bool = False
-    held: tuple[str, ...] = ()
 
 
 class OrderKind(Enum):
@@ -268,7 +270,8 @@ class Router:
     CLOCK_BOOTTIME. `leaving`: a master that has given up and waits for its successor. `peers` are
     those heard lately, `refused` those whose packets are dropped now, `odd` what is wrong with
     packets that are taken. `voice` is how it speaks, `rivals` are the addresses of other masters it
-    hears; `troubles` is what somebody must look at, a sentence each.
+    hears; `troubles` is what somebody must look at, a sentence each; `held` are those of
+    `addresses` that this host has.
     """
 
     instance: str
@@ -290,6 +293,7 @@ class Router:
     voice: Voice | None = None
     rivals: tuple[Address, ...] = ()
     troubles: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

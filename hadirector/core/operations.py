@@ -303,7 +303,7 @@ class Operations:
     def _end_holds(self, here: Situation) -> list[Step]:
         """Who became master holds back no more. A handover under way is judged at its end."""
         busy = self._current.names if self._current else ()
-        ended = [n for n in self.stance.holds if n not in busy and here.is_master(n)]
+        ended = [n for n in self.stance.holds if n not in busy and here.is_whole_master(n)]
         if not ended:
             return []
         told = [

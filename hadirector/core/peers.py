@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from hadirector.core import messages
-from hadirector.core.settings.cluster import Config, Node
+from hadirector.core.settings.cluster import Config, LeaseMode, Node
 
 INTERVAL = 0.5  # seconds between presences of an unchanged node
+FIRST_WORD = 10.0  # seconds after which a peer that never spoke is told of
 SILENCE = 2.0  # seconds after which a peer is not alive: three lost in a row, and some
 
 
@@ -52,7 +53,8 @@ class Presence:
 class Known:
     """A peer as this node knows it; `heard_at` is CLOCK_BOOTTIME, None before the first word.
     `differs`: it was told that it runs another configuration. `trouble`: why what came from its
-    address since was not believed."""
+    address since was not believed. `awaited_from`: since when its first word is waited for;
+    `missed` says what it means that there is none."""
 
     node: Node
     presence: Presence | None = None
@@ -60,19 +62,21 @@ class Known:
     alive: bool = False
     differs: bool = False
     trouble: str = ""
+    awaited_from: float | None = None
+    missed: str = ""
 
 
 class Peers:
     """The other nodes. `hear` and `age` give what became different, as (kind, node, reason)."""
 
     def __init__(self, config: Config) -> None:
-        self._cluster = config.cluster
+        self._cluster, self._lease = config.cluster, config.vip_lease.mode
         self.known: dict[str, Known] = {node.name: Known(node) for node in config.peers}
         self.refused = 0
 
     def follow(self, config: Config) -> None:
         """Take a new configuration; peers that stay keep what is known of them."""
-        old, self._cluster = self.known, config.cluster
+        old, self._cluster, self._lease = self.known, config.cluster, config.vip_lease.mode
         self.known = {}
         for node in config.peers:
             was = old.get(node.name, Known(node))
@@ -88,7 +92,7 @@ class Peers:
         if not known.alive:
             told.append(("peer_up", presence.node, "heard on the peer channel"))
         self.known[presence.node] = replace(
-            known, presence=presence, heard_at=now, alive=True, trouble=""
+            known, presence=presence, heard_at=now, alive=True, trouble="", missed=""
         )
         return told + self.compare(own_digest)
 
@@ -114,14 +118,27 @@ class Peers:
         return told
 
     def age(self, now: float) -> list[tuple[str, str, str]]:
-        """Peers that fell silent."""
-        told = []
+        """Peers that fell silent, and those that never spoke."""
+        told = self._missed(now)
         for name, known in self.known.items():
             if known.alive and known.heard_at is not None and now - known.heard_at > SILENCE:
                 self.known[name] = replace(known, alive=False)
                 reason = f"silent for {SILENCE:g} s on the peer channel"
                 reason += f": {known.trouble}" if known.trouble else ""
                 told.append(("peer_down", name, reason))
+        return told
+
+    def _missed(self, now: float) -> list[tuple[str, str, str]]:
+        """Peers whose first word did not come in time: without it no address is on lease."""
+        told = []
+        for name, known in self.known.items():
+            if known.heard_at is not None or known.missed:
+                continue
+            begun = now if known.awaited_from is None else known.awaited_from
+            missed = _missing(known.node, self._lease) if now - begun >= FIRST_WORD else ""
+            self.known[name] = replace(known, awaited_from=begun, missed=missed)
+            if missed:
+                told.append(("peer_missing", name, missed))
         return told
 
     def level(self) -> messages.Peers:
@@ -150,6 +167,15 @@ def router_states(routers: Iterable[messages.Router]) -> Mapping[str, str]:
 def router_voices(routers: Iterable[messages.Router]) -> dict[str, messages.Voice]:
     """How this node's routers speak, as presences carry it."""
     return {f"{r.instance}/ipv{r.family}": r.voice for r in routers if r.voice is not None}
+
+
+def _missing(node: Node, lease: LeaseMode) -> str:
+    """What it means that a peer never spoke, and what to look at."""
+    where = f"at {node.address}" if node.address else "and has no address in 'nodes'"
+    text = f"{node.name} was never heard on the peer channel {where}"
+    if lease is LeaseMode.AUTO:
+        text += ": virtual addresses are permanent, not on lease"
+    return f"{text}; is it down, or an address in 'nodes' wrong on either side?"
 
 
 def _stale(new: Presence, known: Known) -> bool:

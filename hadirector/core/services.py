@@ -135,17 +135,15 @@ class Services:
     def _service_changes(
         self, name: str, decided: weight.ServiceWeights, adopted: Mapping[Endpoint, int]
     ) -> list[Change]:
-        """Told once every server has a verdict; before that nothing bad is known of anybody. A
-        fallback that was found serving, serving on, is no news either."""
+        """Told once every server has a verdict; before that nothing bad is known of anybody. What
+        the weights found in the kernel say already is no news: a former life told it."""
         if decided.unsettled:
             return []
         changes = []
-        spare = self.settings[name].fallback
-        fell_back = spare is not None and bool(adopted.get(spare.endpoint))
-        if decided.quorum_met != self._quorum_told.get(name, not fell_back):
+        up, unsaid = _told_before(self.settings[name], adopted)
+        if decided.quorum_met != self._quorum_told.get(name, up >= self.settings[name].quorum):
             kind = "quorum_gained" if decided.quorum_met else "quorum_lost"
             changes.append(Change(kind, name, decided.reason))
-        unsaid = weight.ServiceState.FALLBACK if fell_back else weight.ServiceState.UP
         told = self._state_told.get(name, unsaid)
         if decided.state is not told:
             reason = f"{told.value} -> {decided.state.value}: {decided.reason}"
@@ -217,6 +215,18 @@ def _server_changes(
             continue
         changes += _server_change(name, was, server)
     return changes
+
+
+def _told_before(
+    service: VirtualService, adopted: Mapping[Endpoint, int]
+) -> tuple[int, weight.ServiceState]:
+    """How many servers were up and how the service was, by what its kernel table says; all well
+    where there is no table yet."""
+    if not adopted:
+        return len(service.real_servers), weight.ServiceState.UP
+    up = sum(1 for s in service.real_servers if (adopted.get(s.endpoint) if s.weight else True))
+    spare = adopted.get(service.fallback.endpoint) if service.fallback else None
+    return up, weight.state(service, up, spare or None)
 
 
 def _side(server: weight.ServerWeight) -> str:

@@ -25,11 +25,14 @@ class Situation:
         return [router for router in self.routers if router.instance in wanted]
 
     def is_master(self, name: str) -> bool:
-        """Whether this node is master of an instance, in every family, and means to stay it."""
+        """Whether this node is master of an instance, and means to stay it: in one family at
+        least, where the two are not coupled."""
+        return any(map(_stays, self.routers_of([name])))
+
+    def is_whole_master(self, name: str) -> bool:
+        """The same, in every family."""
         routers = self.routers_of([name])
-        return bool(routers) and all(
-            r.state is RouterStateName.MASTER and not r.leaving for r in routers
-        )
+        return bool(routers) and all(map(_stays, routers))
 
     def presence(self, version: str, standby: bool) -> Presence:
         """What peers are told of it; the shell adds incarnation and sequence."""
@@ -48,3 +51,7 @@ class Situation:
             standby=standby,
             voices=router_voices(self.routers),
         )
+
+
+def _stays(router: messages.Router) -> bool:
+    return router.state is RouterStateName.MASTER and not router.leaving

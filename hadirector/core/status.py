@@ -7,7 +7,7 @@ known is null, never a guess.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from hadirector.core import attendance_status, ipvs, messages
+from hadirector.core import attendance_status, ipvs, messages, troubles
 from hadirector.core.attendance_status import Json as Json  # readers of status take it from here
 from hadirector.core.director import Director
 from hadirector.core.peers import Known
@@ -31,7 +31,9 @@ def build(director: Director, shell: Shell, unix_offset: float, losses: Mapping[
     or dropped on its channels, by name."""
     config = director.config
     assert config is not None
+    trouble = troubles.build(director, shell.troubles)
     return {
+        "headline": troubles.headline(director, len(trouble)),
         "node": config.node,
         "cluster": config.cluster,
         "version": director.version,
@@ -44,7 +46,7 @@ def build(director: Director, shell: Shell, unix_offset: float, losses: Mapping[
         "ready": director.readiness().ready,
         "ready_reason": director.readiness().reason,
         "standby": _since(director.operations.stance.standby, unix_offset),
-        "trouble": _trouble(director, shell),
+        "trouble": list(trouble),
         "instances": _instances(director, unix_offset),
         "services": {
             name: _service(director, name, weights, unix_offset)
@@ -87,50 +89,6 @@ def _processes(director: Director) -> tuple[messages.ProcessState, ...]:
     return (*director.processes, own) if own is not None else director.processes
 
 
-def _trouble(director: Director, shell: Shell) -> Json:
-    """All that somebody must look at, one sentence each; what he did himself comes first."""
-    told: list[Json] = [*_operators(director)]
-    if director.kernel_trouble:
-        told.append(director.kernel_trouble)
-    if director.checker_silent:
-        told.append("the checker is silent: weights stay as they are")
-    told += director.blind
-    told += [
-        f"{router.instance}/ipv{router.family} is in fault: {router.reason}"
-        for router in director.routers
-        if router.state is messages.RouterStateName.FAULT
-    ]
-    told += director.splits.troubles
-    told += [
-        f"{router.instance}/ipv{router.family}: {text}"
-        for router in director.routers
-        for text in (*router.troubles, *(c.reason for c in (*router.refused, *router.odd)))
-    ]
-    told += [f"{kind}: {text}" for kind, text in sorted(shell.troubles.items())]
-    for name, known in director.peers.known.items() if director.peers else ():
-        if known.differs:
-            told.append(f"{name} runs another configuration")
-        if known.heard_at is not None and not known.alive:
-            told.append(f"{name} is silent on the peer channel")
-        if known.trouble and not known.alive:
-            told.append(known.trouble)
-    told += attendance_status.trouble(director.attendance)
-    return told + list(director.failing.values())
-
-
-def _operators(director: Director) -> list[str]:
-    """What waits for the operator to end it."""
-    stance, told = director.operations.stance, []
-    masters = [r.instance for r in director.routers if r.state is messages.RouterStateName.MASTER]
-    if stance.standby is not None:
-        serves = f", and serves {masters[0]}: no other node could" if masters else ""
-        told.append(f"in standby{serves}; `hadirector standby off` ends it")
-    return told + [
-        f"{name} is held back: {since.reason}; `hadirector release {name}` ends it"
-        for name, since in stance.holds.items()
-    ]
-
-
 def _since(since: Since | None, offset: float) -> Json:
     return None if since is None else {"since": since.at + offset, "reason": since.reason}
 
@@ -166,6 +124,7 @@ def _router(router: messages.Router, offset: float) -> Json:
         "leaving": router.leaving,
         "inputs": dict(router.inputs),
         "addresses": list(router.addresses),
+        "held": list(router.held),
         "leased": router.leased,
         "rivals": list(router.rivals),
         "peers": {

@@ -104,7 +104,7 @@ def decide(
     anybody = any(s.effective for s in servers)
     fallback = None if anybody else _fallback(service, settled, adopted)
     return ServiceWeights(
-        state=_state(service, up, fallback),
+        state=state(service, up, fallback),
         quorum_met=up >= service.quorum,
         up=up,
         reason=_service_reason(service, up, settled, fallback),
@@ -179,7 +179,8 @@ def _fallback(
     return service.fallback.weight if settled else adopted.get(service.fallback.endpoint) or None
 
 
-def _state(service: VirtualService, up: int, fallback: int | None) -> ServiceState:
+def state(service: VirtualService, up: int, fallback: int | None) -> ServiceState:
+    """The state of a service with so many servers up; `fallback` is its weight while it serves."""
     if fallback is not None:
         return ServiceState.FALLBACK
     if up < service.quorum or up == 0:

@@ -206,7 +206,9 @@ async def _run(child: Child, body: Callable[[Child], Awaitable[None]]) -> None:
     loop.add_signal_handler(signal.SIGTERM, child.terminate)
     # A terminal's Ctrl-C reaches the whole group, and so does the abort of a service manager whose
     # watchdog the supervisor missed: the supervisor dies of it, and its children leave in order.
-    for signal_number in (signal.SIGINT, signal.SIGHUP, signal.SIGABRT):
+    # SIGUSR1 and SIGUSR2 are what keepalived's operators send, to all of a name.
+    ignored = (signal.SIGINT, signal.SIGHUP, signal.SIGABRT, signal.SIGUSR1, signal.SIGUSR2)
+    for signal_number in ignored:
         loop.add_signal_handler(signal_number, lambda: None)
     gc.collect()
     gc.freeze()  # what start-up made stays; later collections need not walk it

@@ -39,13 +39,23 @@ LEAVE = 1.0  # seconds that questions under way are waited for at the end
 
 
 @dataclass(frozen=True, slots=True)
+class Reloaded:
+    """How a reload went: refused, or taken with warnings. `since` is the number of the last event
+    before it: what came of it has a greater one."""
+
+    failure: str | None = None
+    warnings: tuple[str, ...] = ()
+    since: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Answers:
     """What the director gives the API. Orders return the text of a failure, or None."""
 
     status: Callable[[], Json]
     events: Callable[[int], list[Json]]
     explain: Callable[[str], Json]
-    reload: Callable[[], Awaitable[str | None]]
+    reload: Callable[[], Awaitable[Reloaded]]
     restart: Callable[[], str | None]
     operate: Callable[[Request], Awaitable[Outcome]]
 
@@ -61,6 +71,7 @@ class Control:
         self._answers = answers
         self._followers: set[asyncio.Queue[Json]] = set()
         self._path = ""
+        self._inode = 0
         self._unix: web.AppRunner | None = None
         self._http: web.AppRunner | None = None
 
@@ -72,9 +83,20 @@ class Control:
         old = os.umask(0o117)  # 0660 from the first moment on
         try:
             await web.UnixSite(runner, path, backlog=BACKLOG).start()
+        except OSError:
+            await runner.cleanup()
+            raise
         finally:
             os.umask(old)
         self._unix, self._path = runner, path
+        self._inode = (await asyncio.to_thread(os.stat, path)).st_ino
+
+    def is_open(self) -> bool:
+        """Whether who connects to the control socket's path comes to us. Blocks."""
+        try:
+            return self._unix is not None and os.stat(self._path).st_ino == self._inode
+        except OSError:
+            return False
 
     async def open_http(self, host: str, port: int) -> None:
         """Listen for readers; raises OSError where the port is taken."""
@@ -100,10 +122,16 @@ class Control:
             with contextlib.suppress(asyncio.QueueFull):
                 queue.put_nowait(None)
         await self.close_http()
-        if self._unix is not None:
+        await self.close_socket()
+
+    async def close_socket(self) -> None:
+        """Stop listening on the control socket; its file goes if it is ours."""
+        if self._unix is None:
+            return
+        if await asyncio.to_thread(self.is_open):
             await asyncio.to_thread(Path(self._path).unlink, missing_ok=True)
-            await self._unix.cleanup()
-            self._unix = None
+        await self._unix.cleanup()
+        self._unix = None
 
     def publish(self, event: Json) -> None:
         """Hand an event to every follower; one that is far behind is dropped."""
@@ -133,7 +161,11 @@ class Control:
         return web.json_response(self._answers.explain(request.query.get("what", "")))
 
     async def _reload(self, _request: web.Request) -> web.StreamResponse:
-        return _outcome(await self._answers.reload())
+        went = await self._answers.reload()
+        if went.failure is not None:
+            return _outcome(went.failure)
+        told: Json = {"ok": True, "warnings": list(went.warnings), "since": went.since}
+        return web.json_response(told)
 
     async def _restart(self, _request: web.Request) -> web.StreamResponse:
         return _outcome(self._answers.restart())

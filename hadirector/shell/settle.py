@@ -15,8 +15,9 @@ import msgspec
 
 from hadirector.core import ipvs as values
 from hadirector.core import sysctls
+from hadirector.core.repairs import Line, Repairs
 from hadirector.core.settings.cluster import Config, ConnectionSync
-from hadirector.shell import boot, ipvs, owned, sysctl
+from hadirector.shell import boot, child, ipvs, owned, sysctl
 from hadirector.shell.netlink import KernelError
 
 BORROWED = "borrowed-settings.json"
@@ -50,6 +51,10 @@ class Settle:
         self._before = self._kept = _load(self._file)
         self._loan = sysctl.Loan(self._before.sysctls, root)
         self._node = config.node
+        self._repairs = Repairs()
+        self._drifted: list[Line] = []  # in this turn
+        self._timeouts_left: values.Timeouts | None = None
+        self._ours_ran: tuple[values.SyncThread, ...] = ()
         self.troubles: dict[str, str] = {}
 
     async def settle(self, config: Config) -> None:
@@ -64,16 +69,7 @@ class Settle:
         except KernelError as error:
             self.trouble("ipvs_settings", str(error))
             return
-        nat = sysctls.nat_families(config.services)
-        wanted = sysctls.for_director(nat, self._loan.heeding() if 6 in nat else ())
-        if config.connection_sync is not None:
-            wanted += sysctls.for_sync(config.timeouts)
-        # rmem_max is not there in a network namespace: sysctl.d is the place for it.
-        troubles = [
-            trouble
-            for trouble in self._loan.apply(wanted)
-            if not (trouble.missing and trouble.name.startswith("net.core."))
-        ]
+        troubles, self._drifted = await asyncio.to_thread(self._settle_sysctls, config)
         self.trouble("sysctl", "; ".join(map(str, troubles)))
         for kind, step in (
             ("ipvs_timeouts", self._settle_timeouts),
@@ -84,6 +80,8 @@ class Settle:
                 self.trouble(kind, "")
             except KernelError as error:
                 self.trouble(kind, str(error))
+        for subject, reason in self._repairs.tell(self._drifted, child.now()):
+            self._notice("drift", subject, reason)
         await self._keep()
 
     def trouble(self, kind: str, reason: str) -> None:
@@ -104,6 +102,21 @@ class Settle:
         self._loan.restore()
         await asyncio.to_thread(_forget, self._file)
 
+    def _settle_sysctls(self, config: Config) -> tuple[list[sysctl.Trouble], list[Line]]:
+        """What could not be set, and what somebody had changed. Blocks."""
+        nat = sysctls.nat_families(config.services)
+        wanted = sysctls.for_director(nat, self._loan.heeding() if 6 in nat else ())
+        if config.connection_sync is not None:
+            wanted += sysctls.for_sync(config.timeouts)
+        drifted = self._loan.drifted(wanted)
+        # rmem_max is not there in a network namespace: sysctl.d is the place for it.
+        troubles = [
+            trouble
+            for trouble in self._loan.apply(wanted)
+            if not (trouble.missing and trouble.name.startswith("net.core."))
+        ]
+        return troubles, list(drifted)
+
     async def _settle_timeouts(self, config: Config) -> None:
         wanted = config.timeouts
         if wanted == values.Timeouts():
@@ -112,8 +125,12 @@ class Settle:
         goal = values.Timeouts(
             wanted.tcp or now.tcp, wanted.tcp_fin or now.tcp_fin, wanted.udp or now.udp
         )
+        left, self._timeouts_left = self._timeouts_left, goal
         if goal == now:
             return
+        if left not in (None, now):
+            text = f"were set to {_words(now)}, set back to {_words(goal)} (tcp, tcp_fin, udp)"
+            self._drifted.append(("IPVS timeouts", text))
         if self._before.timeouts is None:
             self._before = replace(self._before, timeouts=now)
         await self._ipvs.set_timeouts(goal)
@@ -131,9 +148,14 @@ class Settle:
                 if thread not in mine:  # noted before it runs: a kill must not hide whose it is
                     self._before = replace(self._before, threads=(*mine, thread))
                     await self._keep()
+                if thread in self._ours_ran:
+                    self._drifted.append(
+                        (f"sync thread {thread.role.name.lower()}", _gone(thread, running))
+                    )
                 await self._start(thread)
                 others = tuple(t for t in mine if t.role is not thread.role)
                 self._before = replace(self._before, threads=(*others, thread))
+        self._ours_ran = wanted
         self.threads = await self._ipvs.threads() if wanted else ()
 
     async def _stop_threads(self, ours: Sequence[values.SyncThread]) -> None:
@@ -177,6 +199,17 @@ def _threads(sync: ConnectionSync) -> tuple[values.SyncThread, ...]:
         values.SyncThread(role, sync.interface, sync.sync_id, sync.group, sync.port)
         for role in (values.SyncRole.MASTER, values.SyncRole.BACKUP)
     )
+
+
+def _gone(thread: values.SyncThread, running: Sequence[values.SyncThread]) -> str:
+    other = next((each for each in running if each.role is thread.role), None)
+    if other is None:
+        return "was stopped by somebody; started again"
+    return f"was replaced by one on {other.interface} with id {other.sync_id}; ours started again"
+
+
+def _words(timeouts: values.Timeouts) -> str:
+    return f"{timeouts.tcp} {timeouts.tcp_fin} {timeouts.udp}"
 
 
 def _load(path: str) -> Before:

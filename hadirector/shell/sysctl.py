@@ -1,11 +1,12 @@
 """Kernel settings under /proc/sys, changed on loan.
 
-/proc/sys is memory, not a disk: reading and writing it does not hold up the loop. Every value
+/proc/sys is memory, not a disk, but there are many files: call it in a thread. Every value
 that is changed is recorded as it was before; `restore` gives them back. The record can be kept in
 a file by the caller and handed to the next `Loan`, so that a director that was killed does not
 make its own values the operator's.
 """
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ class Loan:
 
     def __init__(self, recorded: Mapping[str, str] | None = None, root: Path = ROOT) -> None:
         self._recorded = dict(recorded or {})
+        self._left: dict[str, str] = {}  # as they were when this process had set or seen them right
         self._root = root
 
     @property
@@ -51,6 +53,14 @@ class Loan:
         """Sets what differs, in order; nothing is raised, each failure is told."""
         found = (self._apply_one(setting) for setting in wanted)
         return tuple(trouble for trouble in found if trouble is not None)
+
+    def drifted(self, wanted: Iterable[Sysctl]) -> tuple[tuple[str, str], ...]:
+        """What somebody changed since `apply` left it right, by name, as a sentence."""
+        return tuple(
+            (setting.name, f"was set to {found}, set back to {setting.value}: {setting.why}")
+            for setting in wanted
+            if (found := self._drift(setting)) is not None
+        )
 
     def restore(self) -> tuple[Trouble, ...]:
         """Gives back every value in reverse order; what fails stays recorded."""
@@ -73,12 +83,28 @@ class Loan:
             return False
         return words == ["1", "0"]
 
+    def _drift(self, setting: Sysctl) -> str | None:
+        """The value somebody else gave it, where that is not as wanted."""
+        try:
+            current = read(setting.name, self._root)
+        except OSError:
+            return None
+        left = self._left.get(setting.name)
+        return None if left in (None, current) or _is_right(setting, current) else current
+
     def _apply_one(self, setting: Sysctl) -> Trouble | None:
+        trouble = self._set(setting)
+        if trouble is None:
+            with contextlib.suppress(OSError):
+                self._left[setting.name] = read(setting.name, self._root)
+        return trouble
+
+    def _set(self, setting: Sysctl) -> Trouble | None:
         try:
             current = read(setting.name, self._root)
         except OSError as error:
             return _trouble(setting.name, error)
-        if current == setting.value or (setting.raise_only and _greater(current, setting.value)):
+        if _is_right(setting, current):
             return None
         trouble = self._write(setting.name, setting.value)
         try:
@@ -105,6 +131,10 @@ def read(name: str, root: Path = ROOT) -> str:
 
 def _path(name: str, root: Path) -> Path:
     return root / name.translate(_SWAPPED)
+
+
+def _is_right(setting: Sysctl, current: str) -> bool:
+    return current == setting.value or (setting.raise_only and _greater(current, setting.value))
 
 
 def _greater(current: str, wanted: str) -> bool:

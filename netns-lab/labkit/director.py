@@ -80,12 +80,12 @@ class Director:
             self._logged = log.tell()
             self._daemon = self.node.spawn(self.command(), log)
 
-    def stop(self, wait: float = 30.0) -> None:
-        """A clean stop: SIGTERM, and until it has left."""
+    def stop(self, wait: float = 30.0) -> int:
+        """A clean stop: SIGTERM, and until it has left; its exit status."""
         self.terminate()
-        if self._daemon:
-            self._daemon.wait(wait)
-            self._daemon = None
+        status = self._daemon.wait(wait) if self._daemon else 0
+        self._daemon = None
+        return status
 
     def terminate(self) -> None:
         """SIGTERM alone."""
@@ -216,7 +216,11 @@ class Hadirector(Director):
     product, suffix = "hadirector", "yaml"
 
     def write_config(self, setup: Setup) -> None:
-        self.config.write_text(hadirector_yaml(setup))
+        secret = self.directory / f"{self.name}.pass"
+        if setup.password:
+            secret.touch(mode=0o600)
+            secret.write_text(setup.password + "\n")
+        self.config.write_text(hadirector_yaml(setup, str(secret)))
 
     def command(self) -> list[str]:
         return [HADIRECTOR, "run", "-c", str(self.config), "--node", self.name]

@@ -103,7 +103,7 @@ class Lab:
         self.story.loads.remove(warm_up)
 
     def swap(self, name: str, product: str) -> Director:
-        """This node runs another product: a pair of strangers. Before `start`."""
+        """This node runs another product from now on; the one before is not to run any more."""
         stranger = PRODUCTS[product](name, self.network, self.directory, self.story)
         self.lb1 = stranger if name == "lb1" else self.lb1
         self.lb2 = stranger if name == "lb2" else self.lb2

@@ -9,7 +9,7 @@ import pytest
 
 from hadirector.cli import main as command
 from hadirector.core.requests import HandOver, Outcome, Release, Request, StandBy, Verdict
-from hadirector.shell.control import Answers, Control
+from hadirector.shell.control import Answers, Control, Reloaded
 
 
 class Daemon:
@@ -24,8 +24,8 @@ class Daemon:
         return self.outcome
 
     def answers(self) -> Answers:
-        async def nothing() -> str | None:
-            return None
+        async def nothing() -> Reloaded:
+            return Reloaded()
 
         return Answers(
             status=dict, events=lambda _: [], explain=lambda _: {}, reload=nothing,

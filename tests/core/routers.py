@@ -69,3 +69,11 @@ def kinds(effects: list[Effect]) -> list[str]:
 def with_standing(**changes: object) -> Standing:
     """WELL, but for these."""
     return replace(WELL, **changes)  # type: ignore[arg-type]  # the tests name real fields
+
+
+def passing(router: Router, until: float) -> list[Effect]:
+    """Time passes, deadline by deadline; all that comes of it."""
+    effects: list[Effect] = []
+    while (at := router.deadline) is not None and at <= until:
+        effects += router.tick(at)
+    return effects

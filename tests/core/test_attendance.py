@@ -357,7 +357,7 @@ def test_status_and_explain_show_what_fails_why_and_what_it_does() -> None:
     director.handle(ran(run, 1), 0.2)
 
     told = _status(director)
-    instances, explained = told["instances"], explain.build(director, "front", 1000.0)
+    instances, explained = told["instances"], explain.build(director, "front", lambda _: 1000.0)
     assert isinstance(instances, dict)
     assert isinstance(explained, dict)
     assert instances["front"]["tracked"] == {

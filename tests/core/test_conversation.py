@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from hadirector.core.conversation import ANSWER_EVERY, WINDOW, Conversation
+from hadirector.core.conversation import ANSWER_EVERY, REORDER, WINDOW, Conversation
 from hadirector.core.seal import Flaw, Mark
 
 T0 = 100.0
@@ -67,12 +67,23 @@ def test_the_same_datagram_is_believed_once() -> None:
     assert two.hear(said, T0 + 1) is Flaw.REPLAYED
 
 
-def test_one_that_was_overtaken_is_not_believed_any_more() -> None:
+def test_one_that_was_just_overtaken_is_believed_once() -> None:
     one, two = met()
     first, second = one.say(T0 + 1), one.say(T0 + 1)
 
     assert two.hear(second, T0 + 1) is None
-    assert two.hear(first, T0 + 1) is Flaw.REPLAYED
+    assert two.hear(first, T0 + 1 + REORDER / 2) is None
+    assert two.hear(first, T0 + 1 + REORDER / 2) is Flaw.REPLAYED
+    assert two.hear(second, T0 + 1 + REORDER / 2) is Flaw.REPLAYED
+    assert two.talk.heard == second.mark
+
+
+def test_one_that_was_overtaken_and_held_up_is_not_believed_any_more() -> None:
+    one, two = met()
+    first, second = one.say(T0 + 1), one.say(T0 + 1)
+
+    assert two.hear(second, T0 + 1) is None
+    assert two.hear(first, T0 + 1.01 + REORDER) is Flaw.REPLAYED
 
 
 def test_nothing_recorded_before_a_restart_of_the_receiver_is_believed_after_it() -> None:

@@ -346,10 +346,10 @@ def test_a_restarted_process_is_told_everything_again() -> None:
 
     assert to_checker == (ev.Send(Process.CHECKER, farm.TARGETS, float("inf")),)
     assert [type(a.message) for a in to_election if isinstance(a, ev.Send)] == [
+        messages.ElectionSettings,
         messages.Stance,
         messages.Tracks,
         messages.Ready,
-        messages.ElectionSettings,  # last: what it begins with is known by then
     ]
     again = director.handle(
         ev.From(Process.ELECTION, messages.Hello(Process.ELECTION, 9), float("inf")), 2.1

@@ -248,3 +248,18 @@ def test_leaving_takes_every_service_of_ours_and_no_other() -> None:
     director.handle(read({KEY: farm.entry(3, 1), **farm.stranger()}), 0.5)
 
     assert director.leaving() == (plan.DeleteService(KEY),)
+
+
+@pytest.mark.parametrize("weights", [(3, 0), (0, 0)], ids=["degraded", "down"])
+def test_a_new_director_tells_no_old_news_of_a_service_that_was_hurt_before(
+    weights: tuple[int, int],
+) -> None:
+    director = Director("1", frozenset({KEY}), 0.0)
+    director.handle(ev.Configured(farm.CONFIG), 0.0)
+    director.handle(read({KEY: farm.entry(*weights)}), 0.1)
+
+    healths = (Health.UP if weight else Health.DOWN for weight in weights)
+    verdicts = farm.verdicts(*zip((ONE, TWO), healths, strict=True))
+    actions = director.handle(from_checker(verdicts), 0.2)
+
+    assert kinds(actions) == []

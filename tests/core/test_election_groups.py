@@ -221,7 +221,7 @@ def test_a_group_that_cannot_take_over_as_a_whole_does_not_at_all() -> None:
 
     actions = late.handle(messages.Order(messages.OrderKind.TAKE_OVER, "1", "front"), T0 + 1)
 
-    assert actions[0] == messages.Obeyed("1", "inside is in init: starting")
+    assert actions[0] == messages.Obeyed("1", "inside is in init: waits its startup_delay, 50 s")
     assert states(electorate.nodes["lb1"]) == {RouterStateName.MASTER}
     assert late.desired().addresses == ()
 

@@ -1,9 +1,12 @@
 """core/election: what operators want of it: handover, hold, standby."""
 
+from dataclasses import replace
+
 import pytest
 
 from hadirector.core import messages
 from hadirector.core.election_types import Note
+from hadirector.core.vrrp import SUCCESSOR_SETTLES
 from tests.core.electorate import (
     FRONT,
     Electorate,
@@ -40,6 +43,21 @@ def test_a_new_process_holds_back_as_it_is_told_to() -> None:
     electorate.run(60.0)
 
     assert electorate.holders() == ["lb2"]
+
+
+@pytest.mark.parametrize("stance", [messages.Stance(held=("front",)), messages.Stance(True)])
+def test_not_even_an_owner_of_the_addresses_begins_before_it_knows_that_it_gave_them_away(
+    stance: messages.Stance,
+) -> None:
+    electorate = Electorate()
+    owner = replace(FRONT, priority=255)
+    told = replace(settings(owner), stance=stance)
+
+    electorate.join("lb1", told)
+
+    assert electorate.holders() == []
+    electorate.join("lb3", settings(owner))
+    assert electorate.holders() == ["lb3"]
 
 
 def test_an_order_is_obeyed_once_and_answered_as_often_as_it_comes() -> None:
@@ -89,6 +107,7 @@ def test_an_ordered_takeover_happens_at_once() -> None:
     electorate.tell("lb1", order(messages.OrderKind.YIELD, "front"))
 
     electorate.tell("lb2", order(messages.OrderKind.TAKE_OVER, "front"))
+    electorate.run(SUCCESSOR_SETTLES)
 
     assert electorate.holders() == ["lb2"]
 

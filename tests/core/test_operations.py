@@ -6,7 +6,7 @@ import pytest
 
 from hadirector.core import director_events as ev
 from hadirector.core import messages, peers
-from hadirector.core.address import Address
+from hadirector.core.address import Address, Family
 from hadirector.core.director import Director
 from hadirector.core.messages import OrderKind, Process, RouterStateName
 from hadirector.core.peer_messages import Answer, Order, Prepare, TakeOver
@@ -39,11 +39,15 @@ READY = peers.Presence(
 
 
 def router(
-    name: str, state: RouterStateName, since: float = 0.0, leaving: bool = False
+    name: str,
+    state: RouterStateName,
+    since: float = 0.0,
+    leaving: bool = False,
+    family: Family = 4,
 ) -> messages.Router:
     return messages.Router(
         instance=name,
-        family=4,
+        family=family,
         state=state,
         priority=150,
         effective_priority=150,
@@ -214,6 +218,20 @@ def test_without_a_name_all_that_this_node_is_master_of_is_handed_over() -> None
     desk.answer()
 
     assert desk.take_orders() == [(OrderKind.YIELD, "inside")]
+
+
+def test_of_families_that_are_not_coupled_the_one_this_node_has_is_handed_over() -> None:
+    desk = Desk()
+    desk.routers(router("front", BACKUP), router("front", MASTER, family=6))
+    desk.hears(READY)
+
+    desk.ask(StandBy(on=True))
+    desk.answer()
+    desk.obey()
+    desk.routers(router("front", BACKUP), router("front", BACKUP, since=0.02, family=6))
+
+    assert desk.take_orders() == [(OrderKind.YIELD, "front")]
+    assert desk.replies == [Outcome(Verdict.DONE, ("front: lb2 took over in 20 ms",))]
 
 
 def test_a_successor_that_refuses_costs_nothing() -> None:
@@ -471,15 +489,15 @@ def held(config: Config = KEYED) -> Desk:
     return desk
 
 
-def test_a_hold_is_told_to_the_election_before_its_settings() -> None:
+def test_an_election_is_told_of_a_hold_with_its_settings() -> None:
     core = Director("1", frozenset(), 0.0, (), Stance(None, {"front": Since(0.0, "x")}))
 
     actions = core.handle(ev.Configured(KEYED), 0.0)
 
     told = [a.message for a in actions if isinstance(a, ev.Send) and a.to is Process.ELECTION]
-    kinds = [type(message) for message in told]
-    assert told[0] == messages.Stance(held=("front",))
-    assert messages.ElectionSettings in kinds[1:]
+    assert isinstance(told[0], messages.ElectionSettings)
+    assert told[0].stance == messages.Stance(held=("front",))
+    assert messages.Stance(held=("front",)) in told[1:]
 
 
 def test_a_release_ends_the_hold_on_disk_as_well() -> None:
@@ -513,6 +531,14 @@ def test_a_hold_ends_when_this_node_is_master_all_the_same() -> None:
         "front",
         "this node is master again: told by the test",
     )
+
+
+def test_a_hold_does_not_end_while_one_family_is_still_handed_over() -> None:
+    desk = held()
+
+    desk.routers(router("front", BACKUP), router("front", MASTER, family=6))
+
+    assert desk.level == messages.Stance(held=("front",))
 
 
 def test_a_hold_ends_with_its_instance() -> None:

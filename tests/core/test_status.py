@@ -5,9 +5,10 @@ from dataclasses import replace
 
 from hadirector.core import director_events as ev
 from hadirector.core import explain, ipvs, messages, status
-from hadirector.core.address import Address
+from hadirector.core.address import Address, Endpoint
 from hadirector.core.director import Director
 from hadirector.core.messages import Health, Process
+from hadirector.core.settings.services import RealServer
 from tests.core import farm
 from tests.core.farm import KEY, ONE, TWO
 from tests.core.routers import FRONT
@@ -154,7 +155,7 @@ def test_the_others_on_the_wire_are_told_and_who_is_refused_is_trouble() -> None
 
 
 def test_explain_tells_of_the_others_on_the_wire() -> None:
-    told = json.loads(json.dumps(explain.build(_with_a_neighbour(), "front", OFFSET)))
+    told = json.loads(json.dumps(explain.build(_with_a_neighbour(), "front", lambda _: OFFSET)))
 
     assert told["now"] == [
         "front/ipv4: master: no advert heard",
@@ -175,14 +176,39 @@ def test_the_checks_detail_in_status_is_the_newest() -> None:
 
 
 def test_explain_tells_what_holds_and_how_it_came() -> None:
-    told = json.loads(json.dumps(explain.build(_running(), "10.0.1.12:80", OFFSET)))
+    told = json.loads(json.dumps(explain.build(_running(), "10.0.1.12:80", lambda _: OFFSET)))
 
     assert told["now"] == ["web/10.0.1.12:80: weight 0: down, quiesced: told"]
     assert [event["kind"] for event in told["history"]] == ["server_down"]
 
 
 def test_explain_of_a_stranger_lists_what_there_is() -> None:
-    told = json.loads(json.dumps(explain.build(_running(), "wbe", OFFSET)))
+    told = json.loads(json.dumps(explain.build(_running(), "wbe", lambda _: OFFSET)))
 
     assert told["error"] == "nothing is named 'wbe'"
     assert told["known"] == ["web", "web/10.0.1.11:80", "web/10.0.1.12:80", "lb2", "ready"]
+
+
+def test_explain_without_a_name_tells_what_is_not_as_configured_and_nothing_else() -> None:
+    told = json.loads(json.dumps(explain.build(_running(), "", lambda _: OFFSET)))
+
+    assert told["now"] == [
+        "web: degraded: 1 of 2 servers up, quorum 1",
+        "web/10.0.1.12:80: weight 0: down, quiesced: told",
+        "lb2: never heard on the peer channel",
+    ]
+
+
+def test_a_fallback_can_be_asked_for_too() -> None:
+    spare = RealServer(endpoint=Endpoint(Address("10.0.1.19"), 80), forward=ipvs.Forward.NAT)
+    config = replace(farm.CONFIG, services=(replace(farm.WEB, fallback=spare),))
+    director = _running()
+
+    director.handle(ev.Configured(config), 3.0)
+    waits = explain.build(director, "10.0.1.19:80", lambda _: OFFSET)
+    both = farm.verdicts((ONE, Health.DOWN), (TWO, Health.DOWN), at=4.0)
+    director.handle(ev.From(Process.CHECKER, both, float("inf")), 4.0)
+    serves = explain.build(director, "web/10.0.1.19:80", lambda _: OFFSET)
+
+    assert "fallback, not in IPVS" in str(waits)
+    assert "fallback, weight 1: no server has a weight" in str(serves)

@@ -131,7 +131,7 @@ def held_back() -> Scene:
     made = scene(Kind.HELD_BACK, 10.5, steadily("lb2", 9.8, 11.0, 100))
     seen = replace(made.evidence.seen, **asked(11.0, lambda _: "lb2"))  # type: ignore[arg-type]
     evidence = replace(made.evidence, seen=seen, owned=((1.0, "lb2", True),))
-    return Scene(WIRE, Expected(Kind.HELD_BACK, "lb2", "lb2", DOWN, 20.0), evidence)
+    return Scene(WIRE, Expected(Kind.HELD_BACK, "lb2", "lb2", DOWN, 20.0, 100), evidence)
 
 
 @pytest.mark.parametrize("make", [killed, stopped, lowered, raised, held_back])
@@ -305,6 +305,10 @@ def test_only_keepalived_may_send_ipv6_unicast_with_the_kernels_hop_limit() -> N
         (
             with_evidence(held_back(), owned=((1.0, "lb2", True), (10.9, "lb1", True))),
             "lb1 took the address",
+        ),
+        (
+            replace(killed(), expected=replace(killed().expected, priority=200)),
+            "lb2 advertised 100, not 200",
         ),
         (
             with_evidence(held_back(), done=None),

@@ -1,5 +1,6 @@
 """Settings of the kernel: what is ours across lives, and what a reboot makes the operator's."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,10 +68,10 @@ class Host:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(nodest + "\n")
 
-    def director(self) -> Settle:
+    def director(self, notice: Callable[[str, str, str], None] = lambda *_: None) -> Settle:
         config = self.config()
         client = self.kernel
-        return Settle(client, config, lambda *_: None, self.folder / "proc")  # type: ignore[arg-type]  # what of it is used
+        return Settle(client, config, notice, self.folder / "proc")  # type: ignore[arg-type]  # what of it is used
 
     def config(self, sync: ConnectionSync | None = None, tcp: int = 0) -> Config:
         timeouts = Timeouts(tcp=tcp)
@@ -153,3 +154,38 @@ async def test_other_settings_replace_our_threads_and_these_end_with_us(host: Ho
     await director.restore()
 
     assert host.kernel.running == []
+
+
+class Told(list[tuple[str, str, str]]):
+    """What a director notices."""
+
+    def __call__(self, kind: str, subject: str, reason: str) -> None:
+        self.append((kind, subject, reason))
+
+
+async def test_a_setting_that_somebody_changed_is_set_back_and_told(host: Host) -> None:
+    told = Told()
+    director = host.director(told)
+    await director.settle(host.config(SYNC, tcp=60))
+    quiet = list(told)
+    (host.folder / "proc" / NODEST.replace(".", "/")).write_text("0\n")
+    host.kernel.timeouts = Timeouts(3, 3, 3)
+    host.kernel.running = [t for t in host.kernel.running if t.role is SyncRole.MASTER]
+
+    await director.settle(host.config(SYNC, tcp=60))
+
+    assert [kind for kind, _, _ in quiet if kind == "drift"] == []
+    drift = [(subject, reason) for kind, subject, reason in told if kind == "drift"]
+    assert [subject for subject, _ in drift] == [NODEST, "IPVS timeouts", "sync thread backup"]
+    assert drift[0][1].startswith("was set to 0, set back to 1: ")
+    assert drift[2][1] == "was stopped by somebody; started again"
+    assert (host.nodest, host.kernel.timeouts.tcp, len(host.kernel.running)) == ("1", 60, 2)
+
+
+async def test_our_own_new_settings_are_no_drift(host: Host) -> None:
+    told = Told()
+    director = host.director(told)
+    await director.settle(host.config(SYNC, tcp=60))
+    await director.settle(host.config(replace(SYNC, sync_id=52), tcp=90))
+
+    assert [one for one in told if one[0] == "drift"] == []

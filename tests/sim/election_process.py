@@ -12,6 +12,7 @@ from tests.sim.host import Host
 from tests.sim.process import PACKETS, Letter, Loop
 
 RECONCILE_EVERY = 2.0  # seconds between looks at the kernel without a cause
+HEARTBEAT = 2.0  # seconds; in truth 1, and the director has 3 s of patience
 
 Observer = Callable[["ElectionProcess", et.Input, tuple[et.Action, ...]], None]
 
@@ -36,6 +37,7 @@ class ElectionProcess:
         self._reconcile_at = host.agenda.now + RECONCILE_EVERY
         host.to_election.wake = host.stop_order.wake = self.loop.wake
         self._lease_thread()
+        host.agenda.after(HEARTBEAT, self._beat)
         self.loop.wake(host.agenda.now)
 
     def put(self, what: et.Input) -> None:
@@ -185,6 +187,13 @@ class ElectionProcess:
             for place in self.wanted():
                 self.host.kernel.renew(place)
         self.host.agenda.after(third, self._lease_thread)
+
+    def _beat(self) -> None:
+        if not self.loop.alive:
+            return
+        if self.loop.runs:
+            self._report()
+        self.host.agenda.after(HEARTBEAT, self._beat)
 
 
 def _rests(router: messages.Router) -> bool:

@@ -397,8 +397,8 @@ def reload_priority(scene: Scene, duration: float) -> None:
     scene.note(chosen, f"priority of {FRONT} becomes {priority}")
     for node in scene.world.nodes:
         own = node is chosen
-        change = _own_priority(priority) if own else _peers(scene.world, chosen, priority)
-        scene.after(min(duration, scene.rng.random()), lambda n=node, c=change: reload(n, c))  # type: ignore[misc]  # bound defaults
+        change = _own_priority(priority) if own else _peers(scene.world, node, chosen, priority)
+        scene.after(min(duration, scene.rng.random()), lambda n=node, c=change: reload(n, c, True))  # type: ignore[misc]  # bound defaults
 
 
 def reload_addresses(scene: Scene, duration: float) -> None:
@@ -415,9 +415,13 @@ def toggled(instance: Instance) -> Instance:
     return replace(instance, virtual_addresses=kept if had else (*kept, ADDED))
 
 
-def reload(node: Node, change: Callable[[Instance], Instance]) -> None:
-    """Change FRONT in a node's file; a running director reads it now."""
-    instances = tuple(change(i) if i.name == FRONT else i for i in node.host.config.instances)
+def reload(node: Node, change: Callable[[Instance], Instance], whole: bool = False) -> None:
+    """Change FRONT in a node's file, or its `whole` group: those that move together have the same
+    priorities. A running director reads it now."""
+    grouped = whole and bool(node.host.config.sync_groups)
+    instances = tuple(
+        change(i) if i.name == FRONT or grouped else i for i in node.host.config.instances
+    )
     config: Config = replace(node.host.config, instances=instances)
     node.host.config = replace(config, digest=f"{config.digest}+")
     if node.director is not None:
@@ -428,14 +432,15 @@ def _own_priority(priority: int) -> Callable[[Instance], Instance]:
     return lambda instance: replace(instance, priority=priority)
 
 
-def _peers(world: World, changed: Node, priority: int) -> Callable[[Instance], Instance]:
-    """`peer_priorities` have the other nodes' order; what the changed one had is replaced."""
-    before = next(i.priority for i in changed.host.config.instances if i.name == FRONT)
+def _peers(
+    world: World, node: Node, changed: Node, priority: int
+) -> Callable[[Instance], Instance]:
+    """`peer_priorities` have the other nodes' order."""
+    at = [other for other in world.nodes if other is not node].index(changed)
 
     def change(instance: Instance) -> Instance:
         known = list(instance.peer_priorities)
-        if before in known:
-            known[known.index(before)] = priority
+        known[at] = priority
         return replace(instance, peer_priorities=tuple(known))
 
     return change

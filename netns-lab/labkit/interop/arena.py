@@ -1,7 +1,7 @@
 """One wire with a hadirector and a keepalived on it, and everything that looks on.
 
-lb1 has the better priority, whoever it is; lb2 is its backup. A client asks the first virtual
-address for an echo all the time, tcpdump sits on the switch.
+lb1 has the better priority, whoever it is; lb2 is its backup. A client asks one of the virtual
+addresses for an echo all the time, tcpdump sits on the switch.
 """
 
 import shutil
@@ -49,7 +49,7 @@ class Side:
 
 
 class Arena:
-    """A context manager: both daemons run and lb1 is master when the block begins."""
+    """A context manager: the network, and a client that asks. `settle` starts the daemons."""
 
     def __init__(self, row: Row) -> None:
         self.row = row
@@ -90,10 +90,6 @@ class Arena:
         self._watch.stop()
         self.network.end()
         shutil.rmtree(self.directory, ignore_errors=True)
-
-    def side(self, product: str) -> Side:
-        """The one of the two that runs this product."""
-        return next(side for side in self.sides if side.product == product)
 
     # What can be done.
 

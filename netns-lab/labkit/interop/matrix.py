@@ -26,6 +26,7 @@ from labkit.interop.cells import Cell, Row
 from labkit.interop.judge import SLACK, judge
 from labkit.interop.table import CellResult, MoveResult, Table
 
+TITLE = f"{len(cells.MATRIX)} cells beside a real keepalived; `lab matrix --list` names them"
 LENIENT = 5.0  # for busy machines: so many times the slack
 BUDGET = 5  # of rows side by side: starting daemons takes CPU from those that are being measured
 ROW_LIMIT = 240.0  # seconds for all cells of a row
@@ -186,14 +187,15 @@ def _play(row: Row, its_cells: list[Cell], slack: float) -> Iterator[CellResult]
     """
     with Arena(row) as arena:
         for cell in its_cells:
-            result = _one(arena, cell, slack)
+            result = play(arena, cell, slack)
             if not result.passed() and result.stood_still() > slack:
                 with Arena(row) as fresh:
-                    result = replace(_one(fresh, cell, slack), disturbed=result.stood_still())
+                    result = replace(play(fresh, cell, slack), disturbed=result.stood_still())
             yield result
 
 
-def _one(arena: Arena, cell: Cell, slack: float) -> CellResult:
+def play(arena: Arena, cell: Cell, slack: float) -> CellResult:
+    """One cell to its end, whatever comes of it."""
     began = time.monotonic()
     moves: list[MoveResult] = []
     error = ""
