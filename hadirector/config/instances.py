@@ -1,6 +1,7 @@
 """`vrrp:` -> the instances as this node runs them, and the sync groups."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from hadirector.config import addresses, scalars, tracking, wire
 from hadirector.config.nodes import Nodes, by_node, per_node, required_per_node
@@ -44,8 +45,28 @@ def read(root: Section, scope: Scope) -> tuple[tuple[Instance, ...], tuple[SyncG
     sections = vrrp.named("instances")
     found = [_instance(name, one, defaults, scope) for name, one in sections]
     groups = _groups(vrrp, tuple(name for name, _ in sections))
+    lawful = tuple(instance for instance in found if instance is not None)
+    _lint_groups(vrrp, groups, {instance.name: instance for instance in lawful})
     vrrp.close()
-    return tuple(instance for instance in found if instance is not None), groups
+    return lawful, groups
+
+
+def _lint_groups(
+    vrrp: Section, groups: tuple[SyncGroup, ...], instances: dict[str, Instance]
+) -> None:
+    """Who moves together must not want different masters: each would yield to the other."""
+    for group in groups:
+        whole = vrrp.section("sync_groups")
+        members = [instances[name] for name in group.instances if name in instances]
+        for one, other in pairwise(members):
+            wants = f"{one.name} and {other.name} move together: give them the same"
+            assert whole is not None, "the groups were read from it"
+            at = whole.value_at(group.name)
+            ranks = [(i.priority, *i.peer_priorities) for i in (one, other)]
+            if ranks[0] != ranks[1]:
+                whole.error(at, group.name, f"{wants} 'priority' on each node")
+            if one.preempt is not other.preempt:
+                whole.error(at, group.name, f"{wants} 'preempt'")
 
 
 def _groups(vrrp: Section, known: tuple[str, ...]) -> tuple[SyncGroup, ...]:
@@ -99,7 +120,7 @@ def _instance(name: str, section: Section, defaults: wire.Timing, scope: Scope) 
         track_interfaces=tracking.read_tracked(section, "track_interfaces", scalars.interface),
         track_scripts=tracking.read_tracked(section, "track_scripts", scripts),
         track_files=tracking.read_files(section),
-        track_processes=tracking.read_tracked(section, "track_processes", scalars.text),
+        track_processes=tracking.read_tracked(section, "track_processes", tracking.process),
         track_services=tracking.read_tracked(section, "track_services", services),
         virtual_routes=tracking.read_routes(section),
         virtual_rules=tracking.read_rules(section),
@@ -125,7 +146,26 @@ def _priorities(section: Section, nodes: Nodes) -> tuple[int, tuple[int, ...]]:
     else:
         one = section.read("priority", parse, None)
         chosen = {name: one or own for name, own in chosen.items()}
+    _lint_priorities(section, chosen, nodes)
     return chosen.pop(nodes.me), tuple(chosen.values())
+
+
+def _lint_priorities(section: Section, chosen: dict[str, int], nodes: Nodes) -> None:
+    """Equal ones are lawful, and mostly a copy that nobody edited."""
+    first: dict[int, str] = {}
+    for name, priority in chosen.items():
+        other = first.setdefault(priority, name)
+        if other == name or priority == OWNER:  # of which there is worse to tell
+            continue
+        text = (
+            f"{other} and {name} both have {priority}: the higher address decides which of them "
+            "is master; give each its own"
+        )
+        if section.has("priority"):
+            section.warn(section.value_at("priority"), "priority", text)
+        elif name in nodes.places:
+            section.problems.warn(nodes.places[name], f"nodes.{name}.priority: {text}")
+        return
 
 
 def _addresses(
@@ -180,6 +220,7 @@ def _auto_or_duration(tree: Tree) -> float | None:
 def _lint(section: Section, instance: Instance, scope: Scope) -> None:
     """What only the whole instance shows."""
     _lint_routers(section, instance, scope)
+    _lint_tracking(section, instance, scope)
     wire.lint(section, instance)
     if instance.priority == OWNER:
         text = "255 says that this node owns the addresses for good: take 254 or less"
@@ -196,3 +237,16 @@ def _lint_routers(section: Section, instance: Instance, scope: Scope) -> None:
                 f"(IPv{kind}): take another number"
             )
             section.error(section.value_at("virtual_router_id"), "virtual_router_id", text)
+
+
+def _lint_tracking(section: Section, instance: Instance, scope: Scope) -> None:
+    """What is tracked and can never count."""
+    if instance.track_services and len(scope.nodes.all) < 2:
+        text = "there is no other node to take over, so it never counts: add the peer to nodes"
+        section.warn(section.key_at("track_services"), "track_services", text)
+    if instance.priority != OWNER:
+        return
+    for key in ("track_interfaces", "track_scripts", "track_processes", "track_services"):
+        if any(tracked.weight is not None for tracked in getattr(instance, key)):
+            text = "lowers nothing at priority 255: write 'fault' instead of the number"
+            section.warn(section.key_at(key), key, text)

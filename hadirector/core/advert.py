@@ -72,6 +72,7 @@ class Flaw(Enum):
     AUTH_TYPE = "authtype_mismatch"
     AUTHENTICATION = "auth_failure"
     SOURCE = "source_err"  # none of the unicast peers
+    STRANGER = "stranger_rcvd"  # another virtual router of the same number
     NOT_SIGNED = "auth_ext_missing"
     SIGNATURE = "auth_ext_malformed"
     UNKNOWN_KEY = "auth_ext_unknown_key"
@@ -81,7 +82,8 @@ class Flaw(Enum):
 
 
 class PacketError(HadirectorError):
-    """A packet that must not reach the election; `flaw` says which counter it moves."""
+    """A packet that must not reach the election; `flaw` says which counter it moves, `detail` what
+    was found instead."""
 
     def __init__(self, flaw: Flaw, detail: str) -> None:
         super().__init__(f"{flaw.value}: {detail}")

@@ -46,7 +46,7 @@ class Link:
 
     `addresses` are all its usable addresses in the kernel's order, IPv4 primaries first, ours and
     virtual ones alike; tentative IPv6 ones are left out. The first that is not virtual (IPv6: the
-    first link-local) is the source of adverts. `settling`: it has a link-local one that the kernel
+    first link-local) is the source of adverts. `settling`: it has an IPv6 one that the kernel
     is still looking for duplicates of, which takes a second or two.
     """
 
@@ -69,6 +69,14 @@ class NetworkHeard:
     """Something out there answered on this interface (the gateway to `AskGateway`): frames pass."""
 
     interface: str
+
+
+@dataclass(frozen=True, slots=True)
+class HolderHeard:
+    """Another host answered for this address on this interface, lately (to `AskHolder`)."""
+
+    interface: str
+    address: Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,20 +138,30 @@ class SendFailed:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class AnnounceFailed:
+    """A gratuitous ARP or unsolicited NA could not be sent; counted as announce_err."""
+
+    address: VirtualAddress
+
+
 Input = (
     Tick
     | PacketReceived
     | Links
     | NetworkHeard
+    | HolderHeard
     | Obstacles
     | DeafEars
     | DirectorHeard
     | WallClock
     | SendFailed
+    | AnnounceFailed
     | messages.ElectionSettings
     | messages.Tracks
     | messages.Ready
     | messages.Peers
+    | messages.Stance
     | messages.Order
 )
 
@@ -249,6 +267,15 @@ class AskGateway:
 
 
 @dataclass(frozen=True, slots=True)
+class AskHolder:
+    """Ask who holds this address, which is not on this node; an answer becomes `HolderHeard`.
+    Repeated each second while a router that has just started waits for a first advert."""
+
+    interface: str
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """Remember outside this process that the router's last advert as a master went out at
     `sent_at` (None: it is no master): the next election process is given it as LastAdverts."""
@@ -280,10 +307,12 @@ Action = (
     | SetLease
     | Announce
     | AskGateway
+    | AskHolder
     | Note
     | Report
     | Reconcile
     | Stopped
+    | messages.Obeyed  # the answer to an order, for the director
     | messages.Event  # one line of the journal, for the director; numbered from 1 per process
 )
 

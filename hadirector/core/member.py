@@ -13,11 +13,15 @@ from hadirector.core.address import Address, Family
 from hadirector.core.advert import Advert
 from hadirector.core.announce import Announcer
 from hadirector.core.coupling import Key
+from hadirector.core.duel import sentence
 from hadirector.core.election_types import (
     Action,
     Announce,
+    AskGateway,
+    AskHolder,
     Desired,
     Drop,
+    HolderHeard,
     Note,
     PacketReceived,
     Place,
@@ -25,15 +29,16 @@ from hadirector.core.election_types import (
     SendAdvert,
     SetLease,
 )
-from hadirector.core.listening import peers_patience
 from hadirector.core.node_view import NodeView, addresses_of, unicast_of
 from hadirector.core.settings.instances import Instance, VirtualAddress
 from hadirector.core.vrrp import Router
 from hadirector.core.vrrp_states import (
+    HOLDING,
     Advertise,
     Backup,
     Candidate,
     Effect,
+    Leaving,
     Master,
     Proclaim,
     Release,
@@ -45,7 +50,7 @@ from hadirector.core.wire import Context, Wire
 
 _COUNTERS = (
     *("advert_send_err", "become_master", "release_master"),
-    *("own_advert", "duels", "late_wakes"),
+    *("own_advert", "announce_err", "duels", "late_wakes"),
 )
 
 LATELY = 10.0  # seconds, and four intervals: what was wrong then counts as wrong now
@@ -97,6 +102,8 @@ class Member:
             router.instance,
             self._master(),
             self.lifetime,
+            router.standing.source,
+            len(router.duels.rivals),
         )
 
     def interfaces(self) -> set[str]:
@@ -104,6 +111,24 @@ class Member:
         placed = {v.interface for v in addresses_of(self.instance, self.family)}
         tracked = {t.name for t in self.instance.track_interfaces}
         return {self.instance.interface} | placed | tracked
+
+    @property
+    def asks(self) -> list[AskGateway | AskHolder]:
+        """What it wants to know of the network while it is deaf."""
+        asked: list[AskGateway | AskHolder] = []
+        if self.router.waits_for_network:
+            asked.append(AskGateway(self.instance.interface))
+        if not self.router.holds_addresses and (asked or self.router.listens_in_vain):
+            held = addresses_of(self.instance, self.family)[:1]
+            asked += [AskHolder(v.interface, v.address) for v in held]
+        return asked
+
+    def hear_holder(self, heard: HolderHeard, now: float) -> None:
+        """Another host answers for an address."""
+        mine = addresses_of(self.instance, self.family)
+        there = any((v.address, v.interface) == (heard.address, heard.interface) for v in mine)
+        if there and not self.router.holds_addresses:
+            self.router.ears.answered(now)
 
     # --- in ----------------------------------------------------------------------------------
 
@@ -148,7 +173,6 @@ class Member:
                     actions += self._drop(self.belongings(), elsewhere())
                     actions.append(Note(*self.key, None))
                 case Proclaim(duel=duel):
-                    self.counters["duels"] += duel
                     (self.announcer.duel if duel else self.announcer.start)(now)
                     actions += self.announce(now)
                 case Tell(kind=kind, reason=reason, inputs=inputs):
@@ -157,7 +181,13 @@ class Member:
                     assert_never(unreachable)
         if not isinstance(self.router.state, Master):
             self.announcer.stop()
+        self.follow_contest(now)
         return actions
+
+    def follow_contest(self, now: float) -> None:
+        """A peer says, or says no more, that it is master as well."""
+        if isinstance(self.router.state, Master):
+            self.announcer.contest(self.router.contest, now)
 
     def announce(self, now: float) -> list[Action]:
         """What is due of the announcements."""
@@ -178,15 +208,17 @@ class Member:
     ) -> list[Action]:
         """Take on other settings; what is held changes by what they add and remove. The router's
         `configured` is to be called next: it tells the peers."""
-        before = self.belongings()
+        before, key = self.belongings(), self.key
         self.router.instance = instance
         self.claims = self._claims()
         self.announcer.garp = instance.garp
+        # Under a new name a master is noted with the advert that follows.
+        renamed: list[Action] = [] if key == self.key else [Note(*key, None), Note(*self.key, None)]
         if not self.router.holds_addresses:
-            return []
+            return renamed
         self.lifetime = view.lifetime(instance)
         after = self.belongings()
-        actions = self._drop(_minus(before, after), elsewhere)
+        actions = renamed + self._drop(_minus(before, after), elsewhere)
         added = _minus(after, before)
         if added != Desired():
             actions.append(Place(*self.key, added.addresses, added.routes, added.rules))
@@ -220,6 +252,7 @@ class Member:
     def status(self, now: float) -> messages.Router:
         """As the director, status and `explain` see it."""
         router = self.router
+        master = isinstance(router.state, HOLDING)
         lately = now - LATELY - 4 * self.instance.advert_int
         every = addresses_of(self.instance, self.family)
         return messages.Router(
@@ -234,21 +267,29 @@ class Member:
             inputs=dict(router.inputs),
             addresses=tuple(f"{v.address}/{v.prefix}" for v in every),
             counters=dict(self.counters),
-            master_down=peers_patience(self.instance),
             leased=router.holds_addresses and self.lifetime is not None,
+            leaving=isinstance(router.state, Leaving),
             peers=self.wire.speakers(),
             refused=self.wire.refused(lately),
             odd=self.wire.odd(lately),
+            voice=messages.Voice(router.standing.source, router.advertised_priority, master),
+            rivals=tuple(rival.source for rival in router.duels.rivals),
+            troubles=tuple(self._troubles(now)),
         )
 
     # --- helpers of the above, in their order ------------------------------------------------
+
+    def _troubles(self, now: float) -> list[str]:
+        router = self.router
+        told = [sentence(rival, router.side, now) for rival in router.duels.rivals]
+        return [*told, router.reason] if router.is_deaf else told
 
     def _context(self, view: NodeView, now: float) -> Context | None:
         """What the wire is to know; None: nothing can be said or believed without a key."""
         if view.lack(self.instance):
             return None
         unix = now + (view.unix_offset or 0.0)  # asked for where adverts are signed only
-        return Context(self.instance, self._listed(), view.secrets, unix)
+        return Context(self.instance, self._listed(), view.secrets, unix, view.names)
 
     def _send(self, priority: int, view: NodeView, now: float) -> list[Action]:
         source, context = view.source(self.instance, self.family), self._context(view, now)
@@ -275,6 +316,7 @@ class Member:
         if kind == messages.RouterStateName.MASTER.value:
             self.counters["become_master"] += 1
         self.counters["late_wakes"] += kind == "late_wake"
+        self.counters["duels"] += kind == "duel"
         inputs = {"family": f"ipv{self.family}", **inputs}
         return journal(kind, self.instance.name, reason, inputs, now)
 

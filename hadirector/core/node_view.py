@@ -17,7 +17,7 @@ from hadirector.core.settings.instances import (
     Unicast,
     VirtualAddress,
 )
-from hadirector.core.vrrp_states import Standing
+from hadirector.core.vrrp_states import Claim, Standing
 
 DIRECTOR_PATIENCE = 10.0  # seconds without a word before the director counts as gone
 _GRACE = 2.0  # seconds more when this process slept too: the director may be as late as we are
@@ -39,10 +39,18 @@ class NodeView:
     tracks: tuple[messages.Track, ...] = ()
     ready: messages.Ready | None = None
     peers: tuple[messages.Peer, ...] = ()
+    peers_told: bool = False  # ever
+    stance: messages.Stance = field(default_factory=messages.Stance)
     secrets: Secrets = field(default_factory=Secrets)
     unix_offset: float | None = None
     silent: bool = False
     silent_at: float = math.inf
+
+    @property
+    def told(self) -> tuple[object, ...]:
+        """All that the director tells again and again, to see whether it is anything new."""
+        known = (self.tracks, self.ready, self.peers, self.peers_told, self.stance)
+        return (self.silent, *known)
 
     def director_heard(self, now: float) -> bool:
         """A sign of life; True when it ends a silence."""
@@ -64,6 +72,26 @@ class NodeView:
     def accompanied(self) -> bool:
         """Whether another director of this cluster is alive."""
         return any(peer.alive for peer in self.peers)
+
+    @property
+    def names(self) -> dict[Address, str]:
+        """The live peers behind the addresses adverts come from."""
+        return {
+            voice.source: peer.node
+            for peer in self.peers
+            for voice in peer.voices.values()
+            if peer.alive and voice.source is not None
+        }
+
+    def claims(self, instance: Instance, family: Family) -> tuple[Claim, ...]:
+        """The live peers that say they are master of this virtual router."""
+        key = f"{instance.name}/ipv{family}"
+        voices = ((p.node, p.voices.get(key)) for p in self.peers if p.alive)
+        return tuple(
+            Claim(node, voice.source, voice.priority)
+            for node, voice in voices
+            if voice is not None and voice.master
+        )
 
     def is_own(self, interface: str, source: Address) -> bool:
         """Whether a packet that came in by this interface is one of our own."""
@@ -118,7 +146,23 @@ class NodeView:
             accompanied=self.accompanied,
             silent=self.silent,
             coupled=len(group) > 1,
+            held=any(i.name in self.stance.held for i, _ in group),
+            standby=self.stance.standby,
+            aside=self._aside({i.name for i, _ in group}),
+            linked=not known or self._trouble(instance.interface) is None,
+            claims=self.claims(instance, family),
+            names=tuple(self.names.items()),
         )
+
+    def _aside(self, names: set[str]) -> str:
+        """Who could be master of these in the place of a node in standby. Where this node's own
+        director is silent, what it said of others may be long past."""
+        if not self.stance.standby or self.silent:
+            return ""
+        if not self.peers_told:
+            return "stays out: in standby, and it is not known yet who else is there"
+        able = [p.node for p in self.peers if p.alive and names.issubset(p.able)]
+        return f"stays out: in standby, and {able[0]} could be master" if able else ""
 
     def _faults(self, instance: Instance, family: Family) -> list[str]:
         """Why this router by itself cannot be master."""
@@ -134,10 +178,13 @@ class NodeView:
             for d in self.deaf
             if (d.interface, d.family) == where
         ]
-        for tracked in instance.track_interfaces:
-            trouble = self._trouble(tracked.name) if tracked.weight is None else None
-            if trouble:
-                faults.append(trouble)
+        weighed = {t.name for t in instance.track_interfaces if t.weight is not None}
+        counted = {t.name for t in instance.track_interfaces}
+        # An address whose interface is down serves nobody: as keepalived, another node is to have
+        # it, unless `track_interfaces` says what that interface is worth.
+        counted |= {v.interface for v in addresses_of(instance, family)} - {instance.interface}
+        troubles = (self._trouble(name) for name in sorted(counted - weighed))
+        faults += [trouble for trouble in troubles if trouble is not None]
         faults += [t.reason for t in self.tracks if t.fault and t.instance == instance.name]
         held = {(v.address, v.interface) for v in addresses_of(instance, family)}
         return faults + [

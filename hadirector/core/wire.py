@@ -11,6 +11,7 @@ the operator's word for all of them.
 """
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from hadirector.core import advert, signature
@@ -38,12 +39,14 @@ COUNTERS = (
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the wire has to know of its router at the moment. `unix`: the wall clock now."""
+    """What the wire has to know of its router at the moment. `unix`: the wall clock now; `known`:
+    the addresses that live peers say they speak from."""
 
     instance: Instance
     listed: tuple[Address, ...]
     secrets: Secrets
     unix: float
+    known: Collection[Address] = ()
 
     @property
     def signing(self) -> Signing | None:
@@ -89,6 +92,8 @@ class Wire:
         try:
             decoded = self._read(packet, context)
             verified = self._authenticate(decoded, source, context)
+            if verified is None:
+                _check_addresses(decoded.advert, source, context)
             _check_interval(decoded.advert, context.instance)
         except PacketError as error:
             self.counters[error.flaw.value] += 1
@@ -99,7 +104,7 @@ class Wire:
         self._remember(source, _speaker(decoded, verified, now), verified, context.instance)
         odd = [
             ("advert_differs", reason)
-            for kind, text in _oddities(decoded.advert, verified, context.instance)
+            for kind, text in _oddities(decoded.advert, verified, source, context)
             if self._odd.add(source, kind, reason := f"{source} {text}", now)
         ]
         return Judged(decoded.advert, tuple(odd))
@@ -227,6 +232,27 @@ class Wire:
         return to, Checksum(speaker.checksum)
 
 
+def _check_addresses(said: Advert, source: Address, context: Context) -> None:
+    """Who lists none of our addresses is no master of them, whatever its priority: obeying it would
+    leave them with nobody. It is another virtual router of the same number."""
+    if not said.addresses or not set(said.addresses).isdisjoint(context.listed):
+        return
+    instance = context.instance
+    if source in context.known or (instance.unicast and source in instance.unicast.peers):
+        return  # a peer of ours whose configuration is a reload ahead
+    raise PacketError(
+        Flaw.STRANGER,
+        f"VRID {instance.virtual_router_id} on {instance.interface} is also used by it, for other "
+        f"addresses ({_described(said)}): choose another virtual_router_id, or stop it",
+    )
+
+
+def _described(said: Advert) -> str:
+    """An advert in a few words: its count of addresses is bounded by its sender alone."""
+    some = ", ".join(said.addresses[:3]) + (" ..." if len(said.addresses) > 3 else "")
+    return f"{some or 'none'}, version {said.version}, priority {said.priority}"
+
+
 def _check_interval(said: Advert, instance: Instance) -> None:
     """RFC 3768 7.1: version 2 does not learn another interval, so it must be the same."""
     if instance.version != 2 or _same_interval(said, instance):
@@ -249,10 +275,18 @@ def _speaker(decoded: Decoded, verified: signature.Verified | None, now: float) 
 
 
 def _oddities(
-    said: Advert, verified: signature.Verified | None, instance: Instance
+    said: Advert, verified: signature.Verified | None, source: Address, context: Context
 ) -> list[tuple[str, str]]:
     """What is odd about an advert that is taken nevertheless, as (kind, sentence)."""
     odd = []
+    instance = context.instance
+    if set(said.addresses) != set(context.listed) and source not in context.known:
+        text = (
+            f"advertises VRID {instance.virtual_router_id} on {instance.interface} with other "
+            f"addresses than we do ({_described(said)}): give all routers of it the same, or "
+            "choose another virtual_router_id"
+        )
+        odd.append(("addresses", text))
     if not _same_interval(said, instance):
         text = (
             f"advertises each {said.interval:g} s, and here advert_int is "

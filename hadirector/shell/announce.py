@@ -68,8 +68,7 @@ class Announcements:
         self._hardware = hardware
         self._waiting: deque[VirtualAddress] = deque()
         self._sockets: dict[str, socket.socket] = {}
-        self.sent = 0
-        self.failed = 0
+        self._failed: list[VirtualAddress] = []  # at most a burst, until they are taken
 
     def add(self, addresses: tuple[VirtualAddress, ...], count: int) -> None:
         """Announce each `count` times, round robin."""
@@ -86,6 +85,11 @@ class Announcements:
             if (each.interface, each.address) in present:
                 self._send(each)
         return bool(self._waiting)
+
+    def take_failed(self) -> tuple[VirtualAddress, ...]:
+        """Whose frames could not be sent since this was asked last, once for each frame."""
+        failed, self._failed = tuple(self._failed), []
+        return failed
 
     @property
     def waiting(self) -> bool:
@@ -119,9 +123,8 @@ class Announcements:
             )
         try:
             self._socket(each.interface).send(frame)
-            self.sent += 1
         except OSError as error:
-            self.failed += 1
+            self._failed.append(each)
             self.forget(each.interface)
             log.debug("interface=%s announce %s: %s", each.interface, each.address, error)
 

@@ -161,5 +161,8 @@ def _drill(order: _DrillOrder, directory: Path) -> int:
     data = [result.as_json() for result in everything]
     (directory / "result.json").write_text(json.dumps(data, indent=1) + "\n")
     passed = sum(result.passed() for result in everything)
+    if passed < len(everything):
+        names = dict.fromkeys(r.drill.name for r in everything if not r.passed())
+        print("failed:", *names)
     print(f"{passed} passed, {len(everything) - passed} failed")
     return 0 if passed == len(everything) else 1

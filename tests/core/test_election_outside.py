@@ -8,6 +8,7 @@ from hadirector.core import messages
 from hadirector.core.address import Address
 from hadirector.core.election import Election
 from hadirector.core.election_types import (
+    AnnounceFailed,
     DirectorHeard,
     Obstacle,
     Obstacles,
@@ -19,7 +20,7 @@ from hadirector.core.election_types import (
     SendFailed,
     Tick,
 )
-from hadirector.core.settings.instances import Preempt, Tracked, Unicast
+from hadirector.core.settings.instances import Preempt, Tracked, Unicast, VirtualAddress
 from tests.core.electorate import (
     FRONT,
     INSIDE,
@@ -86,6 +87,40 @@ def test_a_tracked_delta_lowers_the_priority_and_loses_the_election() -> None:
     assert electorate.holders() == ["lb2"]
 
 
+def test_what_a_new_director_has_not_looked_at_yet_counts_as_it_did() -> None:
+    electorate = pair()
+    disk = messages.Track("front", "script disk", False, -20, "disk: exit 1")
+    file = messages.Track("front", "file /run/weight", False, -5, "says -5")
+    electorate.tell("lb1", messages.Tracks((disk, file)))
+
+    knows_nothing = messages.Tracks((), (disk.what, file.what))
+    knows_one = messages.Tracks((replace(disk, delta=-30),), (file.what,))
+    told = [
+        words(electorate.tell("lb1", level))
+        for level in (knows_nothing, knows_one, messages.Tracks((), (file.what,)), knows_nothing)
+    ]
+
+    assert told == [[], ["front advert 115"], ["front advert 145"], []]
+    assert words(electorate.tell("lb1", messages.Tracks(()))) == ["front advert 150"]
+
+
+@pytest.mark.parametrize(
+    ("tracked", "holders"),
+    [((), ["lb2"]), ((Tracked("eth1", None),), ["lb2"]), ((Tracked("eth1", -20),), ["lb1"])],
+)
+def test_an_address_on_a_dead_interface_is_a_fault_unless_it_has_a_weight(
+    tracked: tuple[Tracked, ...], holders: list[str]
+) -> None:
+    gateway = VirtualAddress(Address("10.0.9.1"), 24, "eth1")
+    both = (*FRONT.virtual_addresses, gateway)
+    electorate = pair(replace(FRONT, virtual_addresses=both, track_interfaces=tracked))
+
+    electorate.tell("lb1", links(1, eth1=False))
+    electorate.run(10.0)
+
+    assert electorate.holders(gateway) == holders
+
+
 def test_a_tracked_interface_with_a_weight_lowers_the_priority_only() -> None:
     electorate = pair(replace(FRONT, track_interfaces=(Tracked("eth1", -20),)))
 
@@ -131,7 +166,7 @@ def test_readiness_decides_about_preemption_and_silence_is_not_readiness() -> No
     electorate.join("lb2", settings(*with_priority(100, FRONT)))
     electorate.run(5.0)
     electorate.join("lb1", settings(synced))
-    electorate.tell("lb1", messages.Peers((messages.Peer("lb2", True, 3.6),)))
+    electorate.tell("lb1", messages.Peers((messages.Peer("lb2", True),)))
     electorate.run(8.0)
     assert electorate.holders() == ["lb2"]
 
@@ -218,6 +253,16 @@ def test_what_could_not_be_sent_is_counted() -> None:
     assert electorate.nodes["lb1"].routers()[0].counters["advert_send_err"] == 1
 
 
+def test_an_announcement_that_could_not_be_sent_is_counted_where_it_belongs() -> None:
+    electorate = pair()
+    mine = FRONT.virtual_addresses[0]
+
+    assert electorate.tell("lb1", AnnounceFailed(mine)) == ()
+    electorate.tell("lb1", AnnounceFailed(replace(mine, address=Address("192.0.2.99"))))
+
+    assert electorate.nodes["lb1"].routers()[0].counters["announce_err"] == 1
+
+
 # --- the start of a process ------------------------------------------------------------------
 
 
@@ -225,11 +270,12 @@ def test_the_network_is_asked_for_each_second_until_it_answers() -> None:
     election = Election()
     election.handle(settings(replace(FRONT, startup_delay=None)), T0)
 
-    assert words(election.handle(links(1), T0)) == ["ask eth0"]
+    asks = ["ask eth0", "ask 192.0.2.10"]  # the gateway, and who may be master already
+    assert words(election.handle(links(1), T0)) == asks
     assert election.deadline() == T0 + 1
-    assert words(election.handle(Tick(), T0 + 1)) == ["ask eth0"]
+    assert words(election.handle(Tick(), T0 + 1)) == asks
     assert words(election.handle(_foreign_advert(), T0 + 1.5)) == ["front backup"]
-    assert words(election.handle(Tick(), T0 + 2)) == []
+    assert words(election.handle(Tick(), T0 + 2)) == asks[1:]
 
 
 def test_a_new_process_adopts_mastership_from_a_young_note_and_only_from_that() -> None:
