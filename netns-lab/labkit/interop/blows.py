@@ -50,7 +50,7 @@ def stop(arena: Arena) -> Iterator[Move]:
     arena.settle()
     better, worse = arena.better, arena.worse
     yield _move(arena, Kind.STOPPED, better, worse, lambda: arena.stop(better), skew(arena, WORSE))
-    status = better.director.stop()
+    status = better.director.wait_gone()
     if status:
         raise RuntimeError(f"{better.name}, {better.product}, left with status {status}")
 
