@@ -7,6 +7,7 @@ that does it in order and answers with events.
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import sys
@@ -28,6 +29,7 @@ from hadirector.shell import (
     child,
     confine,
     control,
+    hook_note,
     ipvs,
     journal_file,
     last_good,
@@ -36,6 +38,7 @@ from hadirector.shell import (
     owned,
     peer_channel,
     pending,
+    runner,
     secrets,
     settle,
     stance_file,
@@ -49,6 +52,8 @@ log = logging.getLogger(__name__)
 INBOX = 8192  # events; more than the channels can hold between two turns of the loop
 LEAVE_PATIENCE = 165.0  # seconds: peers wait 160 s at most, at adverts of 40 s
 LOOK_EVERY = 1.0  # seconds between looks at what has no events: settings, sync threads, sockets
+HOOKS_PATIENCE = 8.0  # seconds; with the steps of leaving, less than the supervisor's 20 s
+NEIGHBOURS = 10  # of these between looks at every process of the host
 FIXED = ("node", "state_dir", "runtime_dir")  # what only a restart can change
 
 
@@ -61,13 +66,16 @@ class DirectorProcess:
         past = journal_file.load(config.state_dir, _unix_offset())
         ours = owned.load(config.state_dir)
         stance = stance_file.load(config.state_dir)
-        self._core = core.Director(__version__, ours, child.now(), past, stance)
+        left_over = hook_note.load(config.runtime_dir)
+        self._core = core.Director(__version__, ours, child.now(), past, stance, left_over)
         self._walls = wall_times.WallTimes(past, _unix_offset())
         self._journal = journal_file.JournalFile(config.state_dir)
         self._inbox: asyncio.Queue[ev.Event] = asyncio.Queue(INBOX)
         self._work: asyncio.Queue[ev.Action] = asyncio.Queue(INBOX)
         self._ipvs = ipvs.Ipvs()
         self._settle = settle.Settle(self._ipvs, config, self._notice)
+        self._runner = runner.Runner(process, self._received)
+        self._hook_note = hook_note.Keeper(config.runtime_dir)
         self._peers = peer_channel.PeerChannel(time.time_ns(), self._heard, self._doubted)
         self._stance = stance_file.StanceFile(config.state_dir)
         self._pending = pending.Pending(self._put, config.node)
@@ -113,6 +121,7 @@ class DirectorProcess:
             if self._child.fault:
                 self._stop_subject = "restart"  # a successor takes over what is there
             await self._wait_for_election()
+            await self._wait_for_hooks()
             for task in running:
                 task.cancel()
         await self._leave()
@@ -178,6 +187,10 @@ class DirectorProcess:
                 self._pending.reply(action)
             case ev.Write(event, logged):
                 self._write(event, logged)
+            case ev.Employ(wanted):
+                self._runner.want(wanted)
+            case ev.SaveHooks(waiting):
+                self._hook_note.keep(waiting)
             case ev.ReadKernel() | ev.Apply() | ev.SaveOwned() | ev.SaveStance() | ev.Settle():
                 self._work.put_nowait(action)  # at most one read, one apply and few others wait
 
@@ -259,11 +272,13 @@ class DirectorProcess:
 
     async def _look_again(self) -> None:
         """What the kernel tells no events of is looked at again and again."""
-        while True:
+        for turn in itertools.count(1):
             await asyncio.sleep(LOOK_EVERY)
             if self._core.config is not None and self._work.empty():
                 self._work.put_nowait(ev.Settle(self._core.config))
-            beside = await asyncio.to_thread(neighbours.look, os.getppid())
+            if turn % NEIGHBOURS:
+                continue
+            beside = await asyncio.to_thread(neighbours.look)
             self._settle.trouble("neighbour", "; ".join(str(n) for n in beside if n.certain))
 
     async def _save_owned(self) -> None:
@@ -390,16 +405,27 @@ class DirectorProcess:
                     self._decided.clear()
                     await self._decided.wait()
 
+    async def _wait_for_hooks(self) -> None:
+        """Let what just happened be told; what failed before is not waited for."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HOOKS_PATIENCE):
+                while not self._inbox.empty() or self._core.attendance.hooks.busy():
+                    self._decided.clear()
+                    await self._decided.wait()
+
     async def _leave(self) -> None:
         """In order: services that are ours go, sync threads end, sysctls are as they were.
 
         A restart leaves everything for the successor to adopt.
         """
+        await _patiently("runner", self._runner.close)
         if self._stop_subject != "restart":
+            self._hook_note.keep(())
             await _patiently("services", self._remove_services)
             await _patiently("settings", self._settle.restore)
         await _patiently("api", self._control.close)
         await _patiently("journal", self._journal.flush)
+        await _patiently("hooks", self._hook_note.close)
         self._peers.close()
         self._ipvs.close()
 

@@ -23,7 +23,7 @@ RESTART_DEADLINE = 30.0  # seconds until a new director answers
 _NOT_RUNNING = "no daemon answers on {path} ({why}); is it running, and is --socket right?"
 _RESTARTS = (
     "no director answers on {path} ({why}), but the daemon runs (process {pid}): a new director "
-    "is started, and the election goes on meanwhile; try again in a moment"
+    "is started, and the election goes on meanwhile; try again in a moment, if --socket is right"
 )
 _HANGS = (
     "the director does not answer on {path} within {seconds:g} s; one that hangs is replaced in a "

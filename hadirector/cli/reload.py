@@ -37,16 +37,13 @@ def reload(options: argparse.Namespace) -> int:
 def _aftermath(path: str, since: int, old: set[str]) -> tuple[str, list[str]]:
     """What was changed, and the troubles that were none before."""
     deadline = time.monotonic() + AFTERMATH
-    changed, new = "", list[str]()
-    while not changed.startswith(_NOTHING):
-        _, status = live.ask(path, "GET", "/v1/status")
-        new = [text for text in status.get("trouble", ()) if text not in old]
-        if not changed:
-            changed = _told(live.ask(path, "GET", f"/v1/events?since={since}")[1])
-        if new or time.monotonic() > deadline:
-            break
+    changed = ""
+    while not changed.startswith(_NOTHING) and time.monotonic() < deadline:
+        changed = changed or _told(live.ask(path, "GET", f"/v1/events?since={since}")[1])
         time.sleep(_POLL)
-    return changed, new
+    # The worst may not come first: that a peer has the old file is seen before a missing interface.
+    _, status = live.ask(path, "GET", "/v1/status")
+    return changed, [text for text in status.get("trouble", ()) if text not in old]
 
 
 def _told(events: list[dict[str, Any]]) -> str:

@@ -30,7 +30,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     parser.add_argument(
         "--force",
         action="store_true",
-        help="start beside a keepalived, ldirectord or other hadirector of this network namespace",
+        help="start beside a keepalived or ldirectord of this network namespace",
     )
     parser.set_defaults(run=run)
 
@@ -83,11 +83,10 @@ def _not_kept(config: "Config", blob: bytes, trouble: str) -> str | None:
 
 
 def _not_alone(force: bool) -> str | None:
-    """Who would fight us here. Asked when the lock is ours: no child of a former life of this
-    daemon is left. What is not certain, or is to be borne, is a warning."""
+    """Who would fight us here. What is not certain, or is to be borne, is a warning."""
     from hadirector.shell import neighbours
 
-    for neighbour in neighbours.look(os.getpid()):
+    for neighbour in neighbours.look():
         if neighbour.certain and not force:
             return f"{neighbour}, or start with --force"
         print(f"hadirector: warning: {neighbour}", file=sys.stderr)

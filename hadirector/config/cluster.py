@@ -72,6 +72,7 @@ def read(tree: Mapping, path: str, me: str, problems: Problems) -> Config | None
     )
     root.close()
     _lint(root, known_checks, virtual_services, found_instances)
+    programs.lint(root, scripts, found_instances)
     inactive.warn(tree, problems)
     return None if problems.errors else config
 

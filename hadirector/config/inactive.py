@@ -34,12 +34,9 @@ class Inactive:
 
 _INSTANCE = "vrrp.instances.*"
 _SERVICE = "virtual_services.*"
-_UNTRACKED = "its failure changes no priority and is no fault"
 _FIRST = "servers checked only by it stay unknown, and new ones get no connections"
 
 INACTIVE = (
-    Inactive("hooks", "no command is run"),
-    Inactive("scripts", "no script is run"),
     Inactive(
         "connection_sync.transport",
         "the kernels talk to each other, unsealed",
@@ -58,10 +55,6 @@ INACTIVE = (
     Inactive("checks.*.held", "death is learned by the next probe", but=("false",)),
     Inactive(f"{_SERVICE}.slow_start", "recovered servers get their weight at once", but=("0",)),
     Inactive(f"{_SERVICE}.floor", "every server can be taken out by checks", but=("0", "0.0")),
-    Inactive(f"{_INSTANCE}.track_scripts", _UNTRACKED),
-    Inactive(f"{_INSTANCE}.track_files", "the priority stays as it is"),
-    Inactive(f"{_INSTANCE}.track_processes", _UNTRACKED),
-    Inactive(f"{_INSTANCE}.track_services", _UNTRACKED),
     Inactive(f"{_INSTANCE}.virtual_routes", "the master adds no routes"),
     Inactive(f"{_INSTANCE}.virtual_rules", "the master adds no rules"),
     Inactive(f"{_INSTANCE}.vmac", "the interface's own hardware address answers", but=("false",)),

@@ -120,7 +120,7 @@ def _instance(name: str, section: Section, defaults: wire.Timing, scope: Scope) 
         track_interfaces=tracking.read_tracked(section, "track_interfaces", scalars.interface),
         track_scripts=tracking.read_tracked(section, "track_scripts", scripts),
         track_files=tracking.read_files(section),
-        track_processes=tracking.read_tracked(section, "track_processes", scalars.text),
+        track_processes=tracking.read_tracked(section, "track_processes", tracking.process),
         track_services=tracking.read_tracked(section, "track_services", services),
         virtual_routes=tracking.read_routes(section),
         virtual_rules=tracking.read_rules(section),
@@ -220,6 +220,7 @@ def _auto_or_duration(tree: Tree) -> float | None:
 def _lint(section: Section, instance: Instance, scope: Scope) -> None:
     """What only the whole instance shows."""
     _lint_routers(section, instance, scope)
+    _lint_tracking(section, instance, scope)
     wire.lint(section, instance)
     if instance.priority == OWNER:
         text = "255 says that this node owns the addresses for good: take 254 or less"
@@ -236,3 +237,16 @@ def _lint_routers(section: Section, instance: Instance, scope: Scope) -> None:
                 f"(IPv{kind}): take another number"
             )
             section.error(section.value_at("virtual_router_id"), "virtual_router_id", text)
+
+
+def _lint_tracking(section: Section, instance: Instance, scope: Scope) -> None:
+    """What is tracked and can never count."""
+    if instance.track_services and len(scope.nodes.all) < 2:
+        text = "there is no other node to take over, so it never counts: add the peer to nodes"
+        section.warn(section.key_at("track_services"), "track_services", text)
+    if instance.priority != OWNER:
+        return
+    for key in ("track_interfaces", "track_scripts", "track_processes", "track_services"):
+        if any(tracked.weight is not None for tracked in getattr(instance, key)):
+            text = "lowers nothing at priority 255: write 'fault' instead of the number"
+            section.warn(section.key_at(key), key, text)

@@ -15,21 +15,13 @@ gives up for that: where the segment is in two, each half still has its master.
 """
 
 import math
-from enum import Enum
 
+from hadirector.core.priority import Contest
 from hadirector.core.settings.instances import Garp
 
 DUEL_SPACING = 0.1  # longer than a rival's burst takes, shorter than a client notices
 DUEL_ECHOES = (0.1, 1.0)  # a rival on a starved CPU was seen to go on for up to a second
 CONTESTED_REFRESH = 5.0  # seconds: a client that learned the other one has it right again so soon
-
-
-class Contest(Enum):
-    """Whether a peer says that it is master too, and who is the better."""
-
-    NONE = "none"
-    WINS = "wins"
-    LOSES = "loses"
 
 
 class Announcer:

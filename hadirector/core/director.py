@@ -16,8 +16,10 @@ from typing import assert_never
 
 from hadirector.core import deaths, differences, ipvs, messages, peers, plan
 from hadirector.core import director_events as ev
+from hadirector.core.attendance import Attendance, Scene
 from hadirector.core.drift import DriftNews
 from hadirector.core.flaps import Flaps
+from hadirector.core.hooks import Pending
 from hadirector.core.journal import Journal
 from hadirector.core.keys import Secrets
 from hadirector.core.messages import Process
@@ -49,10 +51,12 @@ class Director:
         now: float,
         past: Iterable[messages.Event] = (),
         stance: Stance | None = None,
+        left_over: Iterable[Pending] = (),
     ) -> None:
         self.version = version
         self.journal = Journal(past)
         self.operations = Operations(stance or Stance(), self._situation)
+        self.attendance = Attendance(self.journal.since(0), left_over)
         self.services = Services()
         self.config: Config | None = None
         self.configured_at = now
@@ -81,12 +85,14 @@ class Director:
         self._checker_heard_at = now
         self._looks = False  # whether who is master of what may have changed
         self._says: object = ({}, {})  # states and voices of the routers
-        self._told: object = None  # readiness and these, as peers and election were told last
+        self._told: object = None  # readiness, what fails, and these, as told last
 
     def handle(self, event: ev.Event, now: float) -> tuple[ev.Action, ...]:
         """What to do about an event, in order."""
         self.turned_at = now
-        return (*self._react(event, now), *self._due(now))
+        actions = self._react(event, now)
+        actions += self._attend(actions, now)
+        return (*actions, *self._due(now))
 
     @property
     def routers(self) -> tuple[messages.Router, ...]:
@@ -100,7 +106,8 @@ class Director:
             due.append(self._read_at)
         if not self.checker_silent:
             due.append(self._checker_heard_at + CHECKER_SILENCE)
-        for at in (self.peers.deadline() if self.peers else None, self.splits.deadline()):
+        others = (self.peers, self.splits, self.attendance)
+        for at in (other.deadline() for other in others if other is not None):
             if at is not None:
                 due.append(at)
         return min(due)
@@ -122,6 +129,8 @@ class Director:
         if waiting.count:
             text = f"{waiting.count} servers wait for a verdict: {waiting.first()}"
             return messages.Ready(False, text)
+        if unseen := self.attendance.waiting():
+            return messages.Ready(False, unseen)
         return messages.Ready(True, "services programmed and checks settled")
 
     def leaving(self) -> tuple[plan.Operation, ...]:
@@ -172,6 +181,7 @@ class Director:
             *self._tell(changes, now),
             *operations,
             ev.Settle(config),
+            *self.attendance.configure(config, now),
             *self._settings(now),
             ev.Send(Process.CHECKER, self.services.targets(), float("inf")),
             *self._reconcile(),
@@ -275,6 +285,9 @@ class Director:
         told: list[ev.Action] = []
         if sender is Process.CHECKER:
             told = self._checker_spoke(now)
+        if sender is Process.RUNNER:
+            changes, actions = self.attendance.take(message, now)
+            return [*self._tell(changes, now), *actions]
         match message:
             case messages.Hello():
                 return [*told, *self._greet(sender, now)]
@@ -382,6 +395,15 @@ class Director:
             {name: weights.quorum_met for name, weights in self.services.weights.items()},
         )
 
+    # Tracked things and hooks
+
+    def _attend(self, actions: Iterable[ev.Action], now: float) -> list[ev.Action]:
+        """What follows for them from what is being done."""
+        events = [action.event for action in actions if isinstance(action, ev.Write)]
+        scene = Scene(self.services, self.peers, self.routers)
+        changes, further = self.attendance.turn(scene, events, now)
+        return [*self._tell(changes, now), *further]
+
     # What is due by time, and what is told by itself
 
     def _due(self, now: float) -> list[ev.Action]:
@@ -402,10 +424,10 @@ class Director:
             actions += self._look(self.config, self.peers, now)
         if now >= self.operations.deadline:
             actions += self._carry_out(self.operations.due(now), now)
-        ready = self.readiness()
-        changed = self._told != (ready, self._says)
+        levels = (self.readiness(), self.attendance.tracking.tracks(), self._says)
+        changed = self._told != levels
         if self.config is not None and (changed or now >= self._levels_at):
-            self._told = (ready, self._says)
+            self._told = levels
             self._levels_at = now + LEVELS_EVERY
             actions += self._levels(now)
         if self.config is not None and (changed or now >= self._presence_at):
@@ -422,7 +444,7 @@ class Director:
         return self._tell(changes, now)
 
     def _settings(self, now: float) -> list[ev.Action]:
-        """All the election is to know; its settings first."""
+        """All the election is to know."""
         config = self.config
         assert config is not None
         settings = messages.ElectionSettings(
@@ -438,8 +460,9 @@ class Director:
 
     def _levels(self, now: float) -> list[ev.Action]:
         """What changes by itself, or by the operator."""
+        tracks = ev.Send(Process.ELECTION, self.attendance.tracking.tracks(), LEVELS_HOLD)
         ready = ev.Send(Process.ELECTION, self.readiness(), LEVELS_HOLD)
-        return [self.operations.level(), *self._peers_level(now), ready]
+        return [self.operations.level(), *self._peers_level(now), tracks, ready]
 
     def _peers_level(self, now: float) -> list[ev.Action]:
         """Who lives; nothing while that is not known. The election keeps what it was told last: a

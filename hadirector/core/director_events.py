@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from hadirector.core import ipvs, messages, peer_messages, peers, plan
+from hadirector.core import hooks, ipvs, messages, peer_messages, peers, plan
 from hadirector.core.keys import Secrets
 from hadirector.core.requests import Outcome, Request
 from hadirector.core.settings.cluster import Config
@@ -194,6 +194,20 @@ class Settle:
     config: Config
 
 
+@dataclass(frozen=True, slots=True)
+class Employ:
+    """Have a runner process, or none; it says Hello when it can be sent to."""
+
+    wanted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SaveHooks:
+    """Note what hooks are still to be told, for a next director of this daemon."""
+
+    pending: tuple[hooks.Pending, ...]
+
+
 Action = (
     ReadKernel
     | Apply
@@ -205,4 +219,6 @@ Action = (
     | Reply
     | Write
     | Settle
+    | Employ
+    | SaveHooks
 )

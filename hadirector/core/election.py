@@ -212,8 +212,8 @@ class Election:
                 pass
             case messages.ElectionSettings():
                 return actions + self._configure(what, now)
-            case messages.Tracks(tracks=tracks):
-                view.tracks = tracks
+            case messages.Tracks(tracks=tracks, unknown=unknown):
+                view.tracks = (*tracks, *(t for t in view.tracks if t.what in unknown))
             case messages.Ready():
                 view.ready = what
             case messages.Peers(peers=peers):

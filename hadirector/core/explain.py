@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from hadirector.core import attendance_status
 from hadirector.core.director import Director
 from hadirector.core.messages import Event, Health, Router, RouterStateName
 from hadirector.core.status import Json, event_json
@@ -44,6 +45,7 @@ def _sentences(director: Director) -> dict[str, _Sentence]:
     told: dict[str, _Sentence] = {}
     for router in director.routers:
         told |= _router(router)
+    told |= _tracked(director)
     return told | _services(director) | _peers(director) | _node(director)
 
 
@@ -60,6 +62,11 @@ def _router(router: Router) -> dict[str, _Sentence]:
         text = f"{one.reason} ({one.count} times)"
         told[f"{name}/{one.source}/{one.kind}"] = _Sentence(text, well=False)
     return told
+
+
+def _tracked(director: Director) -> dict[str, _Sentence]:
+    sentences = attendance_status.sentences(director.attendance)
+    return {name: _Sentence(text, well) for name, text, well in sentences}
 
 
 def _services(director: Director) -> dict[str, _Sentence]:

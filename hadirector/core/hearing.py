@@ -20,6 +20,9 @@ a number there has decided how long to wait, and for what.
 """
 
 import math
+from collections.abc import Sequence
+
+from hadirector.core.vrrp_states import Claim
 
 STARTUP_PATIENCE = 10.0  # seconds: for the network, and for a master that only answers for itself
 ANSWER_HOLDS = 15.0  # seconds: the kernel asks a neighbour it knew again only after 5
@@ -32,7 +35,7 @@ class Ears:
     def __init__(self, network: bool) -> None:
         self.network = network
         self.advert = network
-        self.told = False  # that it holds back
+        self._told = False  # that it holds back
         self.dark = False
         self._lit_at = math.inf
         self._answered_at = -math.inf
@@ -51,6 +54,11 @@ class Ears:
         if self.advert or now - self._answered_at > ANSWER_HOLDS:
             return False
         return claimed or now < self._listens_from + STARTUP_PATIENCE
+
+    def tells(self) -> bool:
+        """Whether it is to be told that it holds back: once."""
+        first, self._told = not self._told, True
+        return first
 
     def go_dark(self) -> None:
         """Rule 3, at becoming master."""
@@ -72,3 +80,9 @@ class Ears:
     def leave_the_dark(self) -> None:
         """No master any more."""
         self.dark = False
+
+
+def holding_back(claims: Sequence[Claim], interface: str) -> str:
+    """Why, with the likely cause."""
+    who = f"{claims[0].node} is master" if claims else "somebody answers for its addresses"
+    return f"{who}, but no advert arrives: holding back; does {interface} let protocol 112 in?"

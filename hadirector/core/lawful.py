@@ -23,6 +23,10 @@ _LEVELS: Mapping[tuple[Process, Process], frozenset[type[messages.Message]]] = {
         {messages.Routers, messages.Events, messages.Obeyed}
     ),
     (Process.SUPERVISOR, Process.DIRECTOR): frozenset({messages.Processes}),
+    (Process.DIRECTOR, Process.RUNNER): frozenset({messages.Run, messages.Watch}),
+    (Process.RUNNER, Process.DIRECTOR): frozenset(
+        {messages.Ran, messages.FilesSeen, messages.ProcessesSeen}
+    ),
 }
 """Beside these: Hello and Heartbeat to everybody, and what `_order` and `_request` let pass."""
 
@@ -43,7 +47,10 @@ def lawful(sender: Process, receiver: Process, message: messages.Message) -> boo
 
 
 def _order(sender: Process, receiver: Process, kind: OrderKind) -> bool:
-    """Leaving and reading again is the supervisor's to order, mastership the director's."""
+    """Leaving and reading again is the supervisor's to order, mastership the director's; so is the
+    leaving of the runner, its own child."""
+    if (sender, receiver) == (Process.DIRECTOR, Process.RUNNER):
+        return kind is OrderKind.STOP
     if kind in _OWN:
         return sender is Process.SUPERVISOR
     return (sender, receiver) == (Process.DIRECTOR, Process.ELECTION)

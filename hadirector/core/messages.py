@@ -2,8 +2,9 @@
 
 Nearly all messages are levels: the newest replaces what was told before under the same kind, so
 one may be lost, repeated or re-sent whole after `Hello` without harm. The few that are not
-(Order, Event) are numbered and only ever cause something once. Every field is plain data that
-shell/channel.py can write and read strictly; an unknown or ill-typed message is a counted error.
+(Order, Event, Run, Ran) are numbered and only ever cause something once. Every field is plain
+data that shell/channel.py can write and read strictly; an unknown or ill-typed message is a
+counted error.
 
 Who tells whom (core/lawful.py is what holds everybody to it):
 
@@ -11,6 +12,8 @@ Who tells whom (core/lawful.py is what holds everybody to it):
     checker  -> director     Verdicts, Blind
     director -> election     ElectionSettings, Tracks, Ready, Peers, Stance, Order
     election -> director     Routers, Events, Obeyed
+    director -> runner       Run, Watch
+    runner   -> director     Ran, FilesSeen, ProcessesSeen
     child    -> supervisor   Heartbeat, Request
     supervisor -> child      Order, Processes
     everybody                Hello
@@ -33,6 +36,9 @@ class Process(Enum):
     ELECTION = "election"
     DIRECTOR = "director"
     CHECKER = "checker"
+    RUNNER = (
+        "runner"  # the director's own child, there only while something is to be run or watched
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +138,9 @@ class ElectionSettings:
     sync_groups: tuple[SyncGroup, ...]
     vip_lease: VipLease
     state_file: str  # where addresses that are ours are noted, for the next start
-    secrets: Secrets = field(default_factory=Secrets)  # with the settings: neither goes alone
-    stance: Stance = Stance()  # as told last: an election must not begin without it
+    # With the settings, for neither may go alone: keys, and what the operator wants beyond them.
+    secrets: Secrets = field(default_factory=Secrets)
+    stance: Stance = field(default_factory=Stance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +156,14 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class Tracks:
-    """All that fails now (what the election tracks itself, interfaces, is not listed)."""
+    """All that fails now (what the election tracks itself, interfaces, is not listed).
+
+    `unknown` names by `what` the things a director has not looked at yet: what was told of them
+    last, by the director before it, holds on.
+    """
 
     tracks: tuple[Track, ...]
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,6 +361,86 @@ class Request:
     subject: str = ""
 
 
+class RunEnd(Enum):
+    """How a program ended."""
+
+    EXITED = "exited"  # by itself
+    KILLED = "killed"  # by somebody's signal
+    LATE = "late"  # its time was up
+    REFUSED = "refused"  # it could not be executed
+    VOID = "void"  # this host could not start it, which says nothing of the program
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Run a program once, for `timeout` seconds at most; `about` is what it finds on its standard
+    input, as one line of JSON. `Ran` answers with the same ticket."""
+
+    ticket: str
+    command: tuple[str, ...]
+    environment: dict[str, str]
+    timeout: float
+    about: Event | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a program ended, after `took` seconds, with the exit status `status` if by itself.
+    `reason` says it for an operator, with the last line it printed.
+
+    `gone` False comes first when its time is up, before it is dead: a process that waits for a
+    disk cannot be killed. The same ticket comes again when it is.
+    """
+
+    ticket: str
+    end: RunEnd
+    status: int
+    reason: str
+    took: float
+    gone: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """All files and processes that are to be looked at, again and again."""
+
+    files: tuple[str, ...]
+    processes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FileSeen:
+    """The number in a file; None: there is none, `reason` says why."""
+
+    path: str
+    number: int | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FilesSeen:
+    """One look at every watched file. `silent`: whose disk does not answer, nothing is known."""
+
+    files: tuple[FileSeen, ...]
+    silent: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSeen:
+    """How many living processes have this name."""
+
+    name: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessesSeen:
+    """One look at the table of processes; `trouble`: it could not be read, and nothing is known."""
+
+    processes: tuple[ProcessSeen, ...]
+    trouble: str = ""
+
+
 Message = (
     Hello
     | Heartbeat
@@ -366,4 +458,9 @@ Message = (
     | Events
     | Processes
     | Request
+    | Run
+    | Ran
+    | Watch
+    | FilesSeen
+    | ProcessesSeen
 )

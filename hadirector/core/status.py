@@ -7,13 +7,12 @@ known is null, never a guess.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from hadirector.core import ipvs, messages, troubles
+from hadirector.core import attendance_status, ipvs, messages, troubles
+from hadirector.core.attendance_status import Json as Json  # readers of status take it from here
 from hadirector.core.director import Director
 from hadirector.core.peers import Known
 from hadirector.core.stance import Since
 from hadirector.core.weight import ServerWeight, ServiceWeights
-
-Json = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +54,7 @@ def build(director: Director, shell: Shell, unix_offset: float, losses: Mapping[
         },
         "sync": _sync(director, shell.threads),
         "peers": _peers(director, shell, unix_offset),
+        "hooks": attendance_status.hooks(director.attendance),
         "losses": {**losses, "presences": director.peers.refused if director.peers else 0},
         "processes": {
             state.process.value: {
@@ -65,7 +65,7 @@ def build(director: Director, shell: Shell, unix_offset: float, losses: Mapping[
                 "lag_ms_max": state.lag_ms_max,
                 "alive": state.alive,
             }
-            for state in director.processes
+            for state in _processes(director)
         },
     }
 
@@ -80,6 +80,13 @@ def event_json(event: messages.Event, unix_offset: float) -> Json:
         "reason": event.reason,
         "inputs": dict(event.inputs),
     }
+
+
+def _processes(director: Director) -> tuple[messages.ProcessState, ...]:
+    """The supervisor's, and our own one."""
+    attendance = director.attendance
+    own = attendance.runner if attendance.wanted else None
+    return (*director.processes, own) if own is not None else director.processes
 
 
 def _since(since: Since | None, offset: float) -> Json:
@@ -101,6 +108,7 @@ def _instances(director: Director, offset: float) -> Json:
             "virtual_router_id": instance.virtual_router_id,
             "interface": instance.interface,
             "hold": _since(director.operations.stance.holds.get(instance.name), offset),
+            "tracked": attendance_status.tracked(director.attendance, instance.name, offset),
         }
     return found
 

@@ -7,7 +7,7 @@ tired operator reads: the role, and the worst thing.
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from hadirector.core import deaths, messages, own_election
+from hadirector.core import attendance_status, deaths, messages, own_election
 from hadirector.core.director import Director
 from hadirector.core.weight import ServiceState
 
@@ -48,6 +48,7 @@ def build(director: Director, shell: Mapping[str, str]) -> list[str]:
     if director.refused:
         told.append(director.refused)
     told += _of_peers(director)
+    told += attendance_status.trouble(director.attendance)
     told += director.failing.values()
     return told + _of_services(director)
 

@@ -45,9 +45,8 @@ from typing import assert_never
 from hadirector.core import priority
 from hadirector.core.address import Address
 from hadirector.core.advert import OWNER, RESIGN, Advert
-from hadirector.core.announce import Contest
 from hadirector.core.duel import Duels, Side
-from hadirector.core.hearing import STARTUP_PATIENCE, Ears
+from hadirector.core.hearing import STARTUP_PATIENCE, Ears, holding_back
 from hadirector.core.listening import (
     Listener,
     master_down_interval,
@@ -73,6 +72,7 @@ from hadirector.core.vrrp_states import (
     Standing,
     State,
     Stopped,
+    Successor,
     Take,
     Tell,
     Then,
@@ -81,6 +81,7 @@ from hadirector.core.vrrp_states import (
     name_of,
 )
 
+SUCCESSOR_SETTLES = 0.02  # seconds from a keepalived's first advert to its addresses
 SETTLED = 1.0  # seconds: until then the announcements of the takeover itself are still to come
 DEAF_LOOKS_EVERY = 1.0  # seconds at most between looks whether the master it cannot hear is there
 
@@ -151,16 +152,10 @@ class Router:
         return holds_back or self.ears.dark
 
     @property
-    def contest(self) -> Contest:
+    def contest(self) -> priority.Contest:
         """Whether a peer says that it is master beside this one."""
-        said = [
-            c.source is not None
-            and priority.is_better(
-                c.priority, c.source, self.advertised_priority, self.standing.source
-            )
-            for c in self.standing.claims
-        ]
-        return Contest.LOSES if any(said) else Contest.WINS if said else Contest.NONE
+        own = self.advertised_priority
+        return priority.contest(self.standing.claims, own, self.standing.source)
 
     @property
     def deadline(self) -> float | None:
@@ -183,6 +178,8 @@ class Router:
                 effects += self._tick_master(now)
             case Waking():
                 effects += self._resume(now, "slept, and nobody took over")
+            case Leaving(then=then, successor=Successor(advert, source)):
+                effects += self._succeed(advert, source, then, now)
             case Leaving(then=Then.BACKUP):
                 effects += self._resume(now, "handover failed: nobody took over")
             case Leaving():
@@ -207,9 +204,9 @@ class Router:
                 effects += self._heard_as_master(self.state, advert, source, now)
             case Waking():
                 effects += self._heard_waking(advert, source, now)
-            case Leaving(then=then) if advert.priority != RESIGN:
-                effects += self._succeed(advert, source, then, now)
-            case Init() | Leaving() | Fault() | Stopped():
+            case Leaving():
+                effects += self._heard_leaving(self.state, advert, source, now)
+            case Init() | Fault() | Stopped():
                 pass
             case unreachable:
                 assert_never(unreachable)
@@ -245,7 +242,7 @@ class Router:
                 return self._advertise(now)
             case Candidate(was=backup) if standing.aside:
                 return self._stand_aside(backup.cause, now)
-            case Master() if now > self.since + SETTLED and _lost(before, standing):
+            case Master() if now > self.since + SETTLED and standing.lost_claim(before):
                 return [Proclaim(duel=True)]
             case _:
                 return []
@@ -361,7 +358,8 @@ class Router:
     def _overdue(self, state: Backup) -> list[Effect]:
         """Not ready for longer than sync_wait beside a master of lower priority."""
         self.state = replace(state, overdue_at=None, impatient=True)
-        then = "waiting on" if self.standing.accompanied else "preempting a foreign master"
+        foreign = state.master is None or self.standing.is_foreign(state.master)
+        then = "preempting a foreign master" if foreign else "waiting on"
         wait = f"not ready after {self.instance.sync_wait:g} s"
         self.reason = f"{wait} ({self.standing.ready_reason}): {then}"
         return [Tell("sync_wait", self.reason, {"master": str(state.master)})]
@@ -406,15 +404,9 @@ class Router:
         """A master is there, and this router hears nothing of it."""
         waits = min(self.instance.advert_int, DEAF_LOOKS_EVERY)
         self.state = replace(state, master_down_at=now + waits, hold=Hold.DEAF)
-        if self.ears.told:
+        if not self.ears.tells():
             return []
-        self.ears.told = True
-        claims = self.standing.claims
-        who = f"{claims[0].node} is master" if claims else "somebody answers for its addresses"
-        self.reason = (
-            f"{who}, but no advert arrives: holding back; does {self.instance.interface} let "
-            "protocol 112 in?"
-        )
+        self.reason = holding_back(self.standing.claims, self.instance.interface)
         return [Tell("deaf", self.reason, {"priority": str(self.effective_priority)})]
 
     def _become_master(self, reason: str, inputs: dict[str, str], now: float) -> list[Effect]:
@@ -533,6 +525,22 @@ class Router:
         self.reason = f"{reason}: waiting for a successor"
         return [Advertise(RESIGN), Tell("leaving", self.reason, {}), *self._end_duels("left", now)]
 
+    def _heard_leaving(
+        self, state: Leaving, advert: Advert, source: Address, now: float
+    ) -> list[Effect]:
+        """keepalived speaks first and puts its addresses on then; one of ours does it at once."""
+        if advert.priority == RESIGN:
+            if state.successor is not None and state.successor.source == source:
+                until = now + peers_patience(self.instance)
+                self.state = replace(state, until=until, successor=None)
+            return []
+        if self.standing.accompanied:
+            return self._succeed(advert, source, state.then, now)
+        if state.successor is None:
+            successor = Successor(advert, source)
+            self.state = replace(state, until=now + SUCCESSOR_SETTLES, successor=successor)
+        return []
+
     def _succeed(self, advert: Advert, source: Address, then: Then, now: float) -> list[Effect]:
         """The successor speaks: from now on the addresses are its."""
         follows = then is Then.BACKUP
@@ -569,10 +577,3 @@ class Router:
         self.inputs = {"priority": str(self.effective_priority), **inputs}
         kind = "stopped" if isinstance(self.state, Stopped) else name_of(self.state).value
         return Tell(kind, reason, self.inputs)
-
-
-def _lost(before: Standing, after: Standing) -> bool:
-    """Whether a peer that said it was master too says so no more: clients may have its address,
-    and its last word may not have come."""
-    claim = {c.node for c in before.claims}
-    return bool(claim - {c.node for c in after.claims})

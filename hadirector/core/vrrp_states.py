@@ -5,6 +5,7 @@ from enum import Enum
 from typing import assert_never
 
 from hadirector.core.address import Address
+from hadirector.core.advert import Advert
 from hadirector.core.messages import RouterStateName
 
 
@@ -85,12 +86,22 @@ class Then(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Successor:
+    """Who was heard to take over from a leaving master."""
+
+    advert: Advert
+    source: Address
+
+
+@dataclass(frozen=True, slots=True)
 class Leaving:
     """A master that gave up (priority 0 is sent) and still holds the addresses until its
-    successor is heard, at most until `until`."""
+    successor is heard, at most until `until`. A foreign one has been heard, `successor`, but may
+    not have put the addresses on yet."""
 
     until: float
     then: Then
+    successor: Successor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +192,17 @@ class Standing:
     linked: bool = True
     claims: tuple[Claim, ...] = ()
     names: tuple[tuple[Address, str], ...] = ()
+
+    def is_foreign(self, source: Address) -> bool:
+        """Whether a master is none of our live peers, as far as they say where they speak from."""
+        if not self.names:
+            return not self.accompanied
+        return all(source != at for at, _ in self.names)
+
+    def lost_claim(self, before: "Standing") -> bool:
+        """Whether a peer that said it was master too says so no more: clients may have its
+        address, and its last word may not have come."""
+        return bool({c.node for c in before.claims} - {c.node for c in self.claims})
 
     def called(self, source: Address) -> str:
         """An address as the journal shows it: "192.0.2.2 (lb2)"."""

@@ -37,6 +37,8 @@ _NUMBERED = (
     messages.Request,
     messages.Verdicts,
     messages.Hello,
+    messages.Run,
+    messages.Ran,
 )
 _encoder = msgspec.msgpack.Encoder()
 _envelope = msgspec.msgpack.Decoder(tuple[str, float, msgspec.Raw])

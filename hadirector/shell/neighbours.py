@@ -1,5 +1,5 @@
-"""Programs beside us that would fight us: keepalived, ldirectord or another hadirector in the same
-network namespace would move the same addresses and program the same IPVS table.
+"""Programs beside us that would fight us: a keepalived or ldirectord of the same network namespace
+would move the same addresses and program the same IPVS table. (Another hadirector: shell/alone.)
 
 They are found by their names in /proc. Whether a process shares our network namespace is told by
 /proc/PID/ns/net, which only a privileged reader may look at; for others there is /proc/PID/net,
@@ -17,7 +17,6 @@ _MOST = 4096  # bytes of a command line
 _FIGHTS_OVER = {
     "keepalived": ("the same addresses and services", "systemctl disable --now keepalived"),
     "ldirectord": ("the same services", "systemctl disable --now ldirectord"),
-    "hadirector": ("the same addresses and services", "systemctl stop hadirector"),
 }
 
 
@@ -32,42 +31,34 @@ class Neighbour:
 
     def __str__(self) -> str:
         over, stop = _FIGHTS_OVER[self.program]
-        name = f"another {self.program}" if self.program == "hadirector" else self.program
         if not self.certain:
             return (
-                f"{name} runs as process {self.pid}, and its network namespace cannot be read: "
-                f"if it is this one, both will fight over {over}"
+                f"{self.program} runs as process {self.pid}, and its network namespace cannot be "
+                f"read: if it is this one, both will fight over {over}"
             )
         return (
-            f"{name} runs in this network namespace as process {self.pid}: both would fight over "
-            f"{over}; stop it first ({stop})"
+            f"{self.program} runs in this network namespace as process {self.pid}: both would "
+            f"fight over {over}; stop it first ({stop})"
         )
 
 
-def look(supervisor: int, proc: str = PROC) -> list[Neighbour]:
+def look(proc: str = PROC) -> list[Neighbour]:
     """One for each program that runs beside us, that of the lowest process number; those that are
-    certain first. `supervisor` is the process whose children are ours. Blocks for some
-    milliseconds: one small file for each process of the host."""
+    certain first. Blocks for some milliseconds: one small file for each process of the host."""
     found: dict[str, Neighbour] = {}
-    for neighbour in sorted(_all(supervisor, proc), key=lambda n: (not n.certain, n.pid)):
+    for neighbour in sorted(_all(proc), key=lambda n: (not n.certain, n.pid)):
         found.setdefault(neighbour.program, neighbour)
     return list(found.values())
 
 
-def _all(supervisor: int, proc: str) -> Iterator[Neighbour]:
+def _all(proc: str) -> Iterator[Neighbour]:
     for name in os.listdir(proc):
         if not name.isdigit():
             continue
-        words = _command(f"{proc}/{name}")
-        program = _program(words)
-        pid = int(name)
-        if program == "hadirector":
-            pid = _parent(words)
-            if pid in (supervisor, 0):
-                continue
+        program = _program(_command(f"{proc}/{name}"))
         here = None if program is None else _is_here(f"{proc}/{name}", proc)
         if program is not None and here is not False:
-            yield Neighbour(pid, program, certain=here is True)
+            yield Neighbour(int(name), program, certain=here is True)
 
 
 def _command(process: str) -> list[str]:
@@ -85,16 +76,7 @@ def _program(words: list[str]) -> str | None:
     names = [os.path.basename(word.partition(" ")[0]) for word in words[:3]]
     if names and names[0].rstrip(":") == "keepalived":
         return "keepalived"
-    if any(name.rstrip(":") == "ldirectord" for name in names):
-        return "ldirectord"
-    # What holds addresses is the election; it names its supervisor.
-    return "hadirector" if "hadirector.election" in words[:4] else None
-
-
-def _parent(words: list[str]) -> int:
-    """The supervisor an election was started by; 0 when it does not say."""
-    told = [word.partition("=")[2] for word in words if word.startswith("--parent=")]
-    return int(told[0]) if told and told[0].isdigit() else 0
+    return "ldirectord" if any(name.rstrip(":") == "ldirectord" for name in names) else None
 
 
 def _is_here(process: str, proc: str) -> bool | None:

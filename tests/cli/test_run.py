@@ -24,7 +24,7 @@ Start = Callable[..., int]
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
     """Run with an additional line of configuration; the supervisor is not started."""
     monkeypatch.setattr(supervisor, "main", lambda _blob, _lock: 0)
-    monkeypatch.setattr(neighbours, "look", lambda _supervisor: [])
+    monkeypatch.setattr(neighbours, "look", lambda: [])
     monkeypatch.setattr(alone, "NAME", f"\0{tmp_path}")  # others may run beside these tests
 
     def start(line: str = "", force: bool = False) -> int:
@@ -161,7 +161,7 @@ def test_beside_a_program_that_would_fight_it_the_daemon_does_not_start(
     status: int,
     says: str,
 ) -> None:
-    monkeypatch.setattr(neighbours, "look", lambda _supervisor: [found])
+    monkeypatch.setattr(neighbours, "look", lambda: [found])
 
     assert start("", force=force) == status
 

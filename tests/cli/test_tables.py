@@ -28,3 +28,12 @@ def test_a_hold_is_told_beside_the_reason_with_its_age() -> None:
 
     assert tables._hold(hold) == " [held for 5m: handed over to lb2]"
     assert tables._hold(None) == ""
+
+
+def test_a_node_that_is_ready_says_what_it_cannot_take_over() -> None:
+    instances = {
+        "front": {"routers": {"ipv4": {"state": "fault"}, "ipv6": {"state": "backup"}}},
+    }
+
+    assert tables._but(instances) == ", but not front/ipv4, in fault"
+    assert tables._but({"front": {"routers": {"ipv4": {"state": "master"}}}}) == ""

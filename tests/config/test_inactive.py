@@ -9,21 +9,16 @@ from hadirector.config.yaml_tree import parse
 from tests.config.files import load_text
 
 ASKING = """\
-hooks: [{events: [master], command: [/notify]}]
-scripts: {disk: {command: [/disk-ok]}}
 connection_sync: {interface: eth1, transport: authenticated, resync: on-join}
 checks: {page: {type: https, held: true}}
 virtual_services: {web: {address: 192.0.2.10:80, real_servers: [10.0.1.1:80], check: page,
   slow_start: 30s, floor: 0.5}}
 vrrp:
   instances:
-    front: {interface: eth0, virtual_router_id: 1, vmac: true, track_scripts: [disk],
-      track_files: {/run/weight: 1}, track_processes: [named], track_services: [web], accept: false,
+    front: {interface: eth0, virtual_router_id: 1, vmac: true, accept: false,
       virtual_routes: [{to: default, via: 192.0.2.1}], virtual_rules: [{to: default, table: 1}]}
 """
 CONTENT = """\
-hooks: []
-scripts: {}
 connection_sync: {interface: eth1, transport: kernel, resync: never}
 checks: {page: {type: http, held: false}}
 virtual_services: {web: {address: 192.0.2.10:80, real_servers: [10.0.1.1:80], check: page,
@@ -32,9 +27,8 @@ vrrp:
   defaults: {version: 3}
   instances:
     front: {version: 3, interface: eth0, virtual_router_id: 1, couple: false, vmac: false,
-      virtual_addresses: [192.0.2.10/24, "2001:db8::1/64"], unicast: {}, track_scripts: [],
-      track_files: {}, track_processes: {}, track_services: [], accept: true, authentication: none,
-      virtual_routes: [], virtual_rules: [], excluded_addresses: []}
+      virtual_addresses: [192.0.2.10/24, "2001:db8::1/64"], unicast: {}, accept: true,
+      authentication: none, virtual_routes: [], virtual_rules: [], excluded_addresses: []}
 """
 
 

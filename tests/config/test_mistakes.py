@@ -53,8 +53,8 @@ TOP = [
     ("scripts: {s: {command: /bin/true}}", "1:24 error: scripts.s.command: needs a list, no shell "
      "is used: [/usr/local/bin/program, argument]"),
     ("hooks: [{events: [mastr], command: [/n]}]", "1:19 error: hooks.events: 'mastr' is none of "
-     "master, backup, fault, server_down, server_up, quorum_lost, quorum_gained (did you mean "
-     "'master'?)"),
+     "master, backup, fault, stopped, server_down, server_up, quorum_lost, quorum_gained (did you "
+     "mean 'master'?)"),
     ("connection_sync: {interface: eth0, sync_id: 256}", "1:45 error: connection_sync.sync_id: 256 "
      "is out of range: 0 to 255"),
     ("connection_sync: {sync_id: 1}", "1:18 error: connection_sync: 'interface' is missing: add "

@@ -32,6 +32,23 @@ def test_it_is_told_again_when_it_comes_back_after_a_while() -> None:
     assert complaints.since(0.0)[0].count == 1
 
 
+def test_what_goes_on_is_told_again_each_hour_and_when_it_becomes_another_thing() -> None:
+    complaints = Complaints()
+    texts = ["why"] * 90 + ["how"] * 60  # one a minute
+
+    told = [n for n, text in enumerate(texts) if complaints.add(ONE, "a", text, n * 60.0)]
+
+    assert told == [0, 60, 90]
+
+
+def test_a_text_that_changes_all_the_time_is_told_at_most_each_minute() -> None:
+    complaints = Complaints()
+
+    told = sum(complaints.add(ONE, "a", f"{n % 2}", n / 10) for n in range(1300))
+
+    assert told == 3
+
+
 def test_what_was_long_ago_is_not_present() -> None:
     complaints = Complaints()
     complaints.add(ONE, "a", "why", 10.0)

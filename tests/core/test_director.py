@@ -31,9 +31,9 @@ def test_a_configuration_is_told_to_checker_and_election_before_anything_is_read
 
     assert [type(a) for a in actions if not isinstance(a, ev.Write | ev.SendPresence)] == [
         ev.Settle,
-        *(4 * [ev.Send]),
+        *(5 * [ev.Send]),
         ev.ReadKernel,
-        *(2 * [ev.Send]),
+        *(3 * [ev.Send]),
     ]
     assert ev.Send(Process.CHECKER, farm.TARGETS, float("inf")) in actions
 
@@ -348,6 +348,7 @@ def test_a_restarted_process_is_told_everything_again() -> None:
     assert [type(a.message) for a in to_election if isinstance(a, ev.Send)] == [
         messages.ElectionSettings,
         messages.Stance,
+        messages.Tracks,
         messages.Ready,
     ]
     again = director.handle(

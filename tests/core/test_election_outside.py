@@ -87,6 +87,23 @@ def test_a_tracked_delta_lowers_the_priority_and_loses_the_election() -> None:
     assert electorate.holders() == ["lb2"]
 
 
+def test_what_a_new_director_has_not_looked_at_yet_counts_as_it_did() -> None:
+    electorate = pair()
+    disk = messages.Track("front", "script disk", False, -20, "disk: exit 1")
+    file = messages.Track("front", "file /run/weight", False, -5, "says -5")
+    electorate.tell("lb1", messages.Tracks((disk, file)))
+
+    knows_nothing = messages.Tracks((), (disk.what, file.what))
+    knows_one = messages.Tracks((replace(disk, delta=-30),), (file.what,))
+    told = [
+        words(electorate.tell("lb1", level))
+        for level in (knows_nothing, knows_one, messages.Tracks((), (file.what,)), knows_nothing)
+    ]
+
+    assert told == [[], ["front advert 115"], ["front advert 145"], []]
+    assert words(electorate.tell("lb1", messages.Tracks(()))) == ["front advert 150"]
+
+
 @pytest.mark.parametrize(
     ("tracked", "holders"),
     [((), ["lb2"]), ((Tracked("eth1", None),), ["lb2"]), ((Tracked("eth1", -20),), ["lb1"])],

@@ -201,6 +201,58 @@ def test_another_interval_is_followed_in_version_3_and_told_once() -> None:
     assert [c.kind for c in wire.odd(T0)] == ["interval"]
 
 
+def of_others(*addresses: str) -> PacketReceived:
+    """An advert with our virtual router ID for these addresses, of the highest priority."""
+    said = Advert(3, 51, 254, 1.0, tuple(Address(text) for text in addresses))
+    return packet(advert.encode(said, OTHER, GROUP, Checksum.AUTO), OTHER)
+
+
+def test_another_router_of_the_same_number_is_told_once_and_not_obeyed() -> None:
+    wire = Wire(4)
+    stranger = of_others("203.0.113.1", "203.0.113.2", "203.0.113.3", "203.0.113.4")
+
+    first, second = (wire.judge(stranger, context(), T0 + n) for n in range(2))
+
+    reason = (
+        "adverts of 198.51.100.9 are refused: VRID 51 on eth0 is also used by it, for other "
+        "addresses (203.0.113.1, 203.0.113.2, 203.0.113.3 ..., version 3, priority 254): choose "
+        "another virtual_router_id, or stop it"
+    )
+    assert (first, second) == (Judged(None, (("advert_refused", reason),)), Judged(None))
+    assert wire.counters["stranger_rcvd"] == 2
+    assert wire.speakers() == {}
+
+
+@pytest.mark.parametrize("addresses", [(VIP.address, "203.0.113.1"), ()])
+def test_one_that_lists_some_of_ours_or_none_at_all_is_obeyed_and_told_of(
+    addresses: tuple[str, ...],
+) -> None:
+    # keepalived lists none where all of them are excluded ones.
+    wire = Wire(4)
+
+    judged = wire.judge(of_others(*addresses), context(), T0)
+
+    assert judged.advert is not None
+    ((kind, reason),) = judged.told
+    assert kind == "advert_differs"
+    assert reason.endswith("give all routers of it the same, or choose another virtual_router_id")
+    assert wire.counters["addr_list_err"] == 1
+
+
+@pytest.mark.parametrize("known", ["peer channel", "unicast"])
+def test_a_peer_of_ours_may_be_a_reload_ahead(known: str) -> None:
+    ours = replace(context(), known=(OTHER,) if known == "peer channel" else ())
+    other = of_others("203.0.113.1")
+    if known == "unicast":
+        ours = context(UNICAST)
+        said = Advert(3, 51, 254, 1.0, (Address("203.0.113.1"),))
+        other = packet(advert.encode(said, OTHER, OURS, Checksum.AUTO), OTHER, OURS)
+
+    judged = Wire(4).judge(other, ours, T0)
+
+    assert judged.advert is not None
+
+
 def test_speakers_are_bounded_and_the_latest_are_kept() -> None:
     wire = Wire(4)
     every = [Address(f"198.51.100.{n}") for n in range(20, 40)]

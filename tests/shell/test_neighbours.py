@@ -10,8 +10,6 @@ import pytest
 from hadirector.shell import neighbours
 from hadirector.shell.neighbours import Neighbour
 
-SUPERVISOR = 50
-
 
 class Proc:
     """A /proc: who runs, and in which network namespace ("": it cannot be read)."""
@@ -32,7 +30,7 @@ class Proc:
             os.link(self.folder / namespace, process / "ns" / "net")
 
     def look(self) -> list[Neighbour]:
-        return neighbours.look(SUPERVISOR, str(self.folder))
+        return neighbours.look(str(self.folder))
 
 
 @pytest.fixture
@@ -47,7 +45,6 @@ def proc(tmp_path: Path) -> Proc:
         ("keepalived: vrrp", "keepalived"),
         ("/usr/bin/perl -w /usr/sbin/ldirectord start", "ldirectord"),
         ("ldirectord /etc/ha.d/ldirectord.cf", "ldirectord"),
-        ("python3 -P -m hadirector.election --parent=77", "hadirector"),
         ("vi /etc/keepalived/keepalived.conf", None),
         ("journalctl -u keepalived", None),
         ("grep ldirectords", None),
@@ -70,8 +67,7 @@ def test_another_network_namespace_is_no_concern_and_one_that_cannot_be_read_is_
     assert proc.look() == [Neighbour(8, "ldirectord", certain=False)]
 
 
-def test_our_own_election_is_none_and_of_many_processes_the_first_is_told(proc: Proc) -> None:
-    proc.add(60, f"python3 -P -m hadirector.election --parent={SUPERVISOR}", "ours")
+def test_of_many_processes_the_first_is_told(proc: Proc) -> None:
     proc.add(101, "/usr/sbin/keepalived", "ours")
     proc.add(100, "/usr/sbin/keepalived", "ours")
     proc.add(99, "/usr/sbin/keepalived", "theirs")
@@ -98,7 +94,7 @@ def test_namespaces_are_told_apart_also_by_a_reader_without_rights(privileged: b
         "import os, sys, time\n"
         "from hadirector.shell import neighbours\n"
         f"{'' if privileged else 'os.setresuid(65534, 65534, 65534)'}\n"
-        "found = [n for n in neighbours._all(0, '/proc') if n.program == 'keepalived']\n"
+        "found = [n for n in neighbours._all('/proc') if n.program == 'keepalived']\n"
         "print(sorted((n.pid, n.certain) for n in found))\n"
     )
     try:

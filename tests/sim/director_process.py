@@ -70,6 +70,8 @@ class DirectorProcess:
 
     def _do(self, action: ev.Action) -> None:
         match action:
+            case ev.Send(Process.ELECTION, messages.Tracks()):
+                pass  # what fails is told by faults.py alone
             case ev.Send(Process.ELECTION, message, valid_for):
                 self.host.to_election.send(message, self.host.clock() + valid_for)
             case ev.Send(Process.CHECKER, messages.Targets() as targets):
@@ -81,19 +83,22 @@ class DirectorProcess:
                 self.host.agenda.after(self.host.rng.uniform(*DISK), lambda: self._save(stance))
             case ev.Reply():
                 self._replied(action)
-            case ev.ReadKernel():
-                self._reads += 1
-                self.host.agenda.after(
-                    0.0 if self._reads <= FIRST_READS else READ_TAKES, self._tell_kernel
-                )
-            case ev.Apply(operations):
-                kernel = self.host.kernel
-                kernel.services = plan.apply_to(kernel.services, operations)
-                self.put(ev.Applied(frozenset(map(plan.service_of, operations))))
             case ev.Write(event):
                 self._observe(event)
-            case ev.Send() | ev.SaveOwned() | ev.Settle():
+            case ev.ReadKernel() | ev.Apply():
+                self._use_kernel(action)
+            case ev.Send() | ev.SaveOwned() | ev.Settle() | ev.Employ() | ev.SaveHooks():
                 pass
+
+    def _use_kernel(self, action: ev.ReadKernel | ev.Apply) -> None:
+        if isinstance(action, ev.ReadKernel):
+            self._reads += 1
+            takes = 0.0 if self._reads <= FIRST_READS else READ_TAKES
+            self.host.agenda.after(takes, self._tell_kernel)
+        else:
+            kernel = self.host.kernel
+            kernel.services = plan.apply_to(kernel.services, action.operations)
+            self.put(ev.Applied(frozenset(map(plan.service_of, action.operations))))
 
     def _save(self, stance: Stance) -> None:
         """By a thread: it outlives a loop that stands still, but not the process."""

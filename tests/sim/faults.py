@@ -400,7 +400,7 @@ def reload_priority(scene: Scene, duration: float) -> None:
     scene.note(chosen, f"priority of {FRONT} becomes {priority}")
     for node in scene.world.nodes:
         own = node is chosen
-        change = _own_priority(priority) if own else _peers(scene.world, chosen, priority)
+        change = _own_priority(priority) if own else _peers(scene.world, node, chosen, priority)
         scene.after(min(duration, scene.rng.random()), lambda n=node, c=change: reload(n, c, True))  # type: ignore[misc]  # bound defaults
 
 
@@ -435,14 +435,15 @@ def _own_priority(priority: int) -> Callable[[Instance], Instance]:
     return lambda instance: replace(instance, priority=priority)
 
 
-def _peers(world: World, changed: Node, priority: int) -> Callable[[Instance], Instance]:
-    """`peer_priorities` have the other nodes' order; what the changed one had is replaced."""
-    before = next(i.priority for i in changed.host.config.instances if i.name == FRONT)
+def _peers(
+    world: World, node: Node, changed: Node, priority: int
+) -> Callable[[Instance], Instance]:
+    """`peer_priorities` have the other nodes' order."""
+    at = [other for other in world.nodes if other is not node].index(changed)
 
     def change(instance: Instance) -> Instance:
         known = list(instance.peer_priorities)
-        if before in known:
-            known[known.index(before)] = priority
+        known[at] = priority
         return replace(instance, peer_priorities=tuple(known))
 
     return change

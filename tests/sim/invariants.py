@@ -109,6 +109,11 @@ class Invariants:
         routers = [(node, self.router(node, key)) for node in self._nodes]
         return [node for node, router in routers if router and router.state is MASTER]
 
+    def advertised(self, node: Node, key: Key) -> int:
+        """With which priority a node speaks."""
+        router = self.router(node, key)
+        return router.voice.priority if router and router.voice else 0
+
     def addresses(self, key: Key) -> list[Address]:
         """Those that go with a router."""
         name, family = key

@@ -120,8 +120,13 @@ def _gives_up(scene: Scene, victim: Node, keys: list[Key], request: Request) -> 
     """Ask for it: how long it takes at most. With a key the successor does not wait for its skew
     time, and the old master does not answer its first advert."""
     others = [node for node in scene.world.nodes if node is not victim]
-    takes = max(_takeover(scene, key, others, intervals=0) for key in keys)
-    if scene.world.scenario.keyed:
+    scenario = scene.world.scenario
+    # Of an instance that is divided between two nodes nothing is handed over: it is asked for.
+    divided = scenario.layout == "uncoupled" and len(keys) == 1
+    takes = max(_takeover(scene, key, others, 3 if divided else 0) for key in keys)
+    if divided:
+        takes += scenario.preempt_delay
+    elif scenario.keyed:
         takes = COMMANDED
     told: list[Outcome] = []
     scene.note(victim, f"asked for {request}")
@@ -131,7 +136,7 @@ def _gives_up(scene: Scene, victim: Node, keys: list[Key], request: Request) -> 
     moves = scene.world.invariants.moves
     before = Counter(moves)
     once = "mastership moves more than once"
-    if scene.world.scenario.keyed:  # by priority 0 two others of like priority may both rise
+    if scenario.keyed:  # by priority 0 two others of like priority may both rise
         _always(scene, once, lambda: max((moves - before).values(), default=0) <= 1, takes + REPORT)
     return takes
 

@@ -258,6 +258,9 @@ def deaf_boot(scene: Scene) -> float:
         ways = [(end, victim.name) for end in ends]
         ways += [(victim.name, end) for end in ends] if how != "in" else []
         faults.cut(scene, deaf, [(plane, *way) for plane in planes for way in ways])
+        # A switch that snoops on groups lets adverts through a little after the rest.
+        snoops = deaf + scene.rng.uniform(0.0, 2.0) * scenario.advert_int
+        faults.cut(scene, snoops, [(plane, *way) for plane in VRRP.values() for way in ways])
         faults.power_on(scene, victim, port=0.0)
         masters = {key: world.invariants.masters(key) for key in keys}
 
@@ -295,7 +298,31 @@ def unheard(scene: Scene) -> float:
             node.director is not None and node.director.core.splits.troubles for node in world.nodes
         )
 
-    _eventually(scene, "both directors tell of two masters", told, lasts - 6.0, "splits-told")
+    told_by = lasts - 6.0
+    _eventually(scene, "both directors tell of two masters", told, told_by, "splits-told")
+
+    def turn_to_the_better() -> bool:
+        """Of two equal ones the higher address is better; which is for the core's own tests."""
+        for key in world.invariants.every():
+            ranks = {n: world.invariants.advertised(n, key) for n in world.nodes}
+            best = [n.name for n in world.nodes if ranks[n] == max(ranks.values())]
+            if any(world.cache.get(a) not in best for a in world.invariants.addresses(key)):
+                return False
+        return True
+
+    def look() -> None:
+        _always(scene, "clients turn to the better one", turn_to_the_better, lasts - told_by - 5.1)
+
+    scene.after(told_by + 5.0, look)
+    return lasts
+
+
+def stranger(scene: Scene) -> float:
+    """Somebody else's adverts with our number, of the highest priority but for other addresses, or
+    wrong in another way: nothing moves."""
+    lasts = 3 * scene.world.scenario.patience
+    _nothing_moves(scene, scene.world.invariants.every(), until=lasts)
+    faults.stranger(scene, lasts)
     return lasts
 
 
@@ -332,6 +359,7 @@ SINGLE: tuple[Single, ...] = (
     comeback,
     deaf_boot,
     unheard,
+    stranger,
 )
 
 # --- promises --------------------------------------------------------------------------------
