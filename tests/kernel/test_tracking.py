@@ -45,7 +45,7 @@ vrrp:
       startup_delay: 0
       {tracked}
 checks:
-  port: {{type: tcp, interval: 300ms, timeout: 200ms, fast_interval: 100ms, rise: 1, fall: 2}}
+  port: {{type: tcp, interval: 1s, timeout: 1s, fast_interval: 200ms, rise: 1, fall: 2}}
 virtual_services:
   web:
     address: 192.0.2.10:80
@@ -269,6 +269,7 @@ def test_a_service_lost_here_and_up_at_the_peer_moves_the_address(
     nodes += [one, two]
 
     one.server.kill()
+    until("it counts", lambda: bool(one.events("track_down")))
     until("the second is master", lambda: two.router()["state"] == "master")
 
     assert [e["reason"] for e in one.events("track_down")] == [
@@ -291,7 +292,7 @@ def test_servers_that_die_for_both_move_nothing(
     two.server.kill()
 
     until("both see it", lambda: all(node.events("quorum_lost") for node in nodes))
-    until("and long after", _after(3.0))
+    until("and long after", _after(6.0))
     assert one.router()["state"] == "master"
     assert [node.events("track_down") for node in nodes] == [[], []]
 
