@@ -137,6 +137,7 @@ def _router(router: messages.Router, offset: float) -> Json:
             }
             for source, speaker in router.peers.items()
         },
+        "troubles": list(router.troubles),
         "refused": [_complaint_json(complaint, offset) for complaint in router.refused],
         "odd": [_complaint_json(complaint, offset) for complaint in router.odd],
         "counters": dict(router.counters),
