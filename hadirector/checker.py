@@ -17,6 +17,7 @@ from hadirector.core import messages, pacing
 from hadirector.core.settings.checks import CheckType, Target
 from hadirector.shell import channel, child, confine
 from hadirector.shell.probes import base, http, tcp
+from hadirector.shell.probes.own_link import OwnLink
 from hadirector.shell.probes.search import Search
 from hadirector.shell.probes.stream import StreamEngine
 
@@ -27,6 +28,7 @@ SPARE_DESCRIPTORS = 64  # for channels, logging and the interpreter
 CHANGE_GAP = 0.005  # seconds between messages about changed health: a burst becomes few messages
 REFRESH = 1.0  # seconds between messages that only bring newer probe data
 REFRESH_MANY = 2.0
+BLIND_GAP = 0.5  # seconds between messages about what cannot be probed from here
 MANY = 1000  # targets
 OUTLIVE = 190.0  # seconds: the director leaves after the election, which may take 165
 COUNTS_LOGGED = 60.0  # seconds between log lines about probes that were void
@@ -109,12 +111,15 @@ class Checker:
         self._now = now
         self._schedule = pacing.Schedule(in_flight)
         self._stalls = pacing.Stalls(now())
+        self._send = send
         self._outbox = Outbox(send)
         self._running: dict[int, base.Running] = {}
         self._told = False  # whether targets ever came
         self._wake: asyncio.TimerHandle | None = None
         self._wake_at = float("inf")
         self._tick = self._loop.call_later(self._stalls.TICK, self._ticked)
+        self._blind_told = 0  # the changes of it that were told
+        self._blind_at = 0.0  # by the loop's clock
 
     @property
     def counts(self) -> pacing.Counts:
@@ -128,8 +133,10 @@ class Checker:
                 self._told = True
                 self._handle(messages.Targets(self._probed(message.targets)))
                 self._outbox.send_whole(self._schedule.verdicts())
+                self._tell_blind()
             case messages.Hello() if self._told:
                 self._outbox.send_whole(self._schedule.verdicts())
+                self._tell_blind()
             case _:
                 pass  # not for us; the newest level of it may be for another process
 
@@ -192,14 +199,23 @@ class Checker:
 
     def _ticked(self) -> None:
         self._stalls.tick(self._now())
+        if self._loop.time() >= self._blind_at and self._blind_told != self._schedule.blind.changes:
+            self._tell_blind()
         self._tick = self._loop.call_later(self._stalls.TICK, self._ticked)
+
+    def _tell_blind(self) -> None:
+        """What cannot be probed because of ourselves; a dead network is a thousand changes."""
+        blind = self._schedule.blind
+        self._blind_told, self._blind_at = blind.changes, self._loop.time() + BLIND_GAP
+        self._send(messages.Blind(blind.reasons()))
 
 
 def engines() -> dict[CheckType, base.Engine]:
     """One engine for each check type this release probes."""
+    trouble = OwnLink().trouble
     return {
-        CheckType.TCP: StreamEngine(tcp.begin),
-        CheckType.HTTP: StreamEngine(http.starter(Search())),
+        CheckType.TCP: StreamEngine(tcp.begin, trouble),
+        CheckType.HTTP: StreamEngine(http.starter(Search()), trouble),
     }
 
 

@@ -7,20 +7,21 @@ that does it in order and answers with events.
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
-from hadirector import __version__
-from hadirector.config import handover
+from hadirector import __version__, kept
+from hadirector.config import apart, handover, problem
 from hadirector.core import director as core
 from hadirector.core import director_events as ev
-from hadirector.core import explain, messages, peers, plan, status
+from hadirector.core import explain, messages, peer_messages, peers, plan, status
 from hadirector.core.ipvs import ServiceKey
 from hadirector.core.journal import GRAVE
+from hadirector.core.keys import Key, Secrets
 from hadirector.core.messages import OrderKind, Process
 from hadirector.core.settings.cluster import Config
 from hadirector.shell import (
@@ -28,41 +29,69 @@ from hadirector.shell import (
     child,
     confine,
     control,
+    hook_note,
     ipvs,
     journal_file,
+    last_good,
+    neighbours,
+    own_address,
     owned,
     peer_channel,
+    pending,
+    runner,
+    secrets,
     settle,
+    stance_file,
+    upkeep,
+    wall_times,
 )
 from hadirector.shell.netlink import KernelError
 
 log = logging.getLogger(__name__)
 
 INBOX = 8192  # events; more than the channels can hold between two turns of the loop
-PARSE_DEADLINE = 120.0  # seconds for a configuration of any size
 LEAVE_PATIENCE = 165.0  # seconds: peers wait 160 s at most, at adverts of 40 s
-LEVELS_RETRY = 10.0  # seconds between looks at what has no events: sync threads, sockets
+LOOK_EVERY = 1.0  # seconds between looks at what has no events: settings, sync threads, sockets
+HOOKS_PATIENCE = 8.0  # seconds; with the steps of leaving, less than the supervisor's 20 s
+NEIGHBOURS = 10  # of these between looks at every process of the host
 FIXED = ("node", "state_dir", "runtime_dir")  # what only a restart can change
 
 
 class DirectorProcess:
     """One running director."""
 
-    def __init__(self, process: child.Child, config: Config, blob_path: str) -> None:
+    def __init__(self, process: child.Child, config: Config) -> None:
         self._child = process
         self._config = config
-        self._blob_path = blob_path
         past = journal_file.load(config.state_dir, _unix_offset())
         ours = owned.load(config.state_dir)
-        self._core = core.Director(__version__, ours, child.now(), past)
+        stance = stance_file.load(config.state_dir)
+        left_over = hook_note.load(config.runtime_dir)
+        self._core = core.Director(__version__, ours, child.now(), past, stance, left_over)
+        self._walls = wall_times.WallTimes(past, _unix_offset())
         self._journal = journal_file.JournalFile(config.state_dir)
         self._inbox: asyncio.Queue[ev.Event] = asyncio.Queue(INBOX)
         self._work: asyncio.Queue[ev.Action] = asyncio.Queue(INBOX)
         self._ipvs = ipvs.Ipvs()
         self._settle = settle.Settle(self._ipvs, config, self._notice)
-        self._peers = peer_channel.PeerChannel(time.time_ns(), self._heard)
+        self._runner = runner.Runner(process, self._received)
+        self._hook_note = hook_note.Keeper(config.runtime_dir)
+        self._peers = peer_channel.PeerChannel(time.time_ns(), self._heard, self._doubted)
+        self._stance = stance_file.StanceFile(config.state_dir)
+        self._pending = pending.Pending(self._put, config.node)
+        self._keys: tuple[Key, ...] = ()
         self._control = control.Control(
-            control.Answers(self._status, self._events, self._explain, self._reload, self._restart)
+            control.Answers(
+                self._status,
+                self._events,
+                self._explain,
+                self._reload,
+                self._restart,
+                self._pending.ask,
+            )
+        )
+        self._upkeep = upkeep.Upkeep(
+            config.runtime_dir, self._control, config.api.socket, self._encoded
         )
         self._http: tuple[str, int] | None = None
         self._reloads: asyncio.Queue[None] = asyncio.Queue(1)
@@ -75,8 +104,11 @@ class DirectorProcess:
     async def run(self) -> None:
         """Until told to stop."""
         self._child.start(self._received)
-        await self._control.open_socket(self._config.api.socket)
-        self._put(ev.Configured(self._config))
+        await self._upkeep.open()
+        self._put(ev.Configured(self._config, await self._read_secrets()))
+        refused = await kept.refusal(self._config, self._core.journal.since(0))
+        if refused is not None:
+            self._put(refused)
         async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(self._decide(), name="decide"),
@@ -89,6 +121,7 @@ class DirectorProcess:
             if self._child.fault:
                 self._stop_subject = "restart"  # a successor takes over what is there
             await self._wait_for_election()
+            await self._wait_for_hooks()
             for task in running:
                 task.cancel()
         await self._leave()
@@ -106,8 +139,14 @@ class DirectorProcess:
     def _notice(self, kind: str, subject: str, reason: str) -> None:
         self._put(ev.Noticed(kind, subject, reason))
 
-    def _heard(self, presence: peers.Presence) -> None:
-        self._put(ev.Heard(presence))
+    def _heard(self, node: str, said: peer_messages.PeerMessage) -> None:
+        if isinstance(said, peers.Presence):
+            self._put(ev.Heard(said))
+        elif not isinstance(said, peer_messages.Echo):
+            self._put(ev.PeerSaid(node, said))
+
+    def _doubted(self, node: str, reason: str) -> None:
+        self._put(ev.PeerRefused(node, reason))
 
     def _received(self, sender: Process, received: channel.Received) -> None:
         message = received.message
@@ -142,9 +181,17 @@ class DirectorProcess:
                 self._child.send(to, message, child.now() + valid_for)
             case ev.SendPresence(presence):
                 self._peers.send(presence)
+            case ev.TellPeer(node, said):
+                self._peers.tell(node, said)
+            case ev.Reply():
+                self._pending.reply(action)
             case ev.Write(event, logged):
                 self._write(event, logged)
-            case ev.ReadKernel() | ev.Apply() | ev.SaveOwned() | ev.Settle():
+            case ev.Employ(wanted):
+                self._runner.want(wanted)
+            case ev.SaveHooks(waiting):
+                self._hook_note.keep(waiting)
+            case ev.ReadKernel() | ev.Apply() | ev.SaveOwned() | ev.SaveStance() | ev.Settle():
                 self._work.put_nowait(action)  # at most one read, one apply and few others wait
 
     def _write(self, event: messages.Event, logged: bool) -> None:
@@ -153,8 +200,9 @@ class DirectorProcess:
             level = logging.WARNING if event.kind in GRAVE else logging.INFO
             what = (event.kind, event.subject, event.reason, inputs)
             log.log(level, "%s subject=%s reason=%r%s", *what)
-        self._control.publish(status.event_json(event, _unix_offset()))
-        self._journal.add(event, _unix_offset())
+        offset = self._walls.note(event, _unix_offset())
+        self._control.publish(status.event_json(event, offset))
+        self._journal.add(event, offset)
 
     # The kernel's turn
 
@@ -169,6 +217,8 @@ class DirectorProcess:
                 case ev.SaveOwned(keys):
                     self._unsaved = keys
                     await self._save_owned()
+                case ev.SaveStance(stance):
+                    await self._inbox.put(ev.StanceSaved(await self._stance.save(stance)))
                 case ev.Settle(config):
                     await self._settle_all(config)
                 case _:
@@ -195,9 +245,13 @@ class DirectorProcess:
 
     async def _settle_all(self, config: Config) -> None:
         await self._settle.settle(config)
-        self._settle.trouble("peer_channel", self._peers.follow(config))
+        self._settle.trouble("runtime_dir", await self._upkeep.look())
+        self._settle.trouble("peer_channel", self._peers.follow(config, self._keys))
+        self._settle.trouble("own_address", own_address.elsewhere(config))
         self._settle.trouble("api_http", await self._follow_http(config))
         await self._save_owned()
+        await self._stance.retry()
+        self._settle.trouble("stance_not_saved", self._stance.trouble)
 
     async def _follow_http(self, config: Config) -> str:
         """Listen for readers where the configuration says; why not, or nothing."""
@@ -218,10 +272,14 @@ class DirectorProcess:
 
     async def _look_again(self) -> None:
         """What the kernel tells no events of is looked at again and again."""
-        while True:
-            await asyncio.sleep(LEVELS_RETRY)
+        for turn in itertools.count(1):
+            await asyncio.sleep(LOOK_EVERY)
             if self._core.config is not None and self._work.empty():
                 self._work.put_nowait(ev.Settle(self._core.config))
+            if turn % NEIGHBOURS:
+                continue
+            beside = await asyncio.to_thread(neighbours.look)
+            self._settle.trouble("neighbour", "; ".join(str(n) for n in beside if n.certain))
 
     async def _save_owned(self) -> None:
         """Note what is ours; what a full disk refuses is tried again by and by."""
@@ -248,15 +306,16 @@ class DirectorProcess:
         losses = {"peer_channel": self._peers.refused, "journal": self._journal.lost}
         for process, link in self._child.channels.items():
             losses[f"to_{process.value}"] = link.counts.superseded + link.counts.overflowed
-            losses[f"from_{process.value}"] = link.counts.malformed
-        kernel = status.Kernel(self._settle.threads, self._settle.troubles)
-        return status.build(self._core, kernel, _unix_offset(), losses)
+            losses[f"from_{process.value}"] = link.counts.malformed + link.counts.unlawful
+        gate = self._peers.gate
+        shell = status.Shell(self._settle.threads, self._settle.troubles, gate.refused, gate.signs)
+        return status.build(self._core, shell, _unix_offset(), losses)
 
     def _events(self, since: int) -> list[status.Json]:
-        return [status.event_json(e, _unix_offset()) for e in self._core.journal.since(since)]
+        return [status.event_json(e, self._walls.of(e)) for e in self._core.journal.since(since)]
 
     def _explain(self, what: str) -> status.Json:
-        return explain.build(self._core, what, _unix_offset())
+        return explain.build(self._core, what, self._walls.of)
 
     def _restart(self) -> str | None:
         token = f"restart-{child.now():.6f}"
@@ -270,43 +329,64 @@ class DirectorProcess:
             await self._reloads.get()
             await self._reload()
 
-    async def _reload(self) -> str | None:
+    async def _reload(self) -> control.Reloaded:
         async with self._reloading:
+            since = self._core.journal.newest
             told = "configuration refused; the last good one runs"
             self._ask_supervisor(messages.RequestKind.RELOADING, "")
             try:
-                failure = await self._read_again()
-                if failure is not None:
-                    self._put(ev.Refused(failure))
-                else:
+                warnings, refusal = await self._read_again()
+                if refusal is None:
                     told = "reloaded"
-                return failure
+                    return control.Reloaded(None, warnings, since)
+                trouble = apart.trouble(self._config.path, refusal.brief)
+                self._put(ev.Refused(refusal.brief, trouble))
+                await asyncio.to_thread(last_good.refuse, self._config.runtime_dir, trouble)
+                return control.Reloaded(refusal.whole)
             finally:  # systemd waits for it
                 self._ask_supervisor(messages.RequestKind.RELOADED, told)
 
-    async def _read_again(self) -> str | None:
+    async def _read_again(self) -> tuple[tuple[str, ...], apart.Refusal | None]:
+        """What the file is warned of, and why it is refused if it is."""
         try:
-            blob = await _parse(self._config.path, self._config.node)
+            blob = await apart.parse(self._config.path, self._config.node)
             loaded = handover.decode(blob)
         except (OSError, TimeoutError, ValueError) as error:
-            return f"{self._config.path}: not read: {str(error) or 'took too long'}"
-        for problem in loaded.problems:
-            log.log(logging.WARNING if loaded.config else logging.ERROR, "%s", problem)
+            text = f"{self._config.path}: not read: {str(error) or 'took too long'}"
+            return (), apart.Refusal(text)
+        for each in loaded.problems:
+            log.log(logging.WARNING if loaded.config else logging.ERROR, "%s", each)
         new = loaded.config
         if new is None:
-            return "\n".join(str(problem) for problem in loaded.problems)
+            whole = "\n".join(str(problem) for problem in loaded.problems)
+            return (), apart.Refusal(whole, problem.brief(loaded.problems))
         fixed = [name for name in FIXED if getattr(new, name) != getattr(self._config, name)]
         if fixed or new.api.socket != self._config.api.socket:
             names = ", ".join(fixed or ["api.socket"])
-            return f"{self._config.path}: {names} cannot change by reload: restart the daemon"
-        self._config = new
+            text = f"{self._config.path}: {names} cannot change by reload: restart the daemon"
+            return (), apart.Refusal(text)
+        found, exposed = await secrets.read_all(new)
+        if found.troubles:
+            return (), apart.Refusal("\n".join(found.troubles.values()))
+        self._settle.trouble("secrets", "; ".join(exposed))
+        self._config, self._keys = new, found.keys
         try:
-            await asyncio.to_thread(owned.replace_file, self._blob_path, blob)
+            await asyncio.to_thread(last_good.keep, new.runtime_dir, blob)
         except OSError as error:
-            text = f"{self._blob_path}: {error.strerror or error}"
+            text = f"{new.runtime_dir}/{last_good.BLOB}: {error.strerror or error}"
             self._notice("state_not_saved", new.node, f"{text}; a restart would forget this reload")
-        await self._inbox.put(ev.Configured(new))
-        return None
+        await self._inbox.put(ev.Configured(new, found))
+        return tuple(map(str, loaded.problems)), None
+
+    def _encoded(self) -> bytes:
+        return handover.encode(handover.Loaded(self._config, ()))
+
+    async def _read_secrets(self) -> Secrets:
+        """At start: what cannot be read is a fault of the instances that need it."""
+        found, exposed = await secrets.read_all(self._config)
+        self._settle.trouble("secrets", "; ".join((*found.troubles.values(), *exposed)))
+        self._keys = found.keys
+        return found
 
     def _ask_supervisor(self, kind: messages.RequestKind, subject: str) -> None:
         token = f"{kind.value}-{child.now():.6f}"
@@ -325,16 +405,27 @@ class DirectorProcess:
                     self._decided.clear()
                     await self._decided.wait()
 
+    async def _wait_for_hooks(self) -> None:
+        """Let what just happened be told; what failed before is not waited for."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HOOKS_PATIENCE):
+                while not self._inbox.empty() or self._core.attendance.hooks.busy():
+                    self._decided.clear()
+                    await self._decided.wait()
+
     async def _leave(self) -> None:
         """In order: services that are ours go, sync threads end, sysctls are as they were.
 
         A restart leaves everything for the successor to adopt.
         """
+        await _patiently("runner", self._runner.close)
         if self._stop_subject != "restart":
+            self._hook_note.keep(())
             await _patiently("services", self._remove_services)
             await _patiently("settings", self._settle.restore)
         await _patiently("api", self._control.close)
         await _patiently("journal", self._journal.flush)
+        await _patiently("hooks", self._hook_note.close)
         self._peers.close()
         self._ipvs.close()
 
@@ -342,21 +433,6 @@ class DirectorProcess:
         steps = self._core.leaving()
         for failure in await self._ipvs.apply(steps) if steps else ():
             log.warning("leaving: %s", failure)
-
-
-async def _parse(path: str, node: str) -> bytes:
-    """The configuration of a file, read by a process of its own: YAML would block the loop."""
-    reader = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "hadirector.config", path, "--node", node),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(PARSE_DEADLINE):
-            return (await reader.communicate())[0]
-    finally:
-        if reader.returncode is None:
-            reader.kill()
 
 
 async def _patiently(what: str, leave: Callable[[], Awaitable[None]]) -> None:
@@ -376,29 +452,10 @@ async def body(process: child.Child) -> None:
     """Run with the last good configuration the supervisor points to."""
     path = os.environ["HADIRECTOR_CONFIG"]
     try:
-        await DirectorProcess(process, await _last_good(path), path).run()
+        await DirectorProcess(process, await kept.configuration(path)).run()
     except control.SocketInUse as error:
         log.error("api.socket: %s", error)
         sys.exit(child.NEVER_HERE)
-
-
-async def _last_good(path: str) -> Config:
-    """What was accepted last; where that cannot be read (another version wrote it, or somebody
-    else), the file it came from."""
-    try:
-        loaded = handover.decode(await asyncio.to_thread(Path(path).read_bytes))
-    except (OSError, ValueError) as error:
-        source, node = os.environ["HADIRECTOR_FILE"], os.environ["HADIRECTOR_NODE"]
-        log.warning("%s: %s; reading %s again", path, error, source)
-        blob = await _parse(source, node)
-        loaded = handover.decode(blob)
-        if loaded.config is not None:
-            await asyncio.to_thread(owned.replace_file, path, blob)
-    if loaded.config is None:
-        for problem in loaded.problems:
-            log.error("%s", problem)
-        sys.exit(1)  # started again and again: the file may be mended meanwhile
-    return loaded.config
 
 
 def _confine() -> str:

@@ -26,6 +26,7 @@ from hadirector.shell import (
     announce,
     child,
     gateway,
+    holdings,
     links,
     news,
     realtime,
@@ -35,6 +36,7 @@ from hadirector.shell import (
     vip_note,
     vmac_socket,
     vrrp_socket,
+    wall_clock,
 )
 from hadirector.shell.belongings import Belongings
 from hadirector.shell.channel import Received
@@ -44,7 +46,8 @@ from hadirector.shell.note import Full, Note
 
 log = logging.getLogger(__name__)
 
-INBOX = 4096  # inputs; levels come again, so what is dropped when it is full comes back
+INBOX = 4096  # inputs; then packets are dropped, which come again. The rest is few: each other
+# source has a bound of its own, and an order is told once
 TEND = (
     0.1  # seconds: the loop shows it turns, gateways are looked at; a third of a 1 s lease is more
 )
@@ -85,7 +88,8 @@ class ElectionProcess:
         self._virtual_macs = vmac_socket.VirtualMacs(self._put)
         self._announcements = announce.Announcements(self._table.hardware)
         self._gateways = gateway.Gateways(self._route)
-        self._news = news.News(partial(process.send, Process.DIRECTOR), self._core.routers)
+        self._clock = wall_clock.WallClock()
+        self._news = news.News(partial(process.send, Process.DIRECTOR), self._routers)
         self._changed = True  # the kernel has something new to tell the core
         self._reconcile = False
         self._repair_at = 0.0
@@ -99,6 +103,7 @@ class ElectionProcess:
         self._table.read(self._route)
         loop.add_reader(self._timer.fileno(), self._timer_expired)
         loop.add_reader(self._watch.fileno(), self._kernel_changed)
+        self._look_at_clock()
         self._lease.start()
         vrrp_socket.allow_many()
         self._child.start(self._received)
@@ -119,7 +124,7 @@ class ElectionProcess:
     # --- inputs ------------------------------------------------------------------------------
 
     def _put(self, what: et.Input) -> None:
-        if len(self._inbox) >= INBOX:
+        if len(self._inbox) >= INBOX and isinstance(what, et.PacketReceived):
             self._dropped += 1
             return
         self._inbox.append(what)
@@ -130,6 +135,8 @@ class ElectionProcess:
         match message:
             case messages.Order(kind=OrderKind.STOP, subject="restart"):
                 self._left.set()  # everything stays as it is for the next process
+            case messages.Order() if received.valid_until < child.now():
+                log.warning("order=%s too late: not obeyed", message.kind.value)
             case messages.Order():
                 self._put(message)
             case messages.ElectionSettings():
@@ -137,10 +144,10 @@ class ElectionProcess:
             case messages.Ready():
                 self._ready_until = received.valid_until if message.ready else None
                 self._put(message)
-            case messages.Tracks() | messages.Peers():
+            case messages.Tracks() | messages.Peers() | messages.Stance():
                 self._put(message)
             case messages.Hello() if sender is Process.DIRECTOR:
-                self._child.send(Process.DIRECTOR, messages.Routers(self._core.routers()))
+                self._child.send(Process.DIRECTOR, messages.Routers(self._routers()))
                 self._put(et.DirectorHeard())
             case messages.Heartbeat() if sender is Process.DIRECTOR:
                 self._put(et.DirectorHeard())
@@ -157,6 +164,7 @@ class ElectionProcess:
             self._belongings.addresses.noted = self._file.load(settings.state_file)
         self._settings = settings
         self._belongings.configure(settings.instances)
+        self._sockets.expect(len(settings.instances))
         self._changed = self._reconcile = True  # other interfaces and addresses count from now on
         self._put(settings)
 
@@ -247,7 +255,10 @@ class ElectionProcess:
         if not self._announcements.waiting:
             return False
         present = self._table.present(self._announcements.interfaces())
-        return self._announcements.send(present)
+        left = self._announcements.send(present)
+        for virtual in self._announcements.take_failed():
+            self._put(et.AnnounceFailed(virtual))
+        return left
 
     def _deadline(self) -> float:
         soonest = self._core.deadline()
@@ -321,8 +332,8 @@ class ElectionProcess:
                 self._belongings.move(action)
             case et.Announce(addresses=virtual, count=count):
                 self._announcements.add(virtual, count)
-            case et.AskGateway(interface=interface):
-                self._ask_gateway(interface)
+            case et.AskGateway() | et.AskHolder():
+                self._ask(action)
             case et.Note(instance=instance, family=family, sent_at=sent_at):
                 self._remember(instance, family, sent_at)
             case et.Report():
@@ -332,10 +343,16 @@ class ElectionProcess:
             case et.Stopped():
                 self._stopped = True
                 self._left.set()
-            case messages.Event():
-                self._news.add(action, child.now())
+            case messages.Obeyed() | messages.Event():
+                self._tell(action)
             case unreachable:
                 assert_never(unreachable)
+
+    def _tell(self, what: messages.Obeyed | messages.Event) -> None:
+        if isinstance(what, messages.Obeyed):
+            self._child.send(Process.DIRECTOR, what)  # a peer waits for what follows on it
+        else:
+            self._news.add(what, child.now())
 
     def _send(self, action: et.SendAdvert) -> None:
         way, message, source = action.interface, action.message, action.source
@@ -348,14 +365,18 @@ class ElectionProcess:
             log.debug("instance=%s advert not sent: %s", action.instance, reason)
             self._put(et.SendFailed(action.instance, action.family, reason))
 
-    def _ask_gateway(self, interface: str) -> None:
+    def _ask(self, question: et.AskGateway | et.AskHolder) -> None:
+        interface = question.interface
         index = self._table.index(interface)
         if index is None:
             return
         try:
-            self._gateways.ask(interface, index, child.now())
+            if isinstance(question, et.AskHolder):
+                self._gateways.ask_holder(interface, index, question.address, child.now())
+            else:
+                self._gateways.ask(interface, index, child.now())
         except KernelError as error:
-            log.debug("interface=%s gateway not asked: %s", interface, error)
+            log.debug("interface=%s not asked: %s", interface, error)
 
     def _remember(self, instance: str, family: Family, sent_at: float | None) -> None:
         try:
@@ -371,10 +392,11 @@ class ElectionProcess:
             await asyncio.sleep(TEND)
             now = child.now()
             self._wake.set()  # the turn shows the lease thread that the loop works
+            self._look_at_clock()
             self._look_for_gateways()
             if now >= report_at:
                 report_at = now + REPORT_EVERY
-                self._child.send(Process.DIRECTOR, messages.Routers(self._core.routers()))
+                self._child.send(Process.DIRECTOR, messages.Routers(self._routers()))
                 self._tell_dropped()
             if now >= read_at or self._survey.failed:
                 read_at = now + READ_EVERY
@@ -383,10 +405,18 @@ class ElectionProcess:
                 collect_at = now + COLLECT_EVERY
                 gc.collect()
 
+    def _routers(self) -> tuple[messages.Router, ...]:
+        return holdings.seen(self._core.routers(), self._table)
+
     def _tell_dropped(self) -> None:
         if self._dropped:
-            log.error("inbox full: %d inputs dropped", self._dropped)
+            log.error("inbox full: %d packets dropped", self._dropped)
             self._dropped = 0
+
+    def _look_at_clock(self) -> None:
+        offset = self._clock.moved()
+        if offset is not None:
+            self._put(et.WallClock(offset))
 
     def _look_for_gateways(self) -> None:
         if not self._gateways.waiting:
@@ -394,6 +424,8 @@ class ElectionProcess:
         try:
             for interface in self._gateways.answered(child.now()):
                 self._put(et.NetworkHeard(interface))
+            for interface, held in self._gateways.held(child.now()):
+                self._put(et.HolderHeard(interface, held))
         except KernelError as error:
             log.debug("gateways: %s", error)
 

@@ -26,11 +26,13 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from hadirector.core import messages
 from hadirector.core.errors import HadirectorError
+from hadirector.core.lawful import lawful
 from hadirector.core.messages import Process
-from hadirector.shell import channel, child, log_writer, systemd
+from hadirector.shell import channel, child, early, log_writer, systemd
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +78,8 @@ class Ward:
     quick_deaths: int = 0
     leaving: bool = False
     beat: messages.Heartbeat = SILENT
+    hung: str = ""  # why it was killed
+    ended: str = ""  # how the one before it died
 
     def heard(self, now: float) -> None:
         """It gave a sign of life."""
@@ -154,6 +158,7 @@ class Supervisor:
         self._changed = asyncio.Event()
         self._seen: set[str] = set()
         self._announced = False
+        self._reloading = False  # told to systemd, and not yet that it is over
         self._status = 0
         self._awake_at = child.now()
 
@@ -163,9 +168,13 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGTERM, self._stopping.set)
         loop.add_signal_handler(signal.SIGINT, self._stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
+        for number in (signal.SIGUSR1, signal.SIGUSR2):  # what keepalived's operators send
+            loop.add_signal_handler(number, self._log_state)
         self._open_links()
         for process in CHILDREN:
             self._start(process)
+        if early.reload_asked():
+            self._reload()
         async with asyncio.TaskGroup() as tasks:
             watch = tasks.create_task(self._watch(), name="watch")
             await self._stopping.wait()
@@ -179,7 +188,7 @@ class Supervisor:
             self._ends[(one, other)], self._ends[(other, one)] = channel.pair()
         for process in CHILDREN:
             link = channel.Channel(self._ends[(Process.SUPERVISOR, process)], process.value)
-            link.start(lambda received, process=process: self._take(process, received))  # type: ignore[misc]  # a bound default
+            link.start(partial(self._take, process), partial(lawful, process, Process.SUPERVISOR))
             self._links[process] = link
 
     def _start(self, process: Process) -> None:
@@ -215,6 +224,8 @@ class Supervisor:
         os.close(ward.pidfd)
         ward.running = None
         self._changed.set()
+        if process is Process.DIRECTOR and self._reloading:
+            self._announced = self._reloading = False  # its successor's first word ends it
         if self._stopping.is_set():
             return
         if status == child.NEVER_HERE:
@@ -231,9 +242,10 @@ class Supervisor:
         pause = PAUSES[min(max(ward.quick_deaths - 1, 0), len(PAUSES) - 1)]
         if status == 0 and not ward.leaving:
             pause = max(pause, SIGNAL_PAUSE)
-        how = "left" if ward.leaving else f"died ({_how(status)})"
+        ward.ended = "" if ward.leaving else ward.hung or f"died ({_how(status)})"
+        how = ward.ended or "left"
         log.warning("process=%s %s; starting again in %.1f s", ward.process.value, how, pause)
-        ward.leaving = False
+        ward.leaving, ward.hung = False, ""
         asyncio.get_running_loop().call_later(pause, self._start_unless_leaving, ward.process)
 
     def _start_unless_leaving(self, process: Process) -> None:
@@ -264,14 +276,22 @@ class Supervisor:
             order = messages.Order(messages.OrderKind.STOP, request.token, "restart")
             self._links[ward.process].send(order)
         elif kind is messages.RequestKind.RELOADING:
+            self._reloading = True
             self._notify.tell("RELOADING=1", f"MONOTONIC_USEC={int(_monotonic() * 1e6)}")
         elif kind is messages.RequestKind.RELOADED:
+            self._reloading = False
             self._notify.tell("READY=1", f"STATUS={request.subject}")
 
     def _reload(self) -> None:
         token = f"hup-{child.now():.6f}"
         order = messages.Order(messages.OrderKind.RELOAD, token)
         self._links[Process.DIRECTOR].send(order)
+
+    def _log_state(self) -> None:
+        for ward in self._wards.values():
+            pid = ward.running.pid if ward.running else 0
+            what = (ward.process.value, pid, child.now() - ward.since, ward.restarts)
+            log.info("process=%s pid=%d up=%.0fs restarts=%d; see hadirector status", *what)
 
     async def _watch(self) -> None:
         """Kill what is silent, pet the watchdog, tell the director how everybody is."""
@@ -282,6 +302,7 @@ class Supervisor:
             for ward in silent:
                 assert ward.running is not None
                 grace = self._awake_at - ward.silent_from
+                ward.hung = f"was killed: silent for {grace:.0f} s"
                 log.error("process=%s silent for %.0f s; killing it", ward.process.value, grace)
                 ward.running.kill()
             if not silent and self._notify.watchdog:
@@ -322,6 +343,7 @@ class Supervisor:
                         ward.beat.lag_ms_p99,
                         ward.beat.lag_ms_max,
                         alive=ward.running is not None,
+                        ended=ward.ended,
                     )
                     for ward in self._wards.values()
                 ),

@@ -40,6 +40,7 @@ lab_install_packages() {
 	ping iputils-ping
 	arping iputils-arping
 	tcpdump tcpdump
+	tshark tshark
 	END
     # python3 alone cannot make a venv: ensurepip is Debian's python3-venv.
     /usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)

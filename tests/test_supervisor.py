@@ -1,6 +1,7 @@
 """The supervisor without a kernel: the lock of the runtime directory, silence, what it imports."""
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from hadirector import supervisor
+from hadirector.core import messages
 from hadirector.core.messages import Process
-from hadirector.shell import child
+from hadirector.shell import channel, child, systemd
 
 HOLDER = """
 import signal, sys
@@ -172,3 +174,75 @@ async def test_who_left_at_a_signal_is_not_started_before_ours_can_have_come(
     node._restart(ward, status)
 
     assert pauses == [pause]
+
+
+async def test_a_child_cannot_have_another_one_restarted_nor_break_who_watches_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    obeyed: list[messages.Request] = []
+    monkeypatch.setattr(supervisor.Supervisor, "_obey", lambda _, request: obeyed.append(request))
+    node = supervisor.Supervisor("none", -1)
+    node._open_links()
+    for sender in (Process.CHECKER, Process.DIRECTOR):
+        end = channel.Channel(node._ends[(sender, Process.SUPERVISOR)], "supervisor")
+        for subject in ("director", "election", "nobody"):
+            kind = messages.RequestKind.RESTART
+            end.send(messages.Request(kind, f"{sender.value}-{subject}", subject))
+
+    await asyncio.sleep(0.1)
+
+    assert [request.token for request in obeyed] == ["director-director"]
+
+
+@pytest.mark.parametrize(
+    ("leaving", "hung", "ended"),
+    [
+        (False, "", "died (SIGKILL)"),
+        (False, "was killed: silent for 5 s", "was killed: silent for 5 s"),
+        (True, "", ""),
+    ],
+)
+async def test_how_a_process_died_is_told_to_the_director(
+    leaving: bool, hung: str, ended: str
+) -> None:
+    node = supervisor.Supervisor("none", -1)
+    ward = node._wards[Process.CHECKER]
+    ward.leaving, ward.hung = leaving, hung
+
+    node._restart(ward, -9)
+
+    told = {state.process: state for state in node._processes().processes}
+    assert (told[Process.CHECKER].ended, told[Process.CHECKER].restarts) == (ended, 1)
+    assert ward.hung == ""
+
+
+class Ended(Living):
+    """A child that has died."""
+
+    def wait(self) -> int:
+        return -9
+
+
+async def test_a_director_that_dies_during_a_reload_leaves_nobody_waiting_for_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(systemd.Notify, "tell", lambda _, *lines: told.append(lines[0]))
+    monkeypatch.setattr(supervisor.Supervisor, "_restart", lambda *_: None)
+    node = supervisor.Supervisor("none", -1)
+    ready = channel.Received(messages.Heartbeat(0.0, 0.0, ready=True), 0.0)
+    ask = messages.Request(messages.RequestKind.RELOADING, "t")
+    node._take(Process.DIRECTOR, ready)
+    node._take(Process.DIRECTOR, channel.Received(ask, 0.0))
+    node._take(Process.DIRECTOR, ready)  # it still lives
+
+    ward = node._wards[Process.DIRECTOR]
+    ward.running, ward.pidfd = Ended(), os.pidfd_open(os.getpid())  # type: ignore[assignment]  # what of Popen is used
+    node._ended(Process.DIRECTOR)
+    node._take(Process.DIRECTOR, channel.Received(messages.Heartbeat(0.0, 0.0, ready=False), 0.0))
+    before = list(told)
+    node._take(Process.DIRECTOR, ready)
+    node._take(Process.DIRECTOR, ready)
+
+    assert before == ["READY=1", "RELOADING=1"]
+    assert told == ["READY=1", "RELOADING=1", "READY=1"]

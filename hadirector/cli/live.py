@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from hadirector.cli import tables
 from hadirector.core.errors import HadirectorError
+from hadirector.shell import alone
 
 SOCKET = "/run/hadirector/control.sock"  # EXAMPLE.yaml: control.sock in the default runtime_dir
 DEADLINE = 5.0  # seconds for a question: a director that hangs is replaced in that time
@@ -20,6 +21,14 @@ RELOAD_DEADLINE = 130.0  # seconds: a reload reads a configuration of any size
 RESTART_DEADLINE = 30.0  # seconds until a new director answers
 
 _NOT_RUNNING = "no daemon answers on {path} ({why}); is it running, and is --socket right?"
+_RESTARTS = (
+    "no director answers on {path} ({why}), but the daemon runs (process {pid}): a new director "
+    "is started, and the election goes on meanwhile; try again in a moment, if --socket is right"
+)
+_HANGS = (
+    "the director does not answer on {path} within {seconds:g} s; one that hangs is replaced in a "
+    "few seconds, and the election goes on meanwhile: try again"
+)
 
 
 class Unreachable(HadirectorError):
@@ -41,29 +50,33 @@ class _UnixConnection(http.client.HTTPConnection):
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add these verbs."""
-    _add(verbs, "status", status, "what this node does now", json_too=True)
-    events_parser = _add(verbs, "events", events, "what happened, and why", json_too=True)
+    status_parser = add_verb(verbs, "status", status, "what this node does now")
+    text = "for monitoring: the first line and the troubles only; exit 0 when all is well, else 1"
+    status_parser.add_argument("--check", action="store_true", help=text)
+    events_parser = add_verb(verbs, "events", events, "what happened, and why")
     events_parser.add_argument("-f", "--follow", action="store_true", help="wait for more")
-    explain_parser = _add(verbs, "explain", explain, "why something is as it is", json_too=True)
+    explain_parser = add_verb(verbs, "explain", explain, "why something is as it is")
     explain_parser.add_argument("what", nargs="?", default="", metavar="WHAT")
-    text = "read the configuration again; exit 1 when it is refused"
-    _add(verbs, "reload", reload, text, json_too=True)
-    text = "a new director without a failover"
-    _add(verbs, "restart-director", restart_director, text, json_too=True)
+    add_verb(verbs, "reload", _reload, "read the configuration again; exit 1 when it is refused")
+    add_verb(verbs, "restart-director", restart_director, "a new director without a failover")
 
 
-def _add(
+def add_verb(
     verbs: "argparse._SubParsersAction[argparse.ArgumentParser]",
     name: str,
     run: Callable[[argparse.Namespace], int],
     description: str,
-    *,
-    json_too: bool = False,
+    more: str = "",
 ) -> argparse.ArgumentParser:
-    parser = verbs.add_parser(name, help=description, description=description)
+    """A verb that talks to the daemon; `more` goes below its description in the help."""
+    parser = verbs.add_parser(
+        name,
+        help=description,
+        description=f"{description[0].upper()}{description[1:]}.",
+        epilog=more,
+    )
     parser.add_argument("--socket", metavar="PATH", default=SOCKET, help=f"default: {SOCKET}")
-    if json_too:
-        parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--json", action="store_true", help="for programs")
     parser.set_defaults(run=_guarded(run))
     return parser
 
@@ -80,10 +93,13 @@ def _guarded(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Nam
 
 
 def status(options: argparse.Namespace) -> int:
-    """Print the status; 1 when the daemon does not answer."""
+    """Print the status; 1 when the daemon does not answer, with --check also for a trouble."""
     _, told = ask(options.socket, "GET", "/v1/status")
-    print(json.dumps(told, indent=2) if options.json else tables.status(told))
-    return 0
+    if options.json:
+        print(json.dumps(told, indent=2))
+    else:
+        print(tables.check(told) if options.check else tables.status(told))
+    return 1 if options.check and told["trouble"] else 0
 
 
 def events(options: argparse.Namespace) -> int:
@@ -111,9 +127,10 @@ def explain(options: argparse.Namespace) -> int:
     return 0
 
 
-def reload(options: argparse.Namespace) -> int:
-    """Have the daemon read its file again."""
-    return _order(options, "/v1/reload", "reloaded")
+def _reload(options: argparse.Namespace) -> int:
+    from hadirector.cli import reload  # it asks by what is here
+
+    return reload.reload(options)
 
 
 def restart_director(options: argparse.Namespace) -> int:
@@ -159,12 +176,19 @@ def ask(path: str, method: str, target: str, deadline: float = DEADLINE) -> tupl
         text = f"{path}: permission denied; be root or in the daemon's group"
         raise Unreachable(text) from None
     except TimeoutError:
-        text = f"the director does not answer on {path} within {deadline:g} s; it may be starting"
-        raise Unreachable(f"{text}, or hang and be replaced soon: try again") from None
+        raise Unreachable(_HANGS.format(path=path, seconds=deadline)) from None
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise Unreachable(_NOT_RUNNING.format(path=path, why=error)) from None
+        raise Unreachable(_no_answer(path, error)) from None
     finally:
         connection.close()
+
+
+def _no_answer(path: str, error: Exception) -> str:
+    """Whether there is no daemon, or only no director just now."""
+    pid = alone.holder()
+    if pid is None:
+        return _NOT_RUNNING.format(path=path, why=error)
+    return _RESTARTS.format(path=path, why=error, pid=pid)
 
 
 def _stream(path: str) -> Iterator[Any]:
@@ -175,6 +199,6 @@ def _stream(path: str) -> Iterator[Any]:
             if line.startswith(b"data: "):
                 yield json.loads(line[6:])
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise Unreachable(_NOT_RUNNING.format(path=path, why=error)) from None
+        raise Unreachable(_no_answer(path, error)) from None
     finally:
         connection.close()

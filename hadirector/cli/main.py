@@ -3,14 +3,19 @@
 Exit codes: 0 fine, 1 failed or invalid, 2 usage; verbs with more say so in their help.
 """
 
-import argparse
 import sys
+from typing import TYPE_CHECKING
 
-from hadirector import __version__
+from hadirector.shell import early  # first of all, and with next to nothing to import itself
+
+if TYPE_CHECKING:
+    import argparse
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; the exit status."""
+    if (sys.argv[1:] if arguments is None else arguments)[:1] == ["run"]:
+        early.listen()
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(options))
@@ -21,8 +26,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    from hadirector.cli import check, live, run  # lazily: only a command line pays for them
+def _parser() -> "argparse.ArgumentParser":
+    import argparse  # all of it lazily: a daemon that starts has to listen for signals first
+
+    from hadirector import __version__
+    from hadirector.cli import check, live, operate, run
 
     parser = argparse.ArgumentParser(
         prog="hadirector",
@@ -30,6 +38,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"hadirector {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for family in (run, check, live):
+    for family in (run, check, live, operate):
         family.add_parser(verbs)
     return parser

@@ -6,7 +6,6 @@ What an operator got wrong ends here, with one line each, before any process is 
 import argparse
 import errno
 import os
-import signal
 import stat
 import sys
 from pathlib import Path
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from hadirector.core.settings.cluster import Config
 
 CAP_NET_ADMIN, CAP_NET_RAW = 12, 13  # include/uapi/linux/capability.h
-BLOB = "config.good"  # in runtime_dir: the last good configuration, for restarted processes
-
 SOCKET_DEADLINE = 1.0  # seconds for an answer on the control socket
 
 
@@ -30,29 +27,41 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     )
     parser.add_argument("-c", "--config", metavar="FILE", required=True, help="configuration file")
     parser.add_argument("--node", metavar="NAME", help="this node's name (default: the host name)")
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="start beside a keepalived or ldirectord of this network namespace",
+    )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """The daemon; its exit status."""
-    read = _read(options.config, options.node)
-    if read is None:
-        return 1
-    config, blob = read
-    problem = _make_directories(config) or _impossible(config)
+    from hadirector.cli import reading
+
+    read = reading.read(options.config, options.node)
+    if isinstance(read, str):
+        return _refuse(read) if read else 1
+    config, blob = read.config, read.blob
+    problem = _make_directories(config) or _impossible()
     if problem is not None:
         return _refuse(problem)
     from hadirector import supervisor
+    from hadirector.shell import alone, last_good
 
     # For a director that cannot read what was kept: where it came from.
     os.environ |= {"HADIRECTOR_FILE": config.path, "HADIRECTOR_NODE": config.node}
-    path = f"{config.runtime_dir}/{BLOB}"
+    path = f"{config.runtime_dir}/{last_good.BLOB}"
     try:
-        with supervisor.only_one(config.runtime_dir) as lock:
-            problem = _unusable_socket(config.api.socket) or _not_kept(path, blob)
+        with supervisor.only_one(config.runtime_dir) as lock, alone.alone():
+            problem = (
+                _not_alone(options.force)
+                or _unusable_socket(config.api.socket)
+                or _not_kept(config, blob, read.trouble)
+            )
             return supervisor.main(path, lock) if problem is None else _refuse(problem)
-    except supervisor.Locked as locked:
-        return _refuse(str(locked))
+    except (supervisor.Locked, alone.NotAlone) as busy:
+        return _refuse(str(busy))
 
 
 def _refuse(problem: str) -> int:
@@ -60,40 +69,27 @@ def _refuse(problem: str) -> int:
     return 1
 
 
-def _read(path: str, node: str | None) -> "tuple[Config, bytes] | None":
-    """The configuration and its bytes, or None with every mistake printed.
-
-    Read in a child process: what YAML and validation leave in memory would stay with the
-    supervisor for good.
-    """
-    import subprocess
-
-    from hadirector.config import handover
-
-    command = [sys.executable, "-P", "-m", "hadirector.config", path]
-    command += ["--node", node] if node else []
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
-    try:
-        loaded = handover.decode(done.stdout)
-    except ValueError:
-        _refuse(f"{path}: not read: the process that reads it ended {_how(done.returncode)}")
-        return None
-    for problem in loaded.problems:
-        print(problem, file=sys.stderr)
-    return None if loaded.config is None else (loaded.config, done.stdout)
-
-
-def _how(status: int) -> str:
-    return f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
-
-
-def _not_kept(path: str, blob: bytes) -> str | None:
-    from hadirector.shell import owned
+def _not_kept(config: "Config", blob: bytes, trouble: str) -> str | None:
+    """Keep the configuration for processes to come, and what is wrong with its file."""
+    from hadirector.shell import last_good
 
     try:
-        owned.replace_file(path, blob)
+        last_good.keep(config.runtime_dir, blob)
     except OSError as error:
-        return f"{path}: {error.strerror}"
+        return f"{config.runtime_dir}/{last_good.BLOB}: {error.strerror}"
+    if trouble:
+        last_good.refuse(config.runtime_dir, trouble)
+    return None
+
+
+def _not_alone(force: bool) -> str | None:
+    """Who would fight us here. What is not certain, or is to be borne, is a warning."""
+    from hadirector.shell import neighbours
+
+    for neighbour in neighbours.look():
+        if neighbour.certain and not force:
+            return f"{neighbour}, or start with --force"
+        print(f"hadirector: warning: {neighbour}", file=sys.stderr)
     return None
 
 
@@ -109,15 +105,14 @@ def _make_directories(config: "Config") -> str | None:
     return None
 
 
-def _impossible(config: "Config") -> str | None:
-    """Why this host cannot run the configuration, in one sentence with the fix."""
+def _impossible() -> str | None:
+    """Why this process cannot do its work, in one sentence with the fix. A key file that cannot
+    be read is not among the reasons: it concerns some instances, and the rest can serve."""
     have = _capabilities()
     needed = {"CAP_NET_ADMIN": CAP_NET_ADMIN, "CAP_NET_RAW": CAP_NET_RAW}
     missing = [name for name, bit in needed.items() if not have >> bit & 1]
     if missing:
         return f"needs {' and '.join(missing)}: run it by the shipped unit, or as root"
-    if config.key_file is not None:
-        return _unreadable_key(config.key_file)
     return None
 
 
@@ -159,14 +154,3 @@ def _capabilities() -> int:
         if line.startswith("CapEff:"):
             return int(line.split()[1], 16)
     return 0
-
-
-def _unreadable_key(path: str) -> str | None:
-    try:
-        with open(path, "rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-    except OSError as error:
-        return f"key_file {path}: {error.strerror}; it must be readable by the daemon's user"
-    if mode & 0o007:
-        return f"key_file {path}: mode {mode:04o} lets everybody in; chmod 0640 it"
-    return None

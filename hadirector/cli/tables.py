@@ -6,16 +6,38 @@ from typing import Any
 
 
 def status(told: dict[str, Any]) -> str:
-    """The whole of status on one screen: trouble first."""
-    ready = "ready" if told["ready"] else "not ready"
-    head = f"node {told['node']} of {told['cluster']}: {ready} ({told['ready_reason']})"
+    """The whole of status on one screen: role and worst thing, then every trouble."""
+    ready = "yes" if told["ready"] else "no"
+    able = f"may take over: {ready} ({told['ready_reason']}){_but(told['instances'])}"
     config = told["config"]
     loaded = f"{config['path']}, loaded {_since(config['loaded_at'])} ago"
-    about = f"hadirector {told['version']}, {loaded}, digest {config['digest'][:12]}"
-    parts = [head, about, *(f"TROUBLE: {text}" for text in told["trouble"])]
-    parts += [_instances(told), _services(told["services"]), _sync(told["sync"])]
-    parts += [_peers(told["peers"]), _processes(told["processes"])]
+    about = f"hadirector {told['version']} in {told['cluster']}, {loaded}"
+    about += f", digest {config['digest'][:12]}"
+    standby = told["standby"]
+    if standby is not None:
+        why = f": {standby['reason']}" if standby["reason"] else ""
+        about = f"STANDBY for {_since(standby['since'])}{why}\n{about}"
+    parts = [told["headline"], *(f"TROUBLE: {text}" for text in told["trouble"]), able, about]
+    parts += [_instances(told), _tracked(told["instances"]), _services(told["services"])]
+    parts += [_sync(told["sync"]), _hooks(told["hooks"]), _peers(told["peers"])]
+    parts.append(_processes(told["processes"]))
     return "\n".join(part for part in parts if part)
+
+
+def _but(instances: dict[str, Any]) -> str:
+    """What a node that is ready cannot take over all the same."""
+    faults = [
+        f"{name}/{family}"
+        for name, instance in instances.items()
+        for family, router in instance["routers"].items()
+        if router["state"] == "fault"
+    ]
+    return f", but not {', '.join(faults)}, in fault" if faults else ""
+
+
+def check(told: dict[str, Any]) -> str:
+    """Role and worst thing, and every trouble: what a monitor keeps of it."""
+    return "\n".join([told["headline"], *(f"TROUBLE: {text}" for text in told["trouble"])])
 
 
 def event(told: dict[str, Any]) -> str:
@@ -60,8 +82,8 @@ def _instances(told: dict[str, Any]) -> str:
             f"{router['effective_priority']}/{router['priority']}",
             router["master"] or "-",
             _since(router["since"]),
-            ", ".join(router["addresses"]) or "-",
-            router["reason"],
+            _addresses(router),
+            router["reason"] + _hold(instance["hold"]),
         )
         for name, instance in told["instances"].items()
         for family, router in instance["routers"].items()
@@ -70,6 +92,51 @@ def _instances(told: dict[str, Any]) -> str:
         return ""
     head = ("INSTANCE", "STATE", "PRIORITY", "MASTER", "SINCE", "ADDRESSES", "REASON")
     return "\n" + table(head, rows)
+
+
+def _addresses(router: dict[str, Any]) -> str:
+    """`here: 192.0.2.10/24 (leased)`; a master without one of them has something to explain."""
+    every, held = router["addresses"], router["held"]
+    rest = [address for address in every if address not in held]
+    absent = "MISSING" if router["state"] == "master" else "not here"
+    leased = " (leased)" if router["leased"] else ""
+    told = [f"here: {', '.join(held)}{leased}"] if held else []
+    told += [f"{absent}: {', '.join(rest)}"] if rest else []
+    return "; ".join(told) or "-"
+
+
+def _tracked(instances: dict[str, Any]) -> str:
+    """One line for each tracked thing, however many instances track it."""
+    lines: dict[str, tuple[Any, list[str]]] = {}
+    for name, instance in instances.items():
+        for what, one in instance["tracked"].items():
+            users = lines.setdefault(what, (one, []))[1]
+            users.append(f"{name}: {one['effect']}" if one["effect"] else name)
+    if not lines:
+        return ""
+    rows = [
+        (what, one["health"], _since(one["since"]), ", ".join(users), one["reason"])
+        for what, (one, users) in lines.items()
+    ]
+    return "\n" + table(("TRACKED", "HEALTH", "SINCE", "BY", "REASON"), rows)
+
+
+def _hooks(hooks: list[dict[str, Any]]) -> str:
+    rows = [
+        (
+            hook["command"][0],
+            " ".join(hook["events"]),
+            hook["running"] or "-",
+            hook["waiting"],
+            "; ".join(hook["failing"]) or "-",
+        )
+        for hook in hooks
+    ]
+    return "\n" + table(("HOOK", "EVENTS", "RUNNING", "WAITING", "FAILING"), rows) if rows else ""
+
+
+def _hold(hold: dict[str, Any] | None) -> str:
+    return "" if hold is None else f" [held for {_since(hold['since'])}: {hold['reason']}]"
 
 
 def _services(services: dict[str, Any]) -> str:

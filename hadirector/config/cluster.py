@@ -49,7 +49,7 @@ def read(
         nodes=known_nodes,
         scripts=_names(root, "scripts"),
         services=_names(root, "virtual_services"),
-        keyed=root.has("key_file"),
+        key_file=key_file,
         tables=tables,
     )
     found_instances, sync_groups = instances.read(root, scope)
@@ -76,6 +76,7 @@ def read(
     )
     root.close()
     _lint(root, known_checks, virtual_services, found_instances)
+    programs.lint(root, scripts, found_instances)
     inactive.warn(tree, problems)
     return None if problems.errors else config
 
@@ -176,12 +177,32 @@ def _lint(
     virtual = {
         one.address for i in routers for one in (*i.virtual_addresses, *i.excluded_addresses)
     }
+    _lint_servers(root, found, virtual)
     for service in found if virtual else ():
         lost = [key.address for key in service.keys if key.address and key.address not in virtual]
         if lost:
             section = _place(root, "virtual_services", service.name)
             text = f"{lost[0]} is on no instance: a takeover does not bring it along"
             section.warn(section.value_at("address"), "address", text)
+
+
+def _lint_servers(root: Section, found: tuple[VirtualService, ...], virtual: set[Address]) -> None:
+    """A server that is where requests come in: they would come round for ever, or to nobody."""
+    taken = {(key.address, key.port): s.name for s in found for key in s.keys if key.address}
+    for service in found:
+        section = _place(root, "virtual_services", service.name)
+        spare = (service.fallback,) if service.fallback else ()
+        for key, servers in (("real_servers", service.real_servers), ("fallback", spare)):
+            for server in servers:
+                address, port = server.endpoint.address, server.endpoint.port
+                owner = taken.get((address, port)) or taken.get((address, 0))
+                if owner is not None:
+                    text = f"{server.endpoint} is where {owner} takes requests: name a server"
+                elif address in virtual and key == "real_servers":
+                    text = f"{server.endpoint} is a virtual address, on the master: name a server"
+                else:
+                    continue
+                section.error(section.value_at(key), key, text)
 
 
 def _place(root: Section, key: str, name: str) -> Section:

@@ -1,16 +1,14 @@
 """Keys that the contract has and this release does not act upon yet: accepted, and told.
 
-One table, and `active`, which takes out of a configuration what the processes would act upon by
-themselves. When a function arrives, its lines go, and nothing else changes. A key written with the
+One table. When a function arrives, its lines go, and nothing else changes. A key written with the
 value that is in effect anyway (`but`) is not worth a warning.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from hadirector.config.problem import Place, Problems
 from hadirector.config.tree import Mapping, Scalar, Sequence, Tree
-from hadirector.core.settings.instances import Instance
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +32,10 @@ class Inactive:
         return not tree.null and tree.text not in self.but
 
 
-_INSTANCE = "vrrp.instances.*"
 _SERVICE = "virtual_services.*"
-_UNTRACKED = "its failure changes no priority and is no fault"
 _FIRST = "servers checked only by it stay unknown, and new ones get no connections"
 
 INACTIVE = (
-    Inactive("key_file", "the peer channel runs without a key: anybody on its network can speak"),
-    Inactive("hooks", "no command is run"),
-    Inactive("scripts", "no script is run"),
     Inactive(
         "connection_sync.transport",
         "the kernels talk to each other, unsealed",
@@ -61,24 +54,7 @@ INACTIVE = (
     Inactive("checks.*.held", "death is learned by the next probe", but=("false",)),
     Inactive(f"{_SERVICE}.slow_start", "recovered servers get their weight at once", but=("0",)),
     Inactive(f"{_SERVICE}.floor", "every server can be taken out by checks", but=("0", "0.0")),
-    Inactive("vrrp.defaults.version", "version 3 is spoken", only=("2",)),
-    Inactive(f"{_INSTANCE}.version", "version 3 is spoken", only=("2",)),
-    Inactive(f"{_INSTANCE}.unicast", "adverts go to the multicast group"),
-    Inactive(f"{_INSTANCE}.track_scripts", _UNTRACKED),
-    Inactive(f"{_INSTANCE}.track_files", "the priority stays as it is"),
-    Inactive(f"{_INSTANCE}.track_processes", _UNTRACKED),
-    Inactive(f"{_INSTANCE}.track_services", _UNTRACKED),
-    Inactive(
-        f"{_INSTANCE}.authentication",
-        "adverts are neither signed nor verified",
-        but=("none",),
-    ),
 )
-
-
-def active(instance: Instance) -> Instance:
-    """The instance as the warnings say it is run: the election could do more than is proven."""
-    return replace(instance, version=3, unicast=None)
 
 
 def warn(root: Mapping, problems: Problems) -> None:

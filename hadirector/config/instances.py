@@ -1,30 +1,23 @@
 """`vrrp:` -> the instances as this node runs them, and the sync groups."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
-from hadirector.config import addresses, routing, scalars, tracking
+from hadirector.config import addresses, routing, scalars, tracking, wire
 from hadirector.config.nodes import Nodes, by_node, per_node, required_per_node
-from hadirector.config.problem import Place, Wrong, shown
+from hadirector.config.problem import Place
 from hadirector.config.reader import Section, one_of_names
 from hadirector.config.tree import Mapping, Scalar, Tree
 from hadirector.core.address import Address, Family, family
 from hadirector.core.settings.instances import (
-    Authentication,
-    AuthenticationKind,
     Checksum,
     Instance,
     Preempt,
     SyncGroup,
-    Unicast,
     VirtualAddress,
 )
 
 OWNER = 255  # RFC 9568 5.2.4
-_COUNTED = 255  # the advert counts its addresses in one byte
-_PACKET = 1500  # an advert is never fragmented
-_HEADERS: dict[Family, int] = {4: 20 + 8, 6: 40 + 8}
-_SIZES: dict[Family, int] = {4: 4, 6: 16}
-_TRAILER = 28  # auth_hmac
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +27,11 @@ class Scope:
     nodes: Nodes
     scripts: tuple[str, ...]
     services: tuple[str, ...]
-    keyed: bool  # there is a key_file
+    key_file: str | None
     tables: routing.Tables = None
     routers: dict[tuple[str, Family, int], str] = field(default_factory=dict)
     addresses: dict[Address, tuple[str, Place]] = field(default_factory=dict)
     devices: dict[int, tuple[str, str]] = field(default_factory=dict)  # virtual MACs, by VRID
-
-
-@dataclass(frozen=True, slots=True)
-class _Defaults:
-    version: int = 3
-    advert_int: float = 1.0
 
 
 def read(root: Section, scope: Scope) -> tuple[tuple[Instance, ...], tuple[SyncGroup, ...]]:
@@ -52,16 +39,36 @@ def read(root: Section, scope: Scope) -> tuple[tuple[Instance, ...], tuple[SyncG
     vrrp = root.section("vrrp")
     if vrrp is None:
         return (), ()
-    defaults = _Defaults()
+    defaults = wire.Timing()
     section = vrrp.section("defaults")
     if section is not None:
-        defaults = _timing(section, defaults)
+        defaults = wire.timing(section, defaults)
         section.close()
     sections = vrrp.named("instances")
     found = [_instance(name, one, defaults, scope) for name, one in sections]
     groups = _groups(vrrp, tuple(name for name, _ in sections))
+    lawful = tuple(instance for instance in found if instance is not None)
+    _lint_groups(vrrp, groups, {instance.name: instance for instance in lawful})
     vrrp.close()
-    return tuple(instance for instance in found if instance is not None), groups
+    return lawful, groups
+
+
+def _lint_groups(
+    vrrp: Section, groups: tuple[SyncGroup, ...], instances: dict[str, Instance]
+) -> None:
+    """Who moves together must not want different masters: each would yield to the other."""
+    for group in groups:
+        whole = vrrp.section("sync_groups")
+        members = [instances[name] for name in group.instances if name in instances]
+        for one, other in pairwise(members):
+            wants = f"{one.name} and {other.name} move together: give them the same"
+            assert whole is not None, "the groups were read from it"
+            at = whole.value_at(group.name)
+            ranks = [(i.priority, *i.peer_priorities) for i in (one, other)]
+            if ranks[0] != ranks[1]:
+                whole.error(at, group.name, f"{wants} 'priority' on each node")
+            if one.preempt is not other.preempt:
+                whole.error(at, group.name, f"{wants} 'preempt'")
 
 
 def _groups(vrrp: Section, known: tuple[str, ...]) -> tuple[SyncGroup, ...]:
@@ -84,8 +91,8 @@ def _groups(vrrp: Section, known: tuple[str, ...]) -> tuple[SyncGroup, ...]:
     return tuple(groups)
 
 
-def _instance(name: str, section: Section, defaults: _Defaults, scope: Scope) -> Instance | None:
-    timing = _timing(section, defaults)
+def _instance(name: str, section: Section, defaults: wire.Timing, scope: Scope) -> Instance | None:
+    timing = wire.timing(section, defaults)
     interface = required_per_node(section, "interface", scalars.interface, scope.nodes, "eth0")
     router = section.required("virtual_router_id", scalars.integer(1, 255), "51")
     home = interface or ""
@@ -113,18 +120,18 @@ def _instance(name: str, section: Section, defaults: _Defaults, scope: Scope) ->
         preempt_delay=section.read("preempt_delay", scalars.duration(0), 0.0),
         sync_wait=section.read("sync_wait", scalars.duration(0), 120.0),
         startup_delay=section.read("startup_delay", _auto_or_duration, None),
-        unicast=_unicast(section, scope.nodes),
+        unicast=wire.unicast(section, scope.nodes),
         track_interfaces=tracking.read_tracked(section, "track_interfaces", scalars.interface),
         track_scripts=tracking.read_tracked(section, "track_scripts", scripts),
         track_files=tracking.read_files(section),
-        track_processes=tracking.read_tracked(section, "track_processes", scalars.text),
+        track_processes=tracking.read_tracked(section, "track_processes", tracking.process),
         track_services=tracking.read_tracked(section, "track_services", services),
         virtual_routes=routing.read_routes(section, scope.nodes, families, scope.tables),
         virtual_rules=routing.read_rules(section, families, scope.tables),
         garp=tracking.read_garp(section),
         vmac=section.read("vmac", scalars.boolean, False),
         accept=section.read("accept", scalars.boolean, True),
-        authentication=_authentication(section),
+        authentication=wire.authentication(section, scope.key_file),
         checksum=section.read("checksum", scalars.choice(Checksum), Checksum.AUTO),
     )
     section.close()
@@ -143,24 +150,26 @@ def _priorities(section: Section, nodes: Nodes) -> tuple[int, tuple[int, ...]]:
     else:
         one = section.read("priority", parse, None)
         chosen = {name: one or own for name, own in chosen.items()}
+    _lint_priorities(section, chosen, nodes)
     return chosen.pop(nodes.me), tuple(chosen.values())
 
 
-def _timing(section: Section, defaults: _Defaults) -> _Defaults:
-    """Version and advert interval, which bound each other."""
-    version = section.read("version", scalars.integer(2, 3), defaults.version)
-    advert_int = section.read("advert_int", scalars.duration(0.01, 255), defaults.advert_int)
-    if not section.has("advert_int") and not section.has("version"):
-        return defaults  # what is wrong with these was told where they stand
-    key = "advert_int" if section.has("advert_int") else "version"
-    at, spelt = section.value_at(key), scalars.spell(advert_int)
-    if version == 2 and advert_int != int(advert_int):
-        section.error(at, key, f"{spelt}: version 2 counts whole seconds: write 1s, or version: 3")
-    elif version == 3 and advert_int > 40.95:
-        section.error(at, key, f"{spelt} is out of range: 10ms to 40.95s in version 3")
-    elif version == 3 and round(advert_int * 100, 6) % 1:
-        section.error(at, key, f"{spelt}: version 3 counts hundredths of a second: write 10ms")
-    return _Defaults(version, advert_int)
+def _lint_priorities(section: Section, chosen: dict[str, int], nodes: Nodes) -> None:
+    """Equal ones are lawful, and mostly a copy that nobody edited."""
+    first: dict[int, str] = {}
+    for name, priority in chosen.items():
+        other = first.setdefault(priority, name)
+        if other == name or priority == OWNER:  # of which there is worse to tell
+            continue
+        text = (
+            f"{other} and {name} both have {priority}: the higher address decides which of them "
+            "is master; give each its own"
+        )
+        if section.has("priority"):
+            section.warn(section.value_at("priority"), "priority", text)
+        elif name in nodes.places:
+            section.problems.warn(nodes.places[name], f"nodes.{name}.priority: {text}")
+        return
 
 
 def _addresses(
@@ -205,43 +214,6 @@ def _virtual_address(
     return VirtualAddress(address, prefix, interface)
 
 
-def _unicast(section: Section, nodes: Nodes) -> Unicast | None:
-    """`{lb1: 198.51.100.1, lb2: 198.51.100.2}`; empty is multicast."""
-    tree = section.node.entries.get("unicast")
-    if isinstance(tree, Mapping) and not tree.entries:
-        section.find("unicast")
-        return None
-    found = by_node(section, "unicast", addresses.address, nodes)
-    if not found or tree is None:
-        return None
-    for name in nodes.names:
-        if isinstance(tree, Mapping) and name not in tree.entries:
-            section.error(tree.at, "unicast", f"has no address for {name}: add '{name}: ADDRESS'")
-    if len({family(address) for address in found.values()}) > 1:
-        section.error(tree.at, "unicast", "mixes IPv4 and IPv6: take one family for all nodes")
-    peers = tuple(address for name, address in found.items() if name != nodes.me)
-    return Unicast(found[nodes.me], peers) if nodes.me in found else None
-
-
-def _authentication(section: Section) -> Authentication:
-    """`none`, `hmac` or `{pass: FILE}`."""
-    if isinstance(section.node.entries.get("authentication"), Mapping):
-        below = section.section("authentication")
-        assert below is not None, "a mapping is a section"
-        file = below.required("pass", scalars.path, "/etc/hadirector/vrrp.pass")
-        below.close()
-        return Authentication(AuthenticationKind.PASS, file)
-    word = section.read("authentication", _none_or_hmac, "none")
-    return Authentication(AuthenticationKind(word))
-
-
-def _none_or_hmac(tree: Tree) -> str:
-    value = scalars.plain(tree)
-    if value not in ("none", "hmac"):
-        raise Wrong(f"{shown(value)} is none of none, hmac, {{pass: FILE}}")
-    return value
-
-
 def _auto_or_duration(tree: Tree) -> float | None:
     """`auto` is None."""
     if isinstance(tree, Scalar) and tree.text == "auto":
@@ -252,25 +224,9 @@ def _auto_or_duration(tree: Tree) -> float | None:
 def _lint(section: Section, instance: Instance, scope: Scope) -> None:
     """What only the whole instance shows."""
     _lint_routers(section, instance, scope)
-    _lint_authentication(section, instance, scope)
+    _lint_tracking(section, instance, scope)
     _lint_vmac(section, instance, scope)
-    at = section.value_at("virtual_addresses")
-    signed = _TRAILER if instance.authentication.kind is AuthenticationKind.HMAC else 0
-    for kind in instance.families():
-        room = (_PACKET - _HEADERS[kind] - signed) // _SIZES[kind]
-        most = min(_COUNTED, room)
-        count = sum(family(one.address) == kind for one in instance.virtual_addresses)
-        if count > most:
-            text = (
-                f"{count} IPv{kind} addresses do not fit an advert: at most {most}; "
-                "move the others to excluded_addresses"
-            )
-            section.error(at, "virtual_addresses", text)
-        if not count:
-            text = f"has no IPv{kind} address to go with those in excluded_addresses: move one here"
-            section.error(at, "virtual_addresses", text)
-    if instance.version == 2 and 6 in instance.families():
-        section.error(at, "virtual_addresses", "version 2 has no IPv6: write version: 3")
+    wire.lint(section, instance)
     if instance.priority == OWNER:
         text = "255 says that this node owns the addresses for good: take 254 or less"
         section.warn(section.value_at("priority"), "priority", text)
@@ -306,14 +262,14 @@ def _lint_vmac(section: Section, instance: Instance, scope: Scope) -> None:
         section.warn(section.value_at("vmac"), "vmac", text)
 
 
-def _lint_authentication(section: Section, instance: Instance, scope: Scope) -> None:
-    kind = instance.authentication.kind
-    at = section.value_at("authentication")
-    if kind is AuthenticationKind.PASS and instance.version != 2:
-        text = "a password is for version 2 only: write hmac, or version: 2"
-        section.error(at, "authentication", text)
-    if kind is AuthenticationKind.HMAC and instance.version != 3:
-        section.error(at, "authentication", "hmac is for version 3 only: write version: 3")
-    if kind is AuthenticationKind.HMAC and not scope.keyed:
-        text = "hmac needs keys: add 'key_file: /etc/hadirector/cluster.key'"
-        section.error(at, "authentication", text)
+def _lint_tracking(section: Section, instance: Instance, scope: Scope) -> None:
+    """What is tracked and can never count."""
+    if instance.track_services and len(scope.nodes.all) < 2:
+        text = "there is no other node to take over, so it never counts: add the peer to nodes"
+        section.warn(section.key_at("track_services"), "track_services", text)
+    if instance.priority != OWNER:
+        return
+    for key in ("track_interfaces", "track_scripts", "track_processes", "track_services"):
+        if any(tracked.weight is not None for tracked in getattr(instance, key)):
+            text = "lowers nothing at priority 255: write 'fault' instead of the number"
+            section.warn(section.key_at(key), key, text)

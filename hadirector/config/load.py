@@ -3,9 +3,8 @@ are opened; what else of the host counts is handed in."""
 
 import os
 import socket
-from dataclasses import replace
 
-from hadirector.config import cluster, inactive, nodes, sources
+from hadirector.config import cluster, nodes, sources
 from hadirector.config.handover import Loaded
 from hadirector.config.problem import Place, Problems, Wrong
 from hadirector.config.routing import Tables
@@ -61,6 +60,4 @@ def _pick(
 
 def _loaded(tree: Mapping, path: str, me: str, problems: Problems, tables: Tables = None) -> Loaded:
     config = cluster.read(tree, os.path.abspath(path), me, problems, tables)
-    if config is not None:
-        config = replace(config, instances=tuple(map(inactive.active, config.instances)))
     return Loaded(config, problems.ordered(path))

@@ -1,10 +1,10 @@
 """The directors, which of them this one is, and values that differ from node to node."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from hadirector.config import addresses, scalars
-from hadirector.config.problem import Problems, Wrong, listed, suggestion
+from hadirector.config.problem import Place, Problems, Wrong, listed, suggestion
 from hadirector.config.reader import Parse, Section
 from hadirector.config.tree import Mapping
 from hadirector.core.address import Address
@@ -16,10 +16,12 @@ PRIORITY = 100  # RFC 9568 5.2.4
 
 @dataclass(frozen=True, slots=True)
 class Nodes:
-    """All directors, and the one whose configuration is read."""
+    """All directors, and the one whose configuration is read; `places` are where their priorities
+    stand."""
 
     all: tuple[Node, ...]
     me: str
+    places: dict[str, Place] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -66,6 +68,7 @@ def read(root: Section, me: str, problems: Problems) -> Nodes:
     """The `nodes` of a file; without them this host is the only director."""
     found: list[Node] = []
     taken: dict[str, str] = {}
+    places: dict[str, Place] = {}
     for name, section in root.named("nodes"):
         priority = section.read("priority", scalars.integer(1, 255), PRIORITY)
         address = section.read("address", addresses.address, None)
@@ -74,12 +77,13 @@ def read(root: Section, me: str, problems: Problems) -> Nodes:
             text = f"{address} is the address of {taken[address]} too: each node has its own"
             section.error(section.value_at("address"), "address", text)
         found.append(Node(name, priority, address))
+        places[name] = section.value_at("priority")
     if len(found) > 1:
         for node in found:
             if node.address is None:
                 text = f"nodes.{node.name}: without 'address' no peer reaches this node"
                 problems.warn(root.value_at("nodes"), text)
-    return Nodes(tuple(found) or (_alone(me),), me)
+    return Nodes(tuple(found) or (_alone(me),), me, places)
 
 
 def per_node(section: Section, key: str, parse: Parse[T], nodes: Nodes) -> T | None:

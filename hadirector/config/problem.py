@@ -106,6 +106,13 @@ def in_order(problems: Iterable[Problem], main: str) -> tuple[Problem, ...]:
     return tuple(sorted(dict.fromkeys(problems), key=lambda p: (p.file != main, *_order(p))))
 
 
+def brief(problems: Iterable[Problem]) -> str:
+    """The first error, and how many more there are: what fits an event."""
+    errors = [problem for problem in problems if problem.severity is Severity.ERROR]
+    more = f" (and {len(errors) - 1} more errors)" if len(errors) > 1 else ""
+    return f"{errors[0]}{more}" if errors else "no error"
+
+
 def _order(problem: Problem) -> tuple[str, int, int]:
     return problem.file, problem.line, problem.column
 

@@ -73,11 +73,20 @@ def read_servers(
 
 
 def read_fallback(
-    section: Section, manner: Manner, keys: tuple[ServiceKey, ...]
+    section: Section,
+    manner: Manner,
+    keys: tuple[ServiceKey, ...],
+    real: tuple[RealServer, ...],
 ) -> RealServer | None:
-    """The "sorry server", in short or long form."""
+    """The "sorry server", in short or long form; none of the `real` ones."""
     tree = section.find("fallback")
-    return None if tree is None else _server(section, "fallback", tree, manner, keys)
+    if tree is None:
+        return None
+    spare = _server(section, "fallback", tree, manner, keys)
+    if spare is not None and any(spare.endpoint == server.endpoint for server in real):
+        text = f"{spare.endpoint} is a real server already: name another, or remove it there"
+        section.error(tree.at, "fallback", text)
+    return spare
 
 
 def _server(

@@ -67,7 +67,7 @@ def _service(name: str, section: Section, scope: Scope) -> VirtualService | None
         floor=section.read("floor", scalars.number(0, 1), 0.0),
         on_failure=section.read("on_failure", scalars.choice(OnFailure), OnFailure.AUTO),
         slow_start=section.read("slow_start", scalars.duration(0), 0.0),
-        fallback=servers.read_fallback(section, manner, keys),
+        fallback=servers.read_fallback(section, manner, keys, real),
         real_servers=real,
     )
     section.close()

@@ -1,11 +1,12 @@
 """What an instance tracks, and how its master announces itself.
 
 A tracked thing is named in a list (its failure is a fault) or with a number (the priority changes
-by it while it fails); `{eth1: fault, eth2: -20}` has both.
+by it while it fails); `{eth1: fault, eth2: -20}` has both. A positive number is lawful and warned
+of: keepalived adds it while the thing is well.
 """
 
 from hadirector.config import scalars
-from hadirector.config.problem import Wrong
+from hadirector.config.problem import Wrong, shown
 from hadirector.config.reader import Parse, Section
 from hadirector.config.tree import Mapping, Scalar, Tree
 from hadirector.core.settings.instances import (
@@ -26,6 +27,19 @@ def read_tracked(section: Section, key: str, parse: Parse[str]) -> tuple[Tracked
     if len({one.name for one in found}) < len(found):
         section.error(section.value_at(key), key, "names something twice: keep one")
     return found
+
+
+def process(tree: Tree) -> str:
+    """A program's name, or the path it is executed by."""
+    value = scalars.text(tree)
+    if "/" in value and not value.startswith("/"):
+        raise Wrong(
+            f"{shown(value)} is neither a name nor an absolute path: write haproxy, or "
+            "/usr/sbin/haproxy"
+        )
+    if value.endswith("/"):
+        raise Wrong(f"{shown(value)} is a directory: name a program")
+    return value
 
 
 def read_files(section: Section) -> tuple[TrackedFile, ...]:
@@ -66,6 +80,9 @@ def _weighted(section: Section, key: str, parse: Parse[str]) -> tuple[Tracked, .
     found = []
     for title, at in below.node.keys_at.items():
         weight = below.read(title, _weight, None)
+        if weight is not None and weight > 0:
+            text = f"raises the priority while it fails: write -{weight} to lower it then"
+            below.warn(below.value_at(title), title, text)
         try:
             found.append(Tracked(parse(Scalar(at, title, quoted=True)), weight))
         except Wrong as wrong:

@@ -32,6 +32,7 @@ def packed(address: Address) -> bytes:
     return ip_address(address).packed
 
 
+@lru_cache(maxsize=4096)  # the same few come with every advert
 def from_packed(raw: bytes) -> Address:
     """The address of 4 or 16 network-order bytes."""
     return Address(str(ip_address(raw)))

@@ -7,14 +7,21 @@ until it has heard us and dropped its addresses; so the burst is repeated soon, 
     duel heard   +0.1 s   +1 s   +delay        refresh ...
 
 A rival that does not give up is answered without end, but never more than one burst in 0.1 s.
+
+A master that a peer contests on the peer channel, while neither hears the other's adverts, cannot
+know whether its clients see both. Where they do, the better of the two is to be the one they
+know: it announces every few seconds, and the other one only at its takeover (`Contest`). Nobody
+gives up for that: where the segment is in two, each half still has its master.
 """
 
 import math
 
+from hadirector.core.priority import Contest
 from hadirector.core.settings.instances import Garp
 
 DUEL_SPACING = 0.1  # longer than a rival's burst takes, shorter than a client notices
 DUEL_ECHOES = (0.1, 1.0)  # a rival on a starved CPU was seen to go on for up to a second
+CONTESTED_REFRESH = 5.0  # seconds: a client that learned the other one has it right again so soon
 
 
 class Announcer:
@@ -24,6 +31,7 @@ class Announcer:
         self.garp = garp
         self._bursts: list[tuple[float, int]] = []
         self._sent_at = -math.inf
+        self._contest = Contest.NONE
 
     @property
     def deadline(self) -> float | None:
@@ -49,9 +57,28 @@ class Announcer:
             return 0
         del self._bursts[: len(due)]
         self._sent_at = now
-        if not self._bursts and self.garp.refresh > 0:
-            self._bursts.append((now + self.garp.refresh, 1))
+        if not self._bursts:
+            self._refresh(now)
         return max(due)
+
+    def contest(self, contest: Contest, now: float) -> None:
+        """A peer claims mastership, or does so no more: refresh at another pace from now on."""
+        if contest is self._contest:
+            return
+        self._contest = contest
+        refreshes = self._sent_at > -math.inf and [count for _, count in self._bursts] in ([], [1])
+        if refreshes:
+            self._bursts.clear()
+            self._refresh(now)
+
+    def _refresh(self, now: float) -> None:
+        every = {
+            Contest.NONE: self.garp.refresh,
+            Contest.WINS: min(self.garp.refresh or math.inf, CONTESTED_REFRESH),
+            Contest.LOSES: 0.0,
+        }[self._contest]
+        if every > 0:
+            self._bursts.append((now + every, 1))
 
     def _plan(self, first: float, echoes: tuple[float, ...]) -> None:
         offsets = sorted({0.0, *echoes, self.garp.delay})

@@ -14,12 +14,23 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import assert_never
 
-from hadirector.core import differences, ipvs, messages, peers, plan
+from hadirector.core import deaths, differences, ipvs, messages, peers, plan
 from hadirector.core import director_events as ev
+from hadirector.core.attendance import Attendance, Scene
+from hadirector.core.drift import DriftNews
+from hadirector.core.flaps import Flaps
+from hadirector.core.hooks import Pending
 from hadirector.core.journal import Journal
+from hadirector.core.keys import Secrets
 from hadirector.core.messages import Process
+from hadirector.core.operations import Operations
+from hadirector.core.own_election import OwnElection
 from hadirector.core.services import Change, Services
 from hadirector.core.settings.cluster import Config
+from hadirector.core.situation import Situation
+from hadirector.core.split import Splits
+from hadirector.core.stance import Stance
+from hadirector.core.takeover import Step
 
 READ_EVERY = 0.5  # seconds between reads of IPVS while they are cheap: it sends no change events
 READ_SHARE = 0.01  # of a core, at most: a table of 10,000 takes 0.15 s to read
@@ -39,43 +50,67 @@ class Director:
         owned: frozenset[ipvs.ServiceKey],
         now: float,
         past: Iterable[messages.Event] = (),
+        stance: Stance | None = None,
+        left_over: Iterable[Pending] = (),
     ) -> None:
         self.version = version
         self.journal = Journal(past)
+        self.operations = Operations(stance or Stance(), self._situation)
+        self.attendance = Attendance(self.journal.since(0), left_over)
         self.services = Services()
         self.config: Config | None = None
         self.configured_at = now
         self.peers: peers.Peers | None = None
-        self.routers: tuple[messages.Router, ...] = ()
+        self.election = OwnElection(now)
+        self.splits = Splits()
+        self.turned_at = now
         self.processes: tuple[messages.ProcessState, ...] = ()
         self.usage = ipvs.Usage()
         self.kernel_trouble = ""
         self.failing: dict[ipvs.ServiceKey, str] = {}
         self.checker_silent = False
+        self.refused = ""  # what the file on disk would do to a restart
+        self.blind: tuple[str, ...] = ()
+        self._secrets = Secrets()
         self._owned = owned
+        self._drift = DriftNews()
+        self._flaps = Flaps()
         self._actual: dict[ipvs.ServiceKey, ipvs.Entry] | None = None
         self._applying = False
         self._pending: set[ipvs.ServiceKey] | None = set()  # None: all
         self._read_at: float | None = now
         self._levels_at = now
+        self._peers_known_at = now  # before that a peer that did not speak yet may live
         self._presence_at = now
         self._checker_heard_at = now
-        self._told: tuple[messages.Ready, dict[str, str]] | None = None
+        self._looks = False  # whether who is master of what may have changed
+        self._says: object = ({}, {})  # states and voices of the routers
+        self._told: object = None  # readiness, what fails, and these, as told last
 
     def handle(self, event: ev.Event, now: float) -> tuple[ev.Action, ...]:
         """What to do about an event, in order."""
-        actions = [*self._react(event, now), *self._due(now)]
-        return tuple(actions)
+        self.turned_at = now
+        actions = self._react(event, now)
+        actions += self._attend(actions, now)
+        return (*actions, *self._due(now))
+
+    @property
+    def routers(self) -> tuple[messages.Router, ...]:
+        """Every virtual router of this node, as far as that is known."""
+        return self.election.routers
 
     def deadline(self) -> float:
         """When `Woken` is due at the latest."""
-        due = [self._levels_at, self._presence_at]
+        due = [self._levels_at, self._presence_at, self.operations.deadline]
         if self._read_at is not None:
             due.append(self._read_at)
         if not self.checker_silent:
             due.append(self._checker_heard_at + CHECKER_SILENCE)
-        silent = self.peers.deadline() if self.peers else None
-        return min(due if silent is None else [*due, silent])
+        others = (self.peers, self.splits, self.attendance)
+        for at in (other.deadline() for other in others if other is not None):
+            if at is not None:
+                due.append(at)
+        return min(due)
 
     def readiness(self) -> messages.Ready:
         """Whether this node may take over from a healthy master, and why (not)."""
@@ -87,9 +122,15 @@ class Director:
             return messages.Ready(False, "IPVS was not read yet")
         for text in self.failing.values():
             return messages.Ready(False, f"services not programmed: {text}")
-        waiting = self.services.unsettled()
-        if waiting:
-            return messages.Ready(False, f"{len(waiting)} servers wait for a verdict: {waiting[0]}")
+        for text in (self.election.unknown, *self.blind[:1]):
+            if text:
+                return messages.Ready(False, text)
+        waiting = self.services.unsettled
+        if waiting.count:
+            text = f"{waiting.count} servers wait for a verdict: {waiting.first()}"
+            return messages.Ready(False, text)
+        if unseen := self.attendance.waiting():
+            return messages.Ready(False, unseen)
         return messages.Ready(True, "services programmed and checks settled")
 
     def leaving(self) -> tuple[plan.Operation, ...]:
@@ -98,20 +139,21 @@ class Director:
 
     def _react(self, event: ev.Event, now: float) -> list[ev.Action]:
         match event:
-            case ev.Configured(config):
+            case ev.Configured(config, secrets):
+                self._secrets = secrets
                 return self._configured(config, now)
             case ev.Refused(reason):
-                return self._tell([Change("config_refused", self._name(), reason)], now)
-            case ev.KernelRead():
-                return self._kernel_read(event, now)
-            case ev.KernelUnreadable(reason):
-                return self._kernel_unreadable(reason, now)
-            case ev.Applied():
-                return self._applied(event, now)
+                self.refused = event.trouble
+                news = [Change("config_refused", self._name(), reason)] if reason else []
+                return self._tell(news, now)
+            case ev.KernelRead() | ev.KernelUnreadable() | ev.Applied():
+                return self._kernel_told(event, now)
             case ev.From(sender, message):
                 return self._from(sender, message, now)
-            case ev.Heard(presence):
-                return self._heard(presence, now)
+            case ev.Heard() | ev.PeerRefused():
+                return self._heard(event, now)
+            case ev.PeerSaid() | ev.Asked() | ev.StanceSaved():
+                return self._carry_out(self.operations.handle(event, now), now)
             case ev.Noticed(kind, subject, reason):
                 return self._tell([Change(kind, subject, reason)], now)
             case ev.Woken():
@@ -122,26 +164,40 @@ class Director:
 
     def _configured(self, config: Config, now: float) -> list[ev.Action]:
         before, self.config, self.configured_at = self.config, config, now
+        self.refused = ""
         if self.peers is None:
             self.peers = peers.Peers(config)
         else:
             self.peers.follow(config)
+        self._peers_known_at = now + peers.SILENCE
         changes = self.services.configure(config, self._actual or {})
         changes += [Change(*one) for one in self.peers.compare(config.digest)]
+        operations = self._carry_out(self.operations.configured(config), now)
         kind = "config_reloaded" if before else "config_loaded"
         told = differences.between(before, config) if before else differences.size(config)
         self._pending = None
         return [
             *self._tell([Change(kind, config.node, f"{told}; digest {config.digest[:12]}")], now),
             *self._tell(changes, now),
+            *operations,
             ev.Settle(config),
-            *self._levels(),
+            *self.attendance.configure(config, now),
+            *self._settings(now),
             ev.Send(Process.CHECKER, self.services.targets(), float("inf")),
             *self._reconcile(),
             *self._presence(now),
         ]
 
     # IPVS
+
+    def _kernel_told(self, event: ev.Kernel, now: float) -> list[ev.Action]:
+        match event:
+            case ev.KernelRead():
+                return self._kernel_read(event, now)
+            case ev.KernelUnreadable(reason):
+                return self._kernel_unreadable(reason, now)
+            case ev.Applied():
+                return self._applied(event, now)
 
     def _kernel_read(self, event: ev.KernelRead, now: float) -> list[ev.Action]:
         pause = min(READ_AT_LEAST, max(READ_EVERY, event.took / READ_SHARE))
@@ -159,8 +215,9 @@ class Director:
         steps = plan.plan(self.services.entries, self._actual, self._owned)
         wrong = {plan.service_of(step) for step in steps}
         if not first and self._pending == set():
-            drift = [step for step in steps if plan.service_of(step) not in self.failing]
-            told += self._tell(_drift_changes(drift), now)
+            drift = (step for step in steps if plan.service_of(step) not in self.failing)
+            lines = self._drift.tell(drift, now)
+            told += self._tell([Change("drift", *line) for line in lines], now)
         self.failing = {key: text for key, text in self.failing.items() if key in wrong}
         self._pending = None
         return [*told, *self._disown(), *self._reconcile()]
@@ -188,15 +245,16 @@ class Director:
         if self._actual is None or self._applying or self._pending == set():
             return []
         desired = self.services.entries
+        save: list[ev.Action] = []
         if self._pending is None:
             steps = plan.plan(desired, self._actual, self._owned)
-        else:
-            keys = self._pending
-            part = {key: entry for key, entry in desired.items() if key in keys}
+            save = self._own()
+        else:  # verdicts, which make no service
+            keys = sorted(self._pending)
+            part = {key: desired[key] for key in keys if key in desired}
             there = {key: self._actual[key] for key in keys if key in self._actual}
             steps = plan.plan(part, there, frozenset())
         self._pending = set()
-        save = self._own()
         if not steps:
             return save
         touched = {plan.service_of(step) for step in steps}
@@ -227,35 +285,63 @@ class Director:
         told: list[ev.Action] = []
         if sender is Process.CHECKER:
             told = self._checker_spoke(now)
+        if sender is Process.RUNNER:
+            changes, actions = self.attendance.take(message, now)
+            return [*self._tell(changes, now), *actions]
         match message:
             case messages.Hello():
-                return [*told, *self._greet(sender)]
+                return [*told, *self._greet(sender, now)]
             case messages.Verdicts():
-                if self._actual is None and not self.kernel_trouble:
-                    # Decided once it is known which weights are in the kernel.
-                    self.services.remember(message)
-                    return told
-                keys, changes = self.services.hear(message)
-                if self._pending is not None:
-                    self._pending |= keys
-                return [*self._reconcile(), *told, *self._tell(changes, now)]
+                return self._verdicts(message, told, now)
+            case messages.Blind(reasons):
+                told += self._blind_is(reasons, now)
             case messages.Routers(routers):
-                self.routers = routers
+                told += self._tell(self.election.hear(routers, now), now)
+                self._routers_changed()
+                told += self._carry_out(self.operations.look(now), now)
+            case messages.Obeyed():
+                told += self._carry_out(self.operations.obeyed(message, now), now)
             case messages.Events(events):
                 told += [ev.Write(self.journal.take(event), logged=True) for event in events]
             case messages.Processes(processes):
-                self._processes_are(processes)
+                told += self._processes_are(processes, now)
             case _:
                 pass  # heartbeats and orders are the shell's; the rest is not for us
         return told
 
-    def _processes_are(self, processes: tuple[messages.ProcessState, ...]) -> None:
+    def _verdicts(
+        self, message: messages.Verdicts, told: list[ev.Action], now: float
+    ) -> list[ev.Action]:
+        if self._actual is None and not self.kernel_trouble:
+            # Decided once it is known which weights are in the kernel.
+            self.services.remember(message)
+            return told
+        keys, changes = self.services.hear(message)
+        if self._pending is not None:
+            self._pending |= keys
+        return [*self._reconcile(), *told, *self._tell(self._flaps.tell(changes, now), now)]
+
+    def _processes_are(self, processes: deaths.States, now: float) -> list[ev.Action]:
+        died = list(deaths.news(self.processes, processes, self.journal))
         self.processes = processes
         if any(p.process is Process.ELECTION and not p.alive for p in processes):
-            # What it said last holds no more; what it placed ends with its lease or is adopted.
-            reason = "the election process died; a new one starts"
-            init = messages.RouterStateName.INIT
-            self.routers = tuple(replace(r, state=init, reason=reason) for r in self.routers)
+            self.election.died(now)
+            self._routers_changed()
+        return self._tell(died, now)
+
+    def _blind_is(self, reasons: tuple[str, ...], now: float) -> list[ev.Action]:
+        """Our own trouble: told when it begins and when it ends; status has its particulars."""
+        before, self.blind = self.blind, reasons
+        if bool(before) == bool(reasons):
+            return []
+        kind, text = "checker_sees", "every server can be probed again"
+        if reasons:
+            kind, text = "checker_blind", "; ".join(reasons)
+        return self._tell([Change(kind, self._name(), text)], now)
+
+    def _routers_changed(self) -> None:
+        self._looks = True
+        self._says = (peers.router_states(self.routers), peers.router_voices(self.routers))
 
     def _checker_spoke(self, now: float) -> list[ev.Action]:
         self._checker_heard_at = now
@@ -264,24 +350,59 @@ class Director:
         self.checker_silent = False
         return self._tell([Change("checker_back", self._name(), "the checker speaks again")], now)
 
-    def _greet(self, sender: Process) -> list[ev.Action]:
+    def _greet(self, sender: Process, now: float) -> list[ev.Action]:
         if self.config is None:
             return []
         if sender is Process.CHECKER:
             return [ev.Send(Process.CHECKER, self.services.targets(), float("inf"))]
-        return self._levels() if sender is Process.ELECTION else []
+        return self._settings(now) if sender is Process.ELECTION else []
 
-    def _heard(self, presence: peers.Presence, now: float) -> list[ev.Action]:
+    def _heard(self, event: ev.Heard | ev.PeerRefused, now: float) -> list[ev.Action]:
         if self.peers is None or self.config is None:
             return []
-        news = self.peers.hear(presence, self.config.digest, now)
-        return self._peer_news(news, now)
+        before = self.peers.level()
+        if isinstance(event, ev.Heard):
+            news = self.peers.hear(event.presence, self.config.digest, now)
+        else:
+            news = self.peers.complain(event.node, event.reason)
+        told = self._tell([Change(*one) for one in news], now)
+        self._looks = True
+        # Who became master or gave it up must be known at once; the rest comes again by itself.
+        return told if self.peers.level() == before else [*told, *self._peers_level(now)]
 
     def _peer_news(self, news: list[tuple[str, str, str]], now: float) -> list[ev.Action]:
         if not news or self.peers is None:
             return []
-        told = self._tell([Change(*one) for one in news], now)
-        return [*told, ev.Send(Process.ELECTION, self.peers.level(), LEVELS_HOLD)]
+        self._looks = True
+        return [*self._tell([Change(*one) for one in news], now), *self._peers_level(now)]
+
+    # Operators' orders
+
+    def _carry_out(self, steps: Iterable[Step], now: float) -> list[ev.Action]:
+        actions: list[ev.Action] = []
+        for step in steps:
+            actions += self._tell([step], now) if isinstance(step, Change) else [step]
+        return actions
+
+    def _situation(self) -> Situation | None:
+        if self.config is None:
+            return None
+        return Situation(
+            self.config,
+            self.routers,
+            self.peers.known if self.peers else {},
+            self.readiness(),
+            {name: weights.quorum_met for name, weights in self.services.weights.items()},
+        )
+
+    # Tracked things and hooks
+
+    def _attend(self, actions: Iterable[ev.Action], now: float) -> list[ev.Action]:
+        """What follows for them from what is being done."""
+        events = [action.event for action in actions if isinstance(action, ev.Write)]
+        scene = Scene(self.services, self.peers, self.routers)
+        changes, further = self.attendance.turn(scene, events, now)
+        return [*self._tell(changes, now), *further]
 
     # What is due by time, and what is told by itself
 
@@ -294,58 +415,72 @@ class Director:
             self.checker_silent = True
             reason = f"silent for {CHECKER_SILENCE:g} s: weights stay as they are"
             actions += self._tell([Change("checker_silent", self._name(), reason)], now)
-        if self.peers is not None:
+        silent = self.election.look(now)
+        if silent:
+            self._routers_changed()
+        actions += self._tell([*silent, *self._flaps.due(now)], now)
+        if self.peers is not None and self.config is not None:
             actions += self._peer_news(self.peers.age(now), now)
-        states = dict(peers.router_states(self.routers))
-        changed = self._told != (self.readiness(), states)
+            actions += self._look(self.config, self.peers, now)
+        if now >= self.operations.deadline:
+            actions += self._carry_out(self.operations.due(now), now)
+        levels = (self.readiness(), self.attendance.tracking.tracks(), self._says)
+        changed = self._told != levels
         if self.config is not None and (changed or now >= self._levels_at):
-            self._told = (self.readiness(), states)
+            self._told = levels
             self._levels_at = now + LEVELS_EVERY
-            actions += self._levels()[1:]
+            actions += self._levels(now)
         if self.config is not None and (changed or now >= self._presence_at):
             actions += self._presence(now)
         return actions
 
-    def _levels(self) -> list[ev.Action]:
-        """All the election is to know; its settings first."""
+    def _look(self, config: Config, known: peers.Peers, now: float) -> list[ev.Action]:
+        """Whether another node says that it is master of what this one is master of."""
+        due = self.splits.deadline()
+        if not self._looks and (due is None or now < due):
+            return []
+        self._looks = False
+        changes = self.splits.look(self.routers, known.known, config.instances, now)
+        return self._tell(changes, now)
+
+    def _settings(self, now: float) -> list[ev.Action]:
+        """All the election is to know."""
         config = self.config
         assert config is not None
-        assert self.peers is not None
         settings = messages.ElectionSettings(
             config.node,
             config.instances,
             config.sync_groups,
             config.vip_lease,
             f"{config.state_dir}/addresses",
+            self._secrets,
+            self.operations.stance.level(),
         )
-        return [
-            ev.Send(Process.ELECTION, settings, float("inf")),
-            ev.Send(Process.ELECTION, self.readiness(), LEVELS_HOLD),
-            ev.Send(Process.ELECTION, self.peers.level(), LEVELS_HOLD),
-        ]
+        return [ev.Send(Process.ELECTION, settings, float("inf")), *self._levels(now)]
+
+    def _levels(self, now: float) -> list[ev.Action]:
+        """What changes by itself, or by the operator."""
+        tracks = ev.Send(Process.ELECTION, self.attendance.tracking.tracks(), LEVELS_HOLD)
+        ready = ev.Send(Process.ELECTION, self.readiness(), LEVELS_HOLD)
+        return [self.operations.level(), *self._peers_level(now), tracks, ready]
+
+    def _peers_level(self, now: float) -> list[ev.Action]:
+        """Who lives; nothing while that is not known. The election keeps what it was told last: a
+        director that starts must not make leased addresses permanent and leased again."""
+        assert self.peers is not None
+        unheard = any(known.heard_at is None for known in self.peers.known.values())
+        if unheard and now < self._peers_known_at:
+            return []
+        return [ev.Send(Process.ELECTION, self.peers.level(), LEVELS_HOLD)]
 
     def _presence(self, now: float) -> list[ev.Action]:
-        config = self.config
-        assert config is not None
         self._presence_at = now + peers.INTERVAL
-        ready = self.readiness()
-        return [
-            ev.SendPresence(
-                peers.Presence(
-                    cluster=config.cluster,
-                    node=config.node,
-                    incarnation=0,
-                    sequence=0,
-                    digest=config.digest,
-                    version=self.version,
-                    ready=ready.ready,
-                    reason=ready.reason,
-                    routers=dict(peers.router_states(self.routers)),
-                    services={n: w.quorum_met for n, w in self.services.weights.items()},
-                    master_down=max((r.master_down for r in self.routers), default=0.0),
-                )
-            )
-        ]
+        here, standby = self._situation(), self.operations.stance.standby is not None
+        assert here is not None
+        told = here.presence(self.version, standby)
+        if self.election.unknown:  # no peer is to believe what we do not know ourselves
+            told = replace(told, routers={}, priorities={})
+        return [ev.SendPresence(told)]
 
     def _tell(self, changes: Iterable[Change], now: float) -> list[ev.Action]:
         return [
@@ -354,14 +489,3 @@ class Director:
 
     def _name(self) -> str:
         return self.config.node if self.config else "node"
-
-
-def _drift_changes(drift: list[plan.Operation]) -> list[Change]:
-    """What somebody else did to the table, service by service, at most a few lines."""
-    lines = [
-        Change("drift", str(plan.service_of(s)), f"repaired: {plan.describe(s)}") for s in drift
-    ]
-    if len(lines) <= 5:
-        return lines
-    more = Change("drift", "ipvs", f"and {len(lines) - 5} more differences repaired")
-    return [*lines[:5], more]

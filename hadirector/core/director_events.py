@@ -1,23 +1,30 @@
 """What reaches the director's core, and what it asks to be done."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from hadirector.core import ipvs, messages, peers, plan
+from hadirector.core import hooks, ipvs, messages, peer_messages, peers, plan
+from hadirector.core.keys import Secrets
+from hadirector.core.requests import Outcome, Request
 from hadirector.core.settings.cluster import Config
+from hadirector.core.stance import Stance
 
 
 @dataclass(frozen=True, slots=True)
 class Configured:
-    """A configuration was accepted: the first, or by reload."""
+    """A configuration was accepted: the first, or by reload; with the secrets it names."""
 
     config: Config
+    secrets: Secrets = field(default_factory=Secrets)
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A reload failed; the running configuration stays. `reason` is its first error."""
+    """A reload failed; the running configuration stays. `reason` is its first error, and how many
+    more there are, empty where that was told before; `trouble` says when that was, and what it
+    would mean for a restart."""
 
     reason: str
+    trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,37 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerSaid:
+    """A director with our key asks or answers on the peer channel."""
+
+    node: str
+    message: peer_messages.Order
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRefused:
+    """What came from a peer's address was not believed: one sentence why, told once."""
+
+    node: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An operator's request; it is answered by a Reply with this token."""
+
+    token: str
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class StanceSaved:
+    """The stance was written; `trouble` says why not, empty when it was."""
+
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Noticed:
     """Something the shell saw that belongs in the journal."""
 
@@ -74,9 +112,12 @@ class Woken:
     """The deadline came."""
 
 
-Event = (
-    Configured | Refused | KernelRead | KernelUnreadable | Applied | From | Heard | Noticed | Woken
-)
+Kernel = KernelRead | KernelUnreadable | Applied
+
+Order = PeerSaid | Asked | StanceSaved
+"""What core/operations takes."""
+
+Event = Configured | Refused | Kernel | From | Heard | PeerRefused | Order | Noticed | Woken
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +156,29 @@ class SendPresence:
 
 
 @dataclass(frozen=True, slots=True)
+class TellPeer:
+    """Say this to one peer, if there is a key to say it by."""
+
+    node: str
+    message: peer_messages.Order
+
+
+@dataclass(frozen=True, slots=True)
+class SaveStance:
+    """Note what the operator wants, and tell by StanceSaved."""
+
+    stance: Stance
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Answer an operator's request."""
+
+    token: str
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
 class Write:
     """A line of the journal: for whoever follows events, and for the log unless `logged` there by
     the process it is from."""
@@ -130,4 +194,31 @@ class Settle:
     config: Config
 
 
-Action = ReadKernel | Apply | SaveOwned | Send | SendPresence | Write | Settle
+@dataclass(frozen=True, slots=True)
+class Employ:
+    """Have a runner process, or none; it says Hello when it can be sent to."""
+
+    wanted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SaveHooks:
+    """Note what hooks are still to be told, for a next director of this daemon."""
+
+    pending: tuple[hooks.Pending, ...]
+
+
+Action = (
+    ReadKernel
+    | Apply
+    | SaveOwned
+    | Send
+    | SendPresence
+    | TellPeer
+    | SaveStance
+    | Reply
+    | Write
+    | Settle
+    | Employ
+    | SaveHooks
+)

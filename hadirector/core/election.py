@@ -15,7 +15,8 @@ Rules for routers that move together (a group; a router alone is a group of one)
 
 The rest of the node's rules:
 
-5. A director silent for 10 s makes this node advertise priority 1; it keeps what it holds.
+5. While its director is silent (for 10 s or longer) or the node in standby, it advertises priority
+   1 and keeps what it holds.
 6. A removed or rebuilt instance leaves in order, as at a stop: its old router lives on until its
    successor is heard.
 7. While another director is alive on the peer channel, addresses carry a lease (`NodeView`).
@@ -33,11 +34,12 @@ from hadirector.core import advert, messages
 from hadirector.core.deadlines import Deadlines
 from hadirector.core.election_types import (
     Action,
-    AskGateway,
+    AnnounceFailed,
     DeafEars,
     Desired,
     DirectorHeard,
     Drop,
+    HolderHeard,
     Input,
     LastAdverts,
     Links,
@@ -54,10 +56,11 @@ from hadirector.core.election_types import (
     SetLease,
     Stopped,
     Tick,
+    WallClock,
 )
 from hadirector.core.member import Member
 from hadirector.core.messages import OrderKind
-from hadirector.core.node_view import NodeView
+from hadirector.core.node_view import NodeView, addresses_of
 from hadirector.core.roster import Roster
 from hadirector.core.vrrp_states import (
     Backup,
@@ -67,13 +70,19 @@ from hadirector.core.vrrp_states import (
     Master,
     State,
     Waking,
+    name_of,
 )
 
 ASK_EVERY = 1.0  # seconds between questions to a gateway that has not answered
 _ORDERS_REMEMBERED = 64
 
 _Told = (
-    DirectorHeard | messages.ElectionSettings | messages.Tracks | messages.Ready | messages.Peers
+    DirectorHeard
+    | messages.ElectionSettings
+    | messages.Tracks
+    | messages.Ready
+    | messages.Peers
+    | messages.Stance
 )
 
 
@@ -84,7 +93,7 @@ class Election:
     def __init__(self, last_adverts: LastAdverts | None = None) -> None:
         self._roster = Roster(last_adverts or {})
         self._view = NodeView()
-        self._orders: deque[str] = deque(maxlen=_ORDERS_REMEMBERED)
+        self._orders: deque[messages.Obeyed] = deque(maxlen=_ORDERS_REMEMBERED)
         self._configured = False
         self._ask_at = math.inf
         self._stopping = self._stopped = False
@@ -113,7 +122,8 @@ class Election:
         """Every virtual router as status shows it; one that is leaving too, unless another of the
         same name has its place already."""
         members = self._roster.members
-        return tuple(m.status() for m in self._roster if members.get(m.key, m) is m)
+        every = (m for m in self._roster if members.get(m.key, m) is m)
+        return tuple(m.status(self._now) for m in every)
 
     # --- the one entry -----------------------------------------------------------------------
 
@@ -121,7 +131,7 @@ class Election:
         """Take one input at `now`; the actions are to be done in this order."""
         now = self._now = max(now, self._now)
         actions = self._take(what, now)
-        actions += self._ask_gateways(now)
+        actions += self._ask_around(now)
         self._roster.forget_stopped()
         if any(isinstance(a, Place | Drop | SetLease) for a in actions):
             actions.append(Reconcile())
@@ -156,39 +166,54 @@ class Election:
                     return []  # events tell more than what concerns us
                 first = before is None and self._configured
                 self._view.links = told
+                self._roster.heard &= {name for name, link in told.items() if link.up}
                 return self._review(now) + ([Reconcile()] if first else [])
-            case NetworkHeard(interface=interface):
-                return self._hear_network(interface, now)
-            case Obstacles() | DeafEars():
-                return self._be_hindered(what, now)
-            case SendFailed() | Moved() | Restored() | Refusals():
+            case NetworkHeard() | HolderHeard():
+                return self._hear_answer(what, now)
+            case Obstacles() | DeafEars() | WallClock():
+                return self._be_shown(what, now)
+            case SendFailed() | AnnounceFailed():
+                self._count(what)
+                return []
+            case Moved() | Restored() | Refusals():
                 return self._keep_up(what, now)
             case messages.Order():
                 return self._obey(what, now)
             case _:
                 return self._be_told(what, now)
 
-    def _be_hindered(self, what: Obstacles | DeafEars, now: float) -> list[Action]:
-        if isinstance(what, Obstacles):
-            self._view.obstacles = what.obstacles
-        else:
-            self._view.deaf = what.deaf
-        return self._review(now)
-
-    def _keep_up(self, what: SendFailed | Moved | Restored | Refusals, now: float) -> list[Action]:
-        """What came of our actions, and what others do to what is ours."""
+    def _count(self, what: SendFailed | AnnounceFailed) -> None:
         if isinstance(what, SendFailed):
             member = self._roster.members.get((what.instance, what.family))
             if member is not None:
                 member.counters["advert_send_err"] += 1
-            return []
+            return
+        for member in self._roster:
+            if what.address in addresses_of(member.instance, member.family):
+                member.counters["announce_err"] += 1
+
+    def _be_shown(self, what: Obstacles | DeafEars | WallClock, now: float) -> list[Action]:
+        """The shell's levels."""
+        match what:
+            case Obstacles(obstacles=obstacles):
+                self._view.obstacles = obstacles
+            case DeafEars(deaf=deaf):
+                self._view.deaf = deaf
+            case WallClock(unix_offset=offset):
+                self._view.unix_offset = offset
+            case unreachable:
+                assert_never(unreachable)
+        return self._review(now)
+
+    def _keep_up(self, what: Moved | Restored | Refusals, now: float) -> list[Action]:
+        """What others do to what is ours."""
         self._touched |= dict.fromkeys(self._roster)
         return [a for member in self._roster for a in member.keep_up(what, self._journal, now)]
 
     def _be_told(self, what: _Told, now: float) -> list[Action]:
         """The director's levels; each is a sign of life as well."""
         view = self._view
-        before = (view.silent, view.tracks, view.ready, view.peers)
+        before = view.told
         actions: list[Action] = []
         if view.director_heard(now):
             actions.append(self._journal("director_heard", "", "it speaks again", {}, now))
@@ -197,15 +222,17 @@ class Election:
                 pass
             case messages.ElectionSettings():
                 return actions + self._configure(what, now)
-            case messages.Tracks(tracks=tracks):
-                view.tracks = tracks
+            case messages.Tracks(tracks=tracks, unknown=unknown):
+                view.tracks = (*tracks, *(t for t in view.tracks if t.what in unknown))
             case messages.Ready():
                 view.ready = what
             case messages.Peers(peers=peers):
-                view.peers = peers
+                view.peers, view.peers_told = peers, True
+            case messages.Stance():
+                view.stance = what
             case unreachable:
                 assert_never(unreachable)
-        if before == (view.silent, view.tracks, view.ready, view.peers):
+        if before == view.told:
             return actions  # levels are told again and again
         return actions + self._review(now)
 
@@ -225,19 +252,21 @@ class Election:
 
     def _receive(self, packet: PacketReceived, now: float) -> list[Action]:
         """An advert of any virtual router shows that frames pass; ours goes to its router."""
+        addressees = self._roster.addressees(packet)
         if self._view.is_own(packet.interface, packet.source):
-            member = self._roster.addressee(packet)
-            if member is not None:
+            for member in addressees:
                 member.counters["own_advert"] += 1
             return []
         actions: list[Action] = []
         if packet.ttl == advert.TTL and packet.interface not in self._roster.heard:
             actions += self._hear_network(packet.interface, now)
-        member = self._roster.addressee(packet)
-        heard = member.judge(packet) if member is not None else None
-        if member is None or heard is None:
-            return actions
-        return actions + self._act(member, partial(member.router.heard, heard, packet.source), now)
+        for member in addressees:
+            heard, told = member.judge(packet, self._view, self._journal, now)
+            actions += told
+            if heard is not None:
+                hear = partial(member.router.heard, heard, packet.source)
+                actions += self._act(member, hear, now)
+        return actions
 
     def _hear_network(self, interface: str, now: float) -> list[Action]:
         self._roster.heard.add(interface)
@@ -247,18 +276,22 @@ class Election:
                 actions += self._act(member, member.router.hear_network, now)
         return actions
 
-    def _ask_gateways(self, now: float) -> list[Action]:
-        """Ask, while routers wait at the automatic startup gate."""
+    def _hear_answer(self, answer: NetworkHeard | HolderHeard, now: float) -> list[Action]:
+        """Frames pass; one that answers for our addresses is a master, or was one."""
+        if isinstance(answer, HolderHeard):
+            for member in self._roster:
+                member.hear_holder(answer, now)
+        return self._hear_network(answer.interface, now)
+
+    def _ask_around(self, now: float) -> list[Action]:
+        """Ask, while routers wait at the automatic startup gate or for a first advert."""
         if now < self._ask_at < math.inf:
             return []
-        if self._ask_at == math.inf and not any(m.router.waits_for_network for m in self._touched):
+        if self._ask_at == math.inf and not any(m.asks for m in self._touched):
             return []
-        waiting = [m.instance.interface for m in self._roster if m.router.waits_for_network]
-        if not waiting:
-            self._ask_at = math.inf
-            return []
-        self._ask_at = now + ASK_EVERY
-        return [AskGateway(interface) for interface in dict.fromkeys(waiting)]
+        questions = dict.fromkeys(question for m in self._roster for question in m.asks)
+        self._ask_at = now + ASK_EVERY if questions else math.inf
+        return list(questions)
 
     # --- settings, levels, orders ------------------------------------------------------------
 
@@ -267,7 +300,8 @@ class Election:
         if self._stopping:
             return []
         self._configured = True
-        self._view.vip_lease = settings.vip_lease
+        self._view.vip_lease, self._view.stance = settings.vip_lease, settings.stance
+        self._view.secrets = settings.secrets.keeping(self._view.secrets)
         self._view.virtual = frozenset(
             v.address
             for i in settings.instances
@@ -295,7 +329,9 @@ class Election:
             group = [(m.instance, m.family) for m in self._roster.together(member)]
             standing = self._view.standing(member.instance, member.family, group)
             if standing != member.router.standing:
+                actions += member.introduce(standing.source)
                 actions += self._act(member, partial(member.router.update, standing), now)
+                member.follow_contest(now)
             lease = member.renew_lease(self._view)
             if lease:
                 self._touched[member] = None
@@ -303,34 +339,44 @@ class Election:
         return actions
 
     def _obey(self, order: messages.Order, now: float) -> list[Action]:
-        """An order, once."""
-        if order.token in self._orders:
-            return []
-        self._orders.append(order.token)
+        """An order, once; the answer is given again to who asks again."""
         if order.kind is OrderKind.STOP:
-            return self._stop(now)
+            return [] if self._stopping else self._stop(now)
         if order.kind is OrderKind.RELOAD:
             return []  # settings come from the director
+        answered = next((one for one in self._orders if one.token == order.token), None)
+        if answered is not None:
+            return [answered]
         named = self._roster.named(order.subject)
-        if not named:
-            reason = f"{order.kind.value}: no such instance or sync group"
-            return [self._journal("order_refused", order.subject, reason, {}, now)]
-        actions: list[Action] = []
+        refused = self._refusal(order.kind, named)
+        self._orders.append(messages.Obeyed(order.token, refused))
+        if refused:
+            reason = f"{order.kind.value}: {refused}"
+            told = self._journal("order_refused", order.subject, reason, {}, now)
+            return [self._orders[-1], told]
+        actions: list[Action] = [self._orders[-1]]
         for member in named:
-            member.router.release()
-            if order.kind is OrderKind.YIELD:
-                actions += self._act(member, member.router.give_way, now)
-            elif order.kind is OrderKind.TAKE_OVER:
-                actions += self._take_over(member, now)
+            router = member.router
+            act = (
+                router.give_way
+                if order.kind is OrderKind.YIELD
+                else partial(router.promote, "ordered to")
+            )
+            actions += self._act(member, act, now)
         return actions
 
-    def _take_over(self, member: Member, now: float) -> list[Action]:
-        """Not from a fault, nor before the start."""
-        actions = self._act(member, partial(member.router.promote, "ordered to"), now)
-        if not member.router.holds_addresses:
-            name, reason = member.instance.name, f"take-over: {member.router.reason}"
-            actions.append(self._journal("order_refused", name, reason, {}, now))
-        return actions
+    def _refusal(self, kind: OrderKind, named: list[Member]) -> str:
+        """Why an order cannot be obeyed: what moves together moves together or not at all."""
+        if not named:
+            return "this node is leaving" if self._stopping else "no such instance or sync group"
+        if kind is OrderKind.YIELD:
+            holds = any(m.router.holds_addresses for m in named)
+            return "" if holds else f"{named[0].instance.name} is not master here"
+        for member in named:
+            if not member.router.can_rise:
+                state = name_of(member.router.state).value
+                return f"{member.instance.name} is in {state}: {member.router.reason}"
+        return ""
 
     def _stop(self, now: float) -> list[Action]:
         """Every router leaves in order; Stopped follows when the last has."""

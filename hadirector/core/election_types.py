@@ -12,7 +12,7 @@ returned actions say, in their order. Three habits make that simple:
 `now` is CLOCK_BOOTTIME, float seconds, and never runs backwards.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hadirector.core import messages
 from hadirector.core.address import Address, Family
@@ -39,7 +39,7 @@ class PacketReceived:
     source: Address
     destination: Address
     ttl: int
-    message: bytes
+    message: bytes = field(repr=False)  # version 2 may carry a password
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Link:
 
     `addresses` are all its usable addresses in the kernel's order, IPv4 primaries first, ours and
     virtual ones alike; tentative IPv6 ones are left out. The first that is not virtual (IPv6: the
-    first link-local) is the source of adverts. `settling`: it has a link-local one that the kernel
+    first link-local) is the source of adverts. `settling`: it has an IPv6 one that the kernel
     is still looking for duplicates of, which takes a second or two.
     """
 
@@ -71,6 +71,14 @@ class NetworkHeard:
     """Something out there answered on this interface (the gateway to `AskGateway`): frames pass."""
 
     interface: str
+
+
+@dataclass(frozen=True, slots=True)
+class HolderHeard:
+    """Another host answered for this address on this interface, lately (to `AskHolder`)."""
+
+    interface: str
+    address: Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +124,27 @@ class DirectorHeard:
 
 
 @dataclass(frozen=True, slots=True)
+class WallClock:
+    """A level: Unix time less CLOCK_BOOTTIME, seconds; it changes when the clock is set. Adverts
+    are signed with the time: a router that signs its own is in fault until it is told."""
+
+    unix_offset: float
+
+
+@dataclass(frozen=True, slots=True)
 class SendFailed:
     """An advert of this router could not be sent; counted as advert_send_err."""
 
     instance: str
     family: Family
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnnounceFailed:
+    """A gratuitous ARP or unsolicited NA could not be sent; counted as announce_err."""
+
+    address: VirtualAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +174,13 @@ Input = (
     | PacketReceived
     | Links
     | NetworkHeard
+    | HolderHeard
     | Obstacles
     | DeafEars
     | DirectorHeard
+    | WallClock
     | SendFailed
+    | AnnounceFailed
     | Moved
     | Restored
     | Refusals
@@ -162,6 +188,7 @@ Input = (
     | messages.Tracks
     | messages.Ready
     | messages.Peers
+    | messages.Stance
     | messages.Order
 )
 
@@ -213,7 +240,7 @@ class SendAdvert:
     interface: str
     source: Address
     destination: Address
-    message: bytes
+    message: bytes = field(repr=False)  # as above
     advert: Advert
     hardware: bytes = b""
 
@@ -272,6 +299,15 @@ class AskGateway:
 
 
 @dataclass(frozen=True, slots=True)
+class AskHolder:
+    """Ask who holds this address, which is not on this node; an answer becomes `HolderHeard`.
+    Repeated each second while a router that has just started waits for a first advert."""
+
+    interface: str
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """Remember outside this process that the router's last advert as a master went out at
     `sent_at` (None: it is no master): the next election process is given it as LastAdverts."""
@@ -303,10 +339,12 @@ Action = (
     | SetLease
     | Announce
     | AskGateway
+    | AskHolder
     | Note
     | Report
     | Reconcile
     | Stopped
+    | messages.Obeyed  # the answer to an order, for the director
     | messages.Event  # one line of the journal, for the director; numbered from 1 per process
 )
 

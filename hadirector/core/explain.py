@@ -1,18 +1,27 @@
 """`hadirector explain WHAT`: what holds of a subject, in one sentence, and how it came."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hadirector.core import attendance_status
 from hadirector.core.director import Director
+from hadirector.core.messages import Event, Health, Router, RouterStateName
 from hadirector.core.status import Json, event_json
+from hadirector.core.weight import ServiceState
 
 HISTORY = 20  # entries told
 
 
-def build(director: Director, what: str, unix_offset: float) -> Json:
+def build(director: Director, what: str, offset_of: Callable[[Event], float]) -> Json:
     """`{"subject", "now": [sentences], "history": [events]}`; empty `what` tells of everything
-    that is not as configured; an unknown one lists what can be asked for."""
-    now = dict(_sentences(director))
+    that is not as configured; an unknown one lists what can be asked for. `offset_of` gives Unix
+    time minus CLOCK_BOOTTIME when an event happened."""
+    now = _sentences(director)
     if not what:
-        return {"subject": "", "now": _lines(now), "history": []}
-    chosen = {name: text for name, text in now.items() if _belongs(name, what)}
+        wrong = {name: one.text for name, one in now.items() if not one.well}
+        fine = {"all": "everything is as configured; name something to hear of it"}
+        return {"subject": "", "now": _lines(wrong or fine), "history": []}
+    chosen = {name: one.text for name, one in now.items() if _belongs(name, what)}
     subject = what.removesuffix("/ipv4").removesuffix("/ipv6")  # routers are told by instance
     history = list(director.journal.about(subject))[-HISTORY:]
     if not chosen and not history:
@@ -20,34 +29,94 @@ def build(director: Director, what: str, unix_offset: float) -> Json:
     return {
         "subject": what,
         "now": _lines(chosen),
-        "history": [event_json(event, unix_offset) for event in history],
+        "history": [event_json(event, offset_of(event)) for event in history],
     }
 
 
-def _sentences(director: Director) -> list[tuple[str, str]]:
-    told = [
-        (f"{r.instance}/ipv{r.family}", f"{r.state.value}: {r.reason}") for r in director.routers
-    ]
+@dataclass(frozen=True, slots=True)
+class _Sentence:
+    """What holds of a thing, and whether that is as it was configured."""
+
+    text: str
+    well: bool = True
+
+
+def _sentences(director: Director) -> dict[str, _Sentence]:
+    told: dict[str, _Sentence] = {}
+    for router in director.routers:
+        told |= _router(router)
+    told |= _tracked(director)
+    return told | _services(director) | _peers(director) | _node(director)
+
+
+def _router(router: Router) -> dict[str, _Sentence]:
+    """The router, the others it hears, and whose packets something is wrong with."""
+    name = f"{router.instance}/ipv{router.family}"
+    well = router.state in (RouterStateName.MASTER, RouterStateName.BACKUP)
+    told = {name: _Sentence(f"{router.state.value}: {router.reason}", well)}
+    for source, speaker in router.peers.items():
+        signed = "" if speaker.key is None else f", signed with key {speaker.key}"
+        text = f"priority {speaker.priority}, each {speaker.interval:g} s"
+        told[f"{name}/{source}"] = _Sentence(f"{text}, checksum {speaker.checksum}{signed}")
+    for one in (*router.refused, *router.odd):
+        text = f"{one.reason} ({one.count} times)"
+        told[f"{name}/{one.source}/{one.kind}"] = _Sentence(text, well=False)
+    return told
+
+
+def _tracked(director: Director) -> dict[str, _Sentence]:
+    sentences = attendance_status.sentences(director.attendance)
+    return {name: _Sentence(text, well) for name, text, well in sentences}
+
+
+def _services(director: Director) -> dict[str, _Sentence]:
+    told = {}
     for name, weights in director.services.weights.items():
-        told.append((name, f"{weights.state.value}: {weights.reason}"))
-        told += [
-            (f"{name}/{s.server.endpoint}", f"weight {s.effective or 0}: {s.reason}")
-            for s in weights.servers
-        ]
+        text = f"{weights.state.value}: {weights.reason}"
+        told[name] = _Sentence(text, weights.state is ServiceState.UP)
+        for server in weights.servers:
+            text = f"weight {server.effective or 0}: {server.reason}"
+            well = server.health.health is Health.UP
+            told[f"{name}/{server.server.endpoint}"] = _Sentence(text, well)
+        spare = director.services.settings[name].fallback
+        if spare is not None:
+            used = weights.fallback is not None
+            text = f"fallback, weight {weights.fallback}: no server has a weight"
+            waits = "fallback, not in IPVS: it waits until no server has a weight; it is not probed"
+            told[f"{name}/{spare.endpoint}"] = _Sentence(text if used else waits, not used)
+    return told
+
+
+def _peers(director: Director) -> dict[str, _Sentence]:
+    told = {}
     for name, known in director.peers.known.items() if director.peers else ():
         if known.presence is None:
-            told.append((name, "never heard on the peer channel"))
-        else:
-            alive = "alive" if known.alive else "silent on the peer channel; it last said"
-            states = ", ".join(f"{r} {s}" for r, s in known.presence.routers.items())
-            told.append((name, f"{alive}: {states or 'no instances'}; {known.presence.reason}"))
-    told += [
-        (p.process.value, f"{'running' if p.alive else 'dead'}, {p.restarts} restarts")
-        for p in director.processes
-    ]
-    ready = director.readiness()
-    told.append(("ready", f"{'yes' if ready.ready else 'no'}: {ready.reason}"))
+            why = f": {known.trouble}" if known.trouble else ""
+            told[name] = _Sentence(f"never heard on the peer channel{why}", well=False)
+            continue
+        alive = "alive" if known.alive else "silent on the peer channel; it last said"
+        states = ", ".join(f"{r} {s}" for r, s in known.presence.routers.items())
+        text = f"{alive}: {states or 'no instances'}; {known.presence.reason}"
+        told[name] = _Sentence(text, known.alive and known.presence.ready)
     return told
+
+
+def _node(director: Director) -> dict[str, _Sentence]:
+    told = {
+        p.process.value: _Sentence(
+            f"{'running' if p.alive else 'dead'}, {p.restarts} restarts", p.alive
+        )
+        for p in director.processes
+    }
+    stance = director.operations.stance
+    for name, since in stance.holds.items():
+        told[name] = _Sentence(f"held back: {since.reason}", well=False)
+    if stance.standby is not None:
+        why = stance.standby.reason or "no reason given"
+        told["node"] = _Sentence(f"in standby: {why}", well=False)
+    ready = director.readiness()
+    text = f"{'yes' if ready.ready else 'no'}: {ready.reason}"
+    return told | {"ready": _Sentence(text, ready.ready)}
 
 
 def _lines(sentences: dict[str, str]) -> list[Json]:

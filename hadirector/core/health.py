@@ -26,6 +26,7 @@ from typing import assert_never
 
 from hadirector.core.messages import Health
 from hadirector.core.settings.checks import Check
+from hadirector.core.settings.cluster import Script
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,15 @@ class Rising:
 State = Unknown | Up | Falling | Down | Rising
 
 
-def handle(state: State, good: bool, check: Check, now: float) -> State:
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many in a row settle a doubt, for what is neither a check nor a script."""
+
+    rise: int
+    fall: int
+
+
+def handle(state: State, good: bool, check: Check | Script | Limits, now: float) -> State:
     """The state after one more probe; the same object when nothing changed."""
     match state:
         case Unknown():
@@ -107,10 +116,10 @@ def period(state: State, check: Check) -> float:
     return check.fast_interval if isinstance(state, Falling | Rising) else check.interval
 
 
-def _fall(since: float, bad: int, check: Check, now: float) -> State:
+def _fall(since: float, bad: int, check: Check | Script | Limits, now: float) -> State:
     # ">=": a reload may have lowered `fall` below what was already counted.
     return Down(now) if bad >= check.fall else Falling(since, bad)
 
 
-def _rise(since: float, good: int, check: Check, now: float) -> State:
+def _rise(since: float, good: int, check: Check | Script | Limits, now: float) -> State:
     return Up(now) if good >= check.rise else Rising(since, good)

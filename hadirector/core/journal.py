@@ -9,15 +9,22 @@ from collections.abc import Iterable, Mapping
 
 from hadirector.core.messages import Event
 
+LONGEST = 1000  # characters of a reason; it is one sentence, but foreign text may be part of it
+LONGEST_DETAIL = 200  # of a subject or an input
 KEPT = 4096  # entries; a flapping farm of 1,000 servers fills it in minutes, a quiet one in months
 
 
 GRAVE = frozenset(
     {
+        *("split_brain", "deaf", "stranger", "bad_advert", "neighbour"),
         *("fault", "duel", "late_wake", "director_silent", "sync_wait", "order_refused"),
         *("ipvs_lost", "ipvs_refused", "ipvs_timeouts", "connection_sync", "sysctl", "drift"),
-        *("server_down", "quorum_lost", "checker_silent", "peer_down", "peer_channel"),
-        *("config_refused", "config_drift", "state_not_saved", "api_http", "acceptance"),
+        *("server_down", "quorum_lost", "peer_down", "peer_channel", "process_died"),
+        *("checker_silent", "checker_blind", "config_refused", "config_drift"),
+        *("state_not_saved", "api_http", "advert_refused", "advert_differs", "secrets"),
+        *("peer_refused", "handover_refused", "handover_failed", "standby_serves"),
+        *("stance_not_saved", "peer_missing", "election_silent", "runtime_dir", "own_address"),
+        *("track_down", "hook_failed", "hook_given_up", "acceptance"),
         *("vip_restored", "vip_contested", "route_restored", "route_contested", "route_refused"),
         *("rule_restored", "rule_contested", "rule_refused"),
     }
@@ -32,6 +39,11 @@ class Journal:
         self._events: deque[Event] = deque(past, maxlen=KEPT)
         self._next = self._events[-1].number + 1 if self._events else 1
 
+    @property
+    def newest(self) -> int:
+        """The number of the last entry, 0 before the first."""
+        return self._next - 1
+
     def add(
         self,
         at: float,
@@ -41,7 +53,9 @@ class Journal:
         inputs: Mapping[str, str] | None = None,
     ) -> Event:
         """Write an entry; `at` is CLOCK_BOOTTIME."""
-        event = Event(self._next, at, kind, subject, reason, dict(inputs or {}))
+        details = {name: _cut(value, LONGEST_DETAIL) for name, value in (inputs or {}).items()}
+        subject, reason = _cut(subject, LONGEST_DETAIL), _cut(reason, LONGEST)
+        event = Event(self._next, at, kind, subject, reason, details)
         self._next += 1
         self._events.append(event)
         return event
@@ -63,3 +77,7 @@ class Journal:
             or event.subject.startswith(subject + "/")
             or event.subject.endswith("/" + subject)
         )
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}... ({len(text)} characters)"

@@ -8,16 +8,20 @@ from collections.abc import Callable
 from itertools import islice
 from typing import assert_never
 
-from hadirector.core import address, advert, messages, routing
+from hadirector.core import address, messages, routing
 from hadirector.core.address import Address, Family
-from hadirector.core.advert import Advert, Expected, PacketError
+from hadirector.core.advert import Advert
 from hadirector.core.announce import Announcer
 from hadirector.core.coupling import Key
+from hadirector.core.duel import sentence
 from hadirector.core.election_types import (
     Action,
     Announce,
+    AskGateway,
+    AskHolder,
     Desired,
     Drop,
+    HolderHeard,
     Moved,
     Note,
     PacketReceived,
@@ -28,16 +32,17 @@ from hadirector.core.election_types import (
     SendAdvert,
     SetLease,
 )
-from hadirector.core.listening import peers_patience
-from hadirector.core.node_view import NodeView, addresses_of, device_of, unicast_of
-from hadirector.core.settings.instances import Instance
+from hadirector.core.node_view import NodeView, addresses_of, device_of, homes_of, unicast_of
+from hadirector.core.settings.instances import Instance, VirtualAddress
 from hadirector.core.upkeep import Told, Upkeep
 from hadirector.core.vrrp import Router
 from hadirector.core.vrrp_states import (
+    HOLDING,
     Advertise,
     Backup,
     Candidate,
     Effect,
+    Leaving,
     Master,
     Proclaim,
     Release,
@@ -45,12 +50,14 @@ from hadirector.core.vrrp_states import (
     Tell,
     name_of,
 )
+from hadirector.core.wire import Context, Wire
 
 _COUNTERS = (
-    "advert_rcvd advert_sent advert_send_err become_master release_master pri_zero_rcvd "
-    "pri_zero_sent addr_list_err own_advert source_err duels late_wakes "
+    *("advert_send_err", "become_master", "release_master"),
+    *("own_advert", "announce_err", "duels", "late_wakes"),
 )
-COUNTERS = (*_COUNTERS.split(), *(flaw.value for flaw in advert.Flaw))
+
+LATELY = 10.0  # seconds, and four intervals: what was wrong then counts as wrong now
 
 Journal = Callable[[str, str, str, dict[str, str], float], messages.Event]
 """(kind, subject, reason, inputs, now) -> the numbered line."""
@@ -66,7 +73,9 @@ class Member:
         self.router = Router(instance, now, noted_at)
         self.announcer = Announcer(instance.garp)
         self.upkeep = Upkeep()
-        self.counters = dict.fromkeys(COUNTERS, 0)
+        self.wire = Wire(family)
+        self.counters = self.wire.counters
+        self.counters |= dict.fromkeys(_COUNTERS, 0)
         self.lifetime: int | None = None  # as placed last
         self.claims = self._claims()
         self.told: tuple[object, ...] | None = None  # its face as reported last
@@ -98,6 +107,8 @@ class Member:
             router.instance,
             self._master(),
             self.lifetime,
+            router.standing.source,
+            len(router.duels.rivals),
             self.upkeep.troubles,
         )
 
@@ -107,34 +118,37 @@ class Member:
         tracked = {t.name for t in self.instance.track_interfaces}
         return {self.instance.interface} | placed | tracked
 
+    @property
+    def asks(self) -> list[AskGateway | AskHolder]:
+        """What it wants to know of the network while it is deaf."""
+        asked: list[AskGateway | AskHolder] = []
+        if self.router.waits_for_network:
+            asked.append(AskGateway(self.instance.interface))
+        if not self.router.holds_addresses and (asked or self.router.listens_in_vain):
+            homes = homes_of(self.instance, self.family)
+            asked += [AskHolder(at, held) for held, at in islice(homes.items(), 1)]
+        return asked
+
+    def hear_holder(self, heard: HolderHeard, now: float) -> None:
+        """Another host answers for an address."""
+        there = homes_of(self.instance, self.family).get(heard.address) == heard.interface
+        if there and not self.router.holds_addresses:
+            self.router.ears.answered(now)
+
     # --- in ----------------------------------------------------------------------------------
 
-    def judge(self, packet: PacketReceived) -> Advert | None:
-        """The advert in a packet for this virtual router; None when it is counted as a flaw."""
-        instance = self.instance
-        unicast = unicast_of(instance, self.family)
-        expected = Expected(instance.version, unicast is not None, instance.checksum)
-        try:
-            heard = advert.decode(
-                packet.message, packet.source, packet.destination, packet.ttl, expected
-            )
-        except PacketError as error:
-            self.counters[error.flaw.value] += 1
-            return None
-        if unicast is not None and packet.source not in unicast.peers:
-            self.counters["source_err"] += 1
-            return None
-        return self._count(heard)
-
-    def _count(self, heard: Advert) -> Advert | None:
-        """Count it, and what is odd about it. Version 2 cannot learn another interval."""
-        self.counters["advert_rcvd"] += 1
-        self.counters["pri_zero_rcvd"] += heard.priority == advert.RESIGN
-        self.counters["addr_list_err"] += set(heard.addresses) != set(self._listed())
-        if abs(heard.interval - self.instance.advert_int) < 0.005:
-            return heard
-        self.counters[advert.Flaw.INTERVAL.value] += 1
-        return None if self.instance.version == 2 else heard
+    def judge(
+        self, packet: PacketReceived, view: NodeView, journal: Journal, now: float
+    ) -> tuple[Advert | None, list[Action]]:
+        """The advert in a packet for this virtual router; and what is to be told of its sender."""
+        context = self._context(view, now)
+        if context is None:
+            return None, []
+        judged = self.wire.judge(packet, context, now)
+        inputs: dict[str, str] = {"from": packet.source}
+        return judged.advert, [
+            self._tell(kind, reason, inputs, journal, now) for kind, reason in judged.told
+        ]
 
     # --- out ---------------------------------------------------------------------------------
 
@@ -164,7 +178,6 @@ class Member:
                     actions += self._drop(self.belongings(), elsewhere())
                     actions.append(Note(*self.key, None))
                 case Proclaim(duel=duel):
-                    self.counters["duels"] += duel
                     (self.announcer.duel if duel else self.announcer.start)(now)
                     actions += self.announce(now)
                 case Tell(kind=kind, reason=reason, inputs=inputs):
@@ -173,13 +186,27 @@ class Member:
                     assert_never(unreachable)
         if not isinstance(self.router.state, Master):
             self.announcer.stop()
+        self.follow_contest(now)
         return actions
+
+    def follow_contest(self, now: float) -> None:
+        """A peer says, or says no more, that it is master as well."""
+        if isinstance(self.router.state, Master):
+            self.announcer.contest(self.router.contest, now)
 
     def announce(self, now: float) -> list[Action]:
         """What is due of the announcements."""
         count = self.announcer.take(now)
         addresses = addresses_of(self.instance, self.family)
         return [Announce(*self.key, addresses, count)] if count and addresses else []
+
+    def introduce(self, source: Address | None) -> list[Action]:
+        """By unicast: peers are to send their adverts to where this address is now, and not to
+        where it was. So it is announced before the first advert, as keepalived does."""
+        news = source is not None and source != self.router.standing.source
+        if not news or source is None or unicast_of(self.instance, self.family) is None:
+            return []
+        return [Announce(*self.key, (VirtualAddress(source, 0, self.instance.interface),), 1)]
 
     def keep_up(
         self, what: Moved | Restored | Refusals, journal: Journal, now: float
@@ -210,15 +237,17 @@ class Member:
     ) -> list[Action]:
         """Take on other settings; what is held changes by what they add and remove. The router's
         `configured` is to be called next: it tells the peers."""
-        before = self.belongings()
+        before, key = self.belongings(), self.key
         self.router.instance = instance
         self.claims = self._claims()
         self.announcer.garp = instance.garp
+        # Under a new name a master is noted with the advert that follows.
+        renamed: list[Action] = [] if key == self.key else [Note(*key, None), Note(*self.key, None)]
         if not self.router.holds_addresses:
-            return []
+            return renamed
         self.lifetime = view.lifetime(instance)
         after = self.belongings()
-        actions = self._drop(_minus(before, after), elsewhere)
+        actions = renamed + self._drop(_minus(before, after), elsewhere)
         added = _minus(after, before)
         if added != Desired():
             actions.append(Place(*self.key, added.addresses, added.routes, added.rules))
@@ -259,9 +288,11 @@ class Member:
             () if device is None else (device,),
         )
 
-    def status(self) -> messages.Router:
+    def status(self, now: float) -> messages.Router:
         """As the director, status and `explain` see it."""
         router = self.router
+        master = isinstance(router.state, HOLDING)
+        lately = now - LATELY - 4 * self.instance.advert_int
         every = addresses_of(self.instance, self.family)
         return messages.Router(
             instance=self.instance.name,
@@ -275,44 +306,42 @@ class Member:
             inputs=dict(router.inputs),
             addresses=tuple(f"{v.address}/{v.prefix}" for v in every),
             counters=dict(self.counters),
-            master_down=peers_patience(self.instance),
             leased=router.holds_addresses and self.lifetime is not None,
-            troubles=self.upkeep.troubles,
+            leaving=isinstance(router.state, Leaving),
+            peers=self.wire.speakers(),
+            refused=self.wire.refused(lately),
+            odd=self.wire.odd(lately),
+            voice=messages.Voice(router.standing.source, router.advertised_priority, master),
+            rivals=tuple(rival.source for rival in router.duels.rivals),
+            troubles=tuple(self._troubles(now)),
         )
 
     # --- helpers of the above, in their order ------------------------------------------------
 
+    def _troubles(self, now: float) -> list[str]:
+        router = self.router
+        told = [sentence(rival, router.side, now) for rival in router.duels.rivals]
+        return [*told, *([router.reason] if router.is_deaf else []), *self.upkeep.troubles]
+
+    def _context(self, view: NodeView, now: float) -> Context | None:
+        """What the wire is to know; None: nothing can be said or believed without a key."""
+        if view.lack(self.instance):
+            return None
+        unix = now + (view.unix_offset or 0.0)  # asked for where adverts are signed only
+        return Context(self.instance, self._listed(), view.secrets, unix, view.names)
+
     def _send(self, priority: int, view: NodeView, now: float) -> list[Action]:
-        instance = self.instance
-        source = view.source(instance, self.family)
-        if source is None:
+        source, context = view.source(self.instance, self.family), self._context(view, now)
+        if source is None or context is None:
             return []  # the link is gone: nothing can be said
-        unicast = unicast_of(instance, self.family)
-        destinations = unicast.peers if unicast else (advert.GROUPS[self.family],)
-        said = Advert(
-            instance.version,
-            instance.virtual_router_id,
-            priority,
-            instance.advert_int,
-            self._listed(),
-        )
-        resigns = priority == advert.RESIGN
+        said = self.wire.said(priority, context)
         # A virtual MAC says where the addresses are: who has given them up must not send from it.
-        device = device_of(instance, self.family) if self.router.holds_addresses else None
-        hardware = device.hardware if device is not None and unicast is None else b""
-        self.counters["advert_sent"] += 1
-        self.counters["pri_zero_sent"] += resigns
+        device = device_of(self.instance, self.family) if self.router.holds_addresses else None
+        multicast = unicast_of(self.instance, self.family) is None
+        hardware = device.hardware if device is not None and multicast else b""
         sent: list[Action] = [
-            SendAdvert(
-                *self.key,
-                instance.interface,
-                source,
-                destination,
-                advert.encode(said, source, destination, instance.checksum),
-                said,
-                hardware,
-            )
-            for destination in destinations
+            SendAdvert(*self.key, self.instance.interface, source, to, payload, said, hardware)
+            for to, payload in self.wire.write(priority, source, context)
         ]
         stays = isinstance(self.router.state, Master)
         return [*sent, Note(*self.key, now if stays else None)]
@@ -326,11 +355,8 @@ class Member:
 
     def _move(self, moved: frozenset[str], journal: Journal, now: float) -> list[Action]:
         """Where its neighbours find a master's addresses is to be told again."""
-        device = device_of(self.instance, self.family)
-        homes = {v.interface for v in addresses_of(self.instance, self.family)}
-        if device is not None:  # that of its own comes and goes with mastership
-            homes = homes - {device.name} | {device.parent}
-        found = sorted(homes & moved)
+        homes = homes_of(self.instance, self.family)
+        found = sorted(moved & set(homes.values()))
         if not found or not isinstance(self.router.state, Master):
             return []
         reason = f"{', '.join(found)} reaches the network by another way: announced again"
@@ -360,6 +386,7 @@ class Member:
         if kind == messages.RouterStateName.MASTER.value:
             self.counters["become_master"] += 1
         self.counters["late_wakes"] += kind == "late_wake"
+        self.counters["duels"] += kind == "duel"
         inputs = {"family": f"ipv{self.family}", **inputs}
         return journal(kind, self.instance.name, reason, inputs, now)
 

@@ -2,15 +2,18 @@
 
 Nearly all messages are levels: the newest replaces what was told before under the same kind, so
 one may be lost, repeated or re-sent whole after `Hello` without harm. The few that are not
-(Order, Event) are numbered and only ever cause something once. Every field is plain data that
-shell/channel.py can write and read strictly; an unknown or ill-typed message is a counted error.
+(Order, Event, Run, Ran) are numbered and only ever cause something once. Every field is plain
+data that shell/channel.py can write and read strictly; an unknown or ill-typed message is a
+counted error.
 
-Who tells whom:
+Who tells whom (core/lawful.py is what holds everybody to it):
 
     director -> checker      Targets
-    checker  -> director     Verdicts
-    director -> election     ElectionSettings, Tracks, Ready, Peers, Order
-    election -> director     Routers, Events
+    checker  -> director     Verdicts, Blind
+    director -> election     ElectionSettings, Tracks, Ready, Peers, Stance, Order
+    election -> director     Routers, Events, Obeyed
+    director -> runner       Run, Watch
+    runner   -> director     Ran, FilesSeen, ProcessesSeen
     child    -> supervisor   Heartbeat, Request
     supervisor -> child      Order, Processes
     everybody                Hello
@@ -19,7 +22,9 @@ Who tells whom:
 from dataclasses import dataclass, field
 from enum import Enum
 
+from hadirector.core import runner_messages
 from hadirector.core.address import Address, Family
+from hadirector.core.keys import Secrets
 from hadirector.core.settings.checks import Target
 from hadirector.core.settings.cluster import VipLease
 from hadirector.core.settings.instances import Instance, SyncGroup
@@ -32,6 +37,9 @@ class Process(Enum):
     ELECTION = "election"
     DIRECTOR = "director"
     CHECKER = "checker"
+    RUNNER = (
+        "runner"  # the director's own child, there only while something is to be run or watched
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +111,26 @@ class Verdicts:
 
 
 @dataclass(frozen=True, slots=True)
+class Blind:
+    """What the checker cannot probe because of this node itself, one sentence for each reason;
+    empty when nothing keeps it from any target."""
+
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stance:
+    """What the operator wants of this node beyond its configuration; expired means: keep the last.
+
+    `standby`: it is under maintenance and stays out where another node can serve. `held` are the
+    instances it handed over and is not to take back from a living master.
+    """
+
+    standby: bool = False
+    held: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ElectionSettings:
     """What the election runs: the whole of it each time; what did not change is not disturbed."""
 
@@ -111,6 +139,9 @@ class ElectionSettings:
     sync_groups: tuple[SyncGroup, ...]
     vip_lease: VipLease
     state_file: str  # where addresses that are ours are noted, for the next start
+    # With the settings, for neither may go alone: keys, and what the operator wants beyond them.
+    secrets: Secrets = field(default_factory=Secrets)
+    stance: Stance = field(default_factory=Stance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +157,14 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class Tracks:
-    """All that fails now (what the election tracks itself, interfaces, is not listed)."""
+    """All that fails now (what the election tracks itself, interfaces, is not listed).
+
+    `unknown` names by `what` the things a director has not looked at yet: what was told of them
+    last, by the director before it, holds on.
+    """
 
     tracks: tuple[Track, ...]
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +176,25 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
+class Voice:
+    """How a virtual router of a node speaks: by which address and with which priority its adverts
+    go out, or would, and whether it is master."""
+
+    source: Address | None
+    priority: int
+    master: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Peer:
-    """Another director, seen on the peer channel; `master_down` is its largest, seconds."""
+    """Another director, seen on the peer channel. `able` are the instances it could be master of:
+    alive, not in fault, not in standby. `voices` are its virtual routers by `instance/ipv4`, as it
+    says."""
 
     node: str
     alive: bool
-    master_down: float
+    able: tuple[str, ...] = ()
+    voices: dict[str, Voice] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +211,6 @@ class OrderKind(Enum):
     RELOAD = "reload"  # read the configuration again
     YIELD = "yield"  # give mastership of `subject` away (handover)
     TAKE_OVER = "take-over"  # become master of `subject` now
-    RELEASE = "release"  # forget a hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +220,14 @@ class Order:
     kind: OrderKind
     token: str
     subject: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Obeyed:
+    """The election's answer to a YIELD or TAKE_OVER, at once; `refused` says why it was not."""
+
+    token: str
+    refused: str = ""
 
 
 class RouterStateName(Enum):
@@ -184,11 +240,39 @@ class RouterStateName(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Speaker:
+    """Another router of the same virtual router, by its last advert. `interval` is in seconds,
+    `checksum` what its sum covers, `heard_at` CLOCK_BOOTTIME, `key` the number of the key that
+    signed it, None where it was not signed."""
+
+    priority: int
+    interval: float
+    checksum: str
+    heard_at: float
+    key: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What is wrong with a sender's packets, how often it was, and when last (CLOCK_BOOTTIME)."""
+
+    source: Address
+    kind: str
+    reason: str
+    count: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Router:
     """One virtual router of this node: the contract's status, plus what readers need to explain it.
 
     `priority` is configured, `effective_priority` what is advertised or would be. `since` is
-    CLOCK_BOOTTIME. `master_down` is the interval after which its peers give it up, seconds.
+    CLOCK_BOOTTIME. `leaving`: a master that has given up and waits for its successor. `peers` are
+    those heard lately, `refused` those whose packets are dropped now, `odd` what is wrong with
+    packets that are taken. `voice` is how it speaks, `rivals` are the addresses of other masters it
+    hears; `troubles` is what somebody must look at, a sentence each; `held` are those of
+    `addresses` that this host has.
     """
 
     instance: str
@@ -202,9 +286,15 @@ class Router:
     inputs: dict[str, str]
     addresses: tuple[str, ...]
     counters: dict[str, int]
-    master_down: float
     leased: bool
-    troubles: tuple[str, ...] = ()  # what somebody must look at, beyond a fault
+    leaving: bool = False
+    peers: dict[Address, Speaker] = field(default_factory=dict)
+    refused: tuple[Complaint, ...] = ()
+    odd: tuple[Complaint, ...] = ()
+    voice: Voice | None = None
+    rivals: tuple[Address, ...] = ()
+    troubles: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +325,8 @@ class Events:
 
 @dataclass(frozen=True, slots=True)
 class ProcessState:
-    """A process as the supervisor sees it; `since` is CLOCK_BOOTTIME."""
+    """A process as the supervisor sees it; `since` is CLOCK_BOOTTIME. `ended` is how the one
+    before it died, empty when none did."""
 
     process: Process
     pid: int
@@ -244,6 +335,7 @@ class ProcessState:
     lag_ms_p99: float
     lag_ms_max: float
     alive: bool
+    ended: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,18 +362,38 @@ class Request:
     subject: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Run a program once, for `timeout` seconds at most; `about` is what it finds on its standard
+    input, as one line of JSON. runner_messages.Ran answers with the same ticket."""
+
+    ticket: str
+    command: tuple[str, ...]
+    environment: dict[str, str]
+    timeout: float
+    about: Event | None = None
+
+
 Message = (
     Hello
     | Heartbeat
     | Targets
     | Verdicts
+    | Blind
     | ElectionSettings
     | Tracks
     | Ready
     | Peers
+    | Stance
     | Order
+    | Obeyed
     | Routers
     | Events
     | Processes
     | Request
+    | Run
+    | runner_messages.Ran
+    | runner_messages.Watch
+    | runner_messages.FilesSeen
+    | runner_messages.ProcessesSeen
 )

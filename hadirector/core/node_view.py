@@ -8,11 +8,17 @@ from dataclasses import dataclass, field, replace
 from hadirector.core import address, messages, vmac
 from hadirector.core.address import Address, Family
 from hadirector.core.election_types import Deaf, Link, Obstacle
+from hadirector.core.keys import Secrets
 from hadirector.core.listening import peers_patience
 from hadirector.core.settings.cluster import LeaseMode, VipLease
-from hadirector.core.settings.instances import Instance, Unicast, VirtualAddress
+from hadirector.core.settings.instances import (
+    AuthenticationKind,
+    Instance,
+    Unicast,
+    VirtualAddress,
+)
 from hadirector.core.vmac import VirtualDevice
-from hadirector.core.vrrp_states import Standing
+from hadirector.core.vrrp_states import Claim, Standing
 
 DIRECTOR_PATIENCE = 10.0  # seconds without a word before the director counts as gone
 _GRACE = 2.0  # seconds more when this process slept too: the director may be as late as we are
@@ -23,7 +29,8 @@ LEAST_LEASE = 2  # seconds: shorter ones end on a merely busy node
 
 @dataclass(slots=True)
 class NodeView:
-    """Levels, each as told last. `links` None: not told yet."""
+    """Levels, each as told last. `links` None: not told yet. `unix_offset` is Unix time less
+    CLOCK_BOOTTIME."""
 
     vip_lease: VipLease = field(default_factory=VipLease)
     virtual: frozenset[Address] = frozenset()
@@ -33,8 +40,18 @@ class NodeView:
     tracks: tuple[messages.Track, ...] = ()
     ready: messages.Ready | None = None
     peers: tuple[messages.Peer, ...] = ()
+    peers_told: bool = False  # ever
+    stance: messages.Stance = field(default_factory=messages.Stance)
+    secrets: Secrets = field(default_factory=Secrets)
+    unix_offset: float | None = None
     silent: bool = False
     silent_at: float = math.inf
+
+    @property
+    def told(self) -> tuple[object, ...]:
+        """All that the director tells again and again, to see whether it is anything new."""
+        known = (self.tracks, self.ready, self.peers, self.peers_told, self.stance)
+        return (self.silent, *known)
 
     def director_heard(self, now: float) -> bool:
         """A sign of life; True when it ends a silence."""
@@ -57,6 +74,26 @@ class NodeView:
         """Whether another director of this cluster is alive."""
         return any(peer.alive for peer in self.peers)
 
+    @property
+    def names(self) -> dict[Address, str]:
+        """The live peers behind the addresses adverts come from."""
+        return {
+            voice.source: peer.node
+            for peer in self.peers
+            for voice in peer.voices.values()
+            if peer.alive and voice.source is not None
+        }
+
+    def claims(self, instance: Instance, family: Family) -> tuple[Claim, ...]:
+        """The live peers that say they are master of this virtual router."""
+        key = f"{instance.name}/ipv{family}"
+        voices = ((p.node, p.voices.get(key)) for p in self.peers if p.alive)
+        return tuple(
+            Claim(node, voice.source, voice.priority)
+            for node, voice in voices
+            if voice is not None and voice.master
+        )
+
     def is_own(self, interface: str, source: Address) -> bool:
         """Whether a packet that came in by this interface is one of our own."""
         link = (self.links or {}).get(interface)
@@ -69,13 +106,19 @@ class NodeView:
             return None
         unicast = unicast_of(instance, family)
         if unicast is not None:
-            return unicast.source
+            return unicast.source if unicast.source in link.addresses else None
         for candidate in link.addresses:
             if address.family(candidate) != family or candidate in self.virtual:
                 continue
             if family == 4 or is_link_local(candidate):
                 return candidate
         return None
+
+    def lack(self, instance: Instance) -> str:
+        """Why this router's adverts cannot be authenticated; empty when they can, or need not."""
+        if instance.authentication.kind is AuthenticationKind.HMAC and self.unix_offset is None:
+            return "the time of day, which its adverts are signed with, is not known yet"
+        return self.secrets.lack(instance.authentication)
 
     def lifetime(self, instance: Instance) -> int | None:
         """DESIGN 4.4: how long addresses outlive this node; None: for ever."""
@@ -104,25 +147,45 @@ class NodeView:
             accompanied=self.accompanied,
             silent=self.silent,
             coupled=len(group) > 1,
+            held=any(i.name in self.stance.held for i, _ in group),
+            standby=self.stance.standby,
+            aside=self._aside({i.name for i, _ in group}),
+            linked=not known or self._trouble(instance.interface) is None,
+            claims=self.claims(instance, family),
+            names=tuple(self.names.items()),
         )
+
+    def _aside(self, names: set[str]) -> str:
+        """Who could be master of these in the place of a node in standby. Where this node's own
+        director is silent, what it said of others may be long past."""
+        if not self.stance.standby or self.silent:
+            return ""
+        if not self.peers_told:
+            return "stays out: in standby, and it is not known yet who else is there"
+        able = [p.node for p in self.peers if p.alive and names.issubset(p.able)]
+        return f"stays out: in standby, and {able[0]} could be master" if able else ""
 
     def _faults(self, instance: Instance, family: Family) -> list[str]:
         """Why this router by itself cannot be master."""
         trouble = self._trouble(instance.interface)
         if trouble is None and self.source(instance, family) is None:
-            kind = "IPv4" if family == 4 else "link-local IPv6"
-            trouble = f"{instance.interface} has no {kind} address of its own"
+            trouble = f"{instance.interface} {_lacking(instance, family)}"
         faults = [trouble] if trouble else []
+        if lack := self.lack(instance):
+            faults.append(lack)
         where = (instance.interface, family)
         faults += [
             f"{d.interface}: no VRRP socket for ipv{d.family}: {d.reason}"
             for d in self.deaf
             if (d.interface, d.family) == where
         ]
-        for tracked in instance.track_interfaces:
-            trouble = self._trouble(tracked.name) if tracked.weight is None else None
-            if trouble:
-                faults.append(trouble)
+        weighed = {t.name for t in instance.track_interfaces if t.weight is not None}
+        counted = {t.name for t in instance.track_interfaces}
+        # An address whose interface is down serves nobody: as keepalived, another node is to have
+        # it, unless `track_interfaces` says what that interface is worth.
+        counted |= set(homes_of(instance, family).values()) - {instance.interface}
+        troubles = (self._trouble(name) for name in sorted(counted - weighed))
+        faults += [trouble for trouble in troubles if trouble is not None]
         faults += [t.reason for t in self.tracks if t.fault and t.instance == instance.name]
         held = {(v.address, v.interface) for v in addresses_of(instance, family)}
         return faults + [
@@ -167,6 +230,16 @@ def addresses_of(instance: Instance, family: Family) -> tuple[VirtualAddress, ..
     )
 
 
+def homes_of(instance: Instance, family: Family) -> dict[Address, str]:
+    """The interfaces that lead to a master's addresses: the device of a virtual MAC comes and goes
+    with mastership, and what counts is its parent."""
+    device = device_of(instance, family)
+    return {
+        v.address: device.parent if device and v.interface == device.name else v.interface
+        for v in addresses_of(instance, family)
+    }
+
+
 def device_of(instance: Instance, family: Family) -> VirtualDevice | None:
     """The device with this router's virtual MAC, if it has one."""
     if not instance.vmac:
@@ -180,6 +253,13 @@ def unicast_of(instance: Instance, family: Family) -> Unicast | None:
     """How this family's adverts go if not to the group."""
     unicast = instance.unicast
     return unicast if unicast and address.family(unicast.source) == family else None
+
+
+def _lacking(instance: Instance, family: Family) -> str:
+    unicast = unicast_of(instance, family)
+    if unicast is not None:
+        return f"does not have {unicast.source}, where unicast adverts are to come from"
+    return f"has no {'IPv4' if family == 4 else 'link-local IPv6'} address of its own"
 
 
 def is_link_local(candidate: Address) -> bool:

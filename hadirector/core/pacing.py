@@ -12,7 +12,7 @@ Theory
   not start it (no descriptors, no memory, no port), or its time ran out while our own loop did
   not turn. A void probe is repeated at once, at most VOID_RETRIES times in a row, and counts
   neither way. Under overload verdicts get old; they never become wrong: a blind checker is not
-  a dead server.
+  a dead server. What cannot be probed stays in `blind` until a probe of it counts.
 - Replacing the targets disturbs only what changed. Another pace (intervals, timeout, rise, fall)
   keeps the verdict; another question (what is sent, what is accepted, where) starts at UNKNOWN.
 
@@ -28,6 +28,7 @@ from enum import Enum
 from typing import assert_never
 
 from hadirector.core import health
+from hadirector.core.blind import Blind
 from hadirector.core.messages import Probe, Targets, Verdict
 from hadirector.core.settings.checks import Check, Target
 
@@ -137,6 +138,7 @@ class Schedule:
     def __init__(self, in_flight: int) -> None:
         assert in_flight > 0
         self.counts = Counts()
+        self.blind = Blind()
         self._in_flight = in_flight
         self._entries: dict[str, _Entry] = {}
         self._flying: set[int] = set()
@@ -173,6 +175,7 @@ class Schedule:
                 self._entries[target.id] = known
             else:
                 self._entries[target.id] = _admit(target, known, now)
+        self.blind.keep(self._entries.keys())
         kept = {entry.ticket for entry in self._entries.values()}
         stops = [Stop(ticket) for ticket in sorted(self._flying - kept)]
         self._flying &= kept
@@ -220,7 +223,10 @@ class Schedule:
                 self._await(entry, now)
                 return []
             report: list[Action] = []
+            if ended.outcome.cause is Cause.OURS:
+                self.blind.add(ended.target, entry.target.endpoint, ended.outcome.detail)
         else:
+            self.blind.remove(ended.target)
             report = [self._count(entry, ended, now)]
         entry.voids = 0
         period_now = health.period(entry.state, check)

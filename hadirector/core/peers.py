@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from hadirector.core import messages
-from hadirector.core.settings.cluster import Config, Node
+from hadirector.core.settings.cluster import Config, LeaseMode, Node
 
 INTERVAL = 0.5  # seconds between presences of an unchanged node
+FIRST_WORD = 10.0  # seconds after which a peer that never spoke is told of
 SILENCE = 2.0  # seconds after which a peer is not alive: three lost in a row, and some
 
 
@@ -18,8 +19,9 @@ SILENCE = 2.0  # seconds after which a peer is not alive: three lost in a row, a
 class Presence:
     """One node's word. `incarnation` grows with each start of its director, `sequence` within it.
 
-    `routers` gives states by `instance/ipv4`; `services` whether quorum is met by service name;
-    `master_down` the largest master-down interval of its routers, seconds.
+    `routers` gives states by `instance/ipv4`, `priorities` what counts in their election, `voices`
+    how they speak; `services` whether quorum is met by service name; `standby`: it is under
+    maintenance.
     """
 
     cluster: str
@@ -32,32 +34,49 @@ class Presence:
     reason: str
     routers: dict[str, str] = field(default_factory=dict)
     services: dict[str, bool] = field(default_factory=dict)
-    master_down: float = 0.0
+    priorities: dict[str, int] = field(default_factory=dict)
+    standby: bool = False
+    voices: dict[str, messages.Voice] = field(default_factory=dict)
+
+    def states_of(self, instance: str) -> dict[str, str]:
+        """The states of an instance's routers."""
+        return {name: s for name, s in self.routers.items() if name.rpartition("/")[0] == instance}
+
+    def able(self) -> tuple[str, ...]:
+        """The instances it could be master of, or is."""
+        names = dict.fromkeys(name.rpartition("/")[0] for name in self.routers)
+        may = () if self.standby else names
+        return tuple(n for n in may if set(self.states_of(n).values()) <= {"backup", "master"})
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
     """A peer as this node knows it; `heard_at` is CLOCK_BOOTTIME, None before the first word.
-    `differs`: it was told that it runs another configuration."""
+    `differs`: it was told that it runs another configuration. `trouble`: why what came from its
+    address since was not believed. `awaited_from`: since when its first word is waited for;
+    `missed` says what it means that there is none."""
 
     node: Node
     presence: Presence | None = None
     heard_at: float | None = None
     alive: bool = False
     differs: bool = False
+    trouble: str = ""
+    awaited_from: float | None = None
+    missed: str = ""
 
 
 class Peers:
     """The other nodes. `hear` and `age` give what became different, as (kind, node, reason)."""
 
     def __init__(self, config: Config) -> None:
-        self._cluster = config.cluster
+        self._cluster, self._lease = config.cluster, config.vip_lease.mode
         self.known: dict[str, Known] = {node.name: Known(node) for node in config.peers}
         self.refused = 0
 
     def follow(self, config: Config) -> None:
         """Take a new configuration; peers that stay keep what is known of them."""
-        old, self._cluster = self.known, config.cluster
+        old, self._cluster, self._lease = self.known, config.cluster, config.vip_lease.mode
         self.known = {}
         for node in config.peers:
             was = old.get(node.name, Known(node))
@@ -72,8 +91,17 @@ class Peers:
         told = []
         if not known.alive:
             told.append(("peer_up", presence.node, "heard on the peer channel"))
-        self.known[presence.node] = replace(known, presence=presence, heard_at=now, alive=True)
+        self.known[presence.node] = replace(
+            known, presence=presence, heard_at=now, alive=True, trouble="", missed=""
+        )
         return told + self.compare(own_digest)
+
+    def complain(self, node: str, trouble: str) -> list[tuple[str, str, str]]:
+        """Something from a peer's address was not believed."""
+        if node not in self.known:
+            return []
+        self.known[node] = replace(self.known[node], trouble=trouble)
+        return [("peer_refused", node, trouble)]
 
     def compare(self, own_digest: str) -> list[tuple[str, str, str]]:
         """Peers whose configuration became another than ours, or the same again."""
@@ -90,24 +118,32 @@ class Peers:
         return told
 
     def age(self, now: float) -> list[tuple[str, str, str]]:
-        """Peers that fell silent."""
-        told = []
+        """Peers that fell silent, and those that never spoke."""
+        told = self._missed(now)
         for name, known in self.known.items():
             if known.alive and known.heard_at is not None and now - known.heard_at > SILENCE:
                 self.known[name] = replace(known, alive=False)
-                told.append(("peer_down", name, f"silent for {SILENCE:g} s on the peer channel"))
+                reason = f"silent for {SILENCE:g} s on the peer channel"
+                reason += f": {known.trouble}" if known.trouble else ""
+                told.append(("peer_down", name, reason))
+        return told
+
+    def _missed(self, now: float) -> list[tuple[str, str, str]]:
+        """Peers whose first word did not come in time: without it no address is on lease."""
+        told = []
+        for name, known in self.known.items():
+            if known.heard_at is not None or known.missed:
+                continue
+            begun = now if known.awaited_from is None else known.awaited_from
+            missed = _missing(known.node, self._lease) if now - begun >= FIRST_WORD else ""
+            self.known[name] = replace(known, awaited_from=begun, missed=missed)
+            if missed:
+                told.append(("peer_missing", name, missed))
         return told
 
     def level(self) -> messages.Peers:
         """What the election is told."""
-        return messages.Peers(
-            tuple(
-                messages.Peer(
-                    name, known.alive, known.presence.master_down if known.presence else 0.0
-                )
-                for name, known in self.known.items()
-            )
-        )
+        return messages.Peers(tuple(_told(name, known) for name, known in self.known.items()))
 
     def deadline(self) -> float | None:
         """When the next peer falls silent unless it speaks."""
@@ -117,9 +153,29 @@ class Peers:
         )
 
 
+def _told(name: str, known: Known) -> messages.Peer:
+    said = known.presence
+    able = said.able() if known.alive and said else ()
+    return messages.Peer(name, known.alive, able, said.voices if said else {})
+
+
 def router_states(routers: Iterable[messages.Router]) -> Mapping[str, str]:
     """`{"front/ipv4": "master"}` as presences carry it."""
     return {f"{router.instance}/ipv{router.family}": router.state.value for router in routers}
+
+
+def router_voices(routers: Iterable[messages.Router]) -> dict[str, messages.Voice]:
+    """How this node's routers speak, as presences carry it."""
+    return {f"{r.instance}/ipv{r.family}": r.voice for r in routers if r.voice is not None}
+
+
+def _missing(node: Node, lease: LeaseMode) -> str:
+    """What it means that a peer never spoke, and what to look at."""
+    where = f"at {node.address}" if node.address else "and has no address in 'nodes'"
+    text = f"{node.name} was never heard on the peer channel {where}"
+    if lease is LeaseMode.AUTO:
+        text += ": virtual addresses are permanent, not on lease"
+    return f"{text}; is it down, or an address in 'nodes' wrong on either side?"
 
 
 def _stale(new: Presence, known: Known) -> bool:

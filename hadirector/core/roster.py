@@ -10,7 +10,12 @@ from hadirector.core.coupling import Key
 from hadirector.core.election_types import Desired, LastAdverts, PacketReceived
 from hadirector.core.member import Member
 from hadirector.core.messages import ElectionSettings
-from hadirector.core.settings.instances import Instance, SyncGroup
+from hadirector.core.settings.instances import (
+    Authentication,
+    AuthenticationKind,
+    Instance,
+    SyncGroup,
+)
 from hadirector.core.vrrp_states import HOLDING, Stopped
 
 
@@ -34,7 +39,7 @@ class Roster:
         self._groups: dict[Key, list[Key]] = {}
         self._sync_groups: tuple[SyncGroup, ...] = ()
 
-        self._by_wire: dict[tuple[str, int, Family], Member] = {}
+        self._by_wire: dict[tuple[str, int, Family], list[Member]] = {}
 
     def __iter__(self) -> Iterator[Member]:
         yield from list(self.members.values())
@@ -54,12 +59,12 @@ class Roster:
         named = [m for m in self.members.values() if subject == "" or m.instance.name in names]
         return list({m.key: m for one in named for m in self.together(one)}.values())
 
-    def addressee(self, packet: PacketReceived) -> Member | None:
-        """The router a packet claims to speak of."""
+    def addressees(self, packet: PacketReceived) -> list[Member]:
+        """The routers a packet claims to speak of: one, and its forerunner while that leaves."""
         vrid = advert.vrid_of(packet.message)
         if vrid is None:
-            return None
-        return self._by_wire.get((packet.interface, vrid, address.family(packet.source)))
+            return []
+        return self._by_wire.get((packet.interface, vrid, address.family(packet.source)), [])
 
     def holdings(self) -> Desired:
         """What the masters hold; an address held twice is listed once. The devices are those of
@@ -108,29 +113,43 @@ class Roster:
         self._groups = coupling.groups(settings.instances, settings.sync_groups)
         self._sync_groups = settings.sync_groups
         changes = Changes()
-        for key, member in list(self.members.items()):
-            instance = wanted.get(key)
-            if instance is None or _identity(instance) != _identity(member.instance):
-                changes.leaving.append(self.members.pop(key))
-            elif instance != member.instance:
-                changes.changed.append((member, instance))
+        present = self._kept(wanted)
+        for member in self.members.values():
+            key = next((key for key, kept in present.items() if kept is member), None)
+            if key is None:
+                changes.leaving.append(member)
+            elif wanted[key] != member.instance:
+                changes.changed.append((member, wanted[key]))
         self.departing += changes.leaving
-        present = dict(self.members)
         self.members = {
             key: present.get(key) or Member(instance, key[1], now, self._noted(key, instance))
             for key, instance in wanted.items()
         }
         self.joining = {key for key in wanted if key not in present and self._joins(key, present)}
+        for key, member in self.members.items():
+            lead = self.members[self._groups[key][0]].router
+            member.router.lead = None if lead is member.router else lead
         self._last_adverts.clear()
         self._index()
         return changes
 
-    def _index(self) -> None:
-        """By what an advert says of itself; of two, the one that is not leaving."""
-        self._by_wire = {
-            (m.instance.interface, m.instance.virtual_router_id, m.family): m
-            for m in (*self.departing, *self.members.values())
+    def _kept(self, wanted: dict[Key, Instance]) -> dict[Key, Member]:
+        """The routers that stay what they are, under their new names: peers know a router by its
+        place on the wire, and a name is nobody's business but ours."""
+        by_identity = {(_identity(m.instance), m.family): m for m in self.members.values()}
+        found = {
+            key: member
+            for key, instance in wanted.items()
+            if (member := by_identity.get((_identity(instance), key[1]))) is not None
         }
+        return found
+
+    def _index(self) -> None:
+        """By what an advert says of itself."""
+        self._by_wire = {}
+        for m in self:
+            wire = (m.instance.interface, m.instance.virtual_router_id, m.family)
+            self._by_wire.setdefault(wire, []).append(m)
 
     def _noted(self, key: Key, instance: Instance) -> float | None:
         """What the process before noted of a new router: a group adopts mastership as a whole or
@@ -149,8 +168,12 @@ class Roster:
 
 
 def _of_family(instance: Instance, family: Family) -> Instance:
-    """The settings of one family's router: IPv6 knows version 3 only."""
-    return replace(instance, version=3) if family == 6 else instance
+    """The settings of one family's router: IPv6 knows version 3 only, which has no password."""
+    if family == 4 or instance.version == 3:
+        return instance
+    by_password = instance.authentication.kind is AuthenticationKind.PASS
+    authentication = Authentication() if by_password else instance.authentication
+    return replace(instance, version=3, authentication=authentication)
 
 
 def _identity(instance: Instance) -> tuple[object, ...]:

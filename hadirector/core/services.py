@@ -1,8 +1,8 @@
 """The virtual services of a node: verdicts in, weights and the desired IPVS table out.
 
-What changed is told as `Change`s, each with the sentence that explains it, and only the services
-that a verdict concerns are decided anew: one server's death costs the same in a farm of ten and
-of ten thousand.
+What changed is told as `Change`s, each with the sentence that explains it. Only the services that
+a verdict concerns are decided anew, and nothing here walks the others: a server's death costs the
+same beside ten other services and beside ten thousand.
 """
 
 from collections import defaultdict
@@ -27,6 +27,24 @@ class Change:
     inputs: dict[str, str] = field(default_factory=dict)
 
 
+class Unsettled:
+    """The servers that still wait for a first verdict, kept by service so that nobody counts."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._servers: dict[str, tuple[Endpoint, ...]] = {}
+
+    def put(self, service: str, waiting: tuple[Endpoint, ...]) -> None:
+        """These of the service wait now."""
+        self.count += len(waiting) - len(self._servers.pop(service, ()))
+        if waiting:
+            self._servers[service] = waiting
+
+    def first(self) -> str:
+        """One of them, as `web/10.0.1.11:80`; empty when none waits."""
+        return next((f"{name}/{servers[0]}" for name, servers in self._servers.items()), "")
+
+
 class Services:
     """Every virtual service by name, with the weights decided for it."""
 
@@ -35,6 +53,7 @@ class Services:
         self.weights: dict[str, weight.ServiceWeights] = {}
         self.verdicts: dict[str, Verdict] = {}
         self.entries: dict[ipvs.ServiceKey, ipvs.Entry] = {}
+        self.unsettled = Unsettled()
         self._adopted: dict[str, dict[Endpoint, int]] = {}
         self._targets: tuple[Target, ...] = ()
         self._users: dict[str, set[str]] = {}
@@ -52,7 +71,7 @@ class Services:
         self.weights = {name: w for name, w in self.weights.items() if name in self.settings}
         self._quorum_told = {n: t for n, t in self._quorum_told.items() if n in self.settings}
         self._state_told = {n: t for n, t in self._state_told.items() if n in self.settings}
-        self.entries = {}
+        self.entries, self.unsettled = {}, Unsettled()
         changes = [
             Change("service_removed", name, "no longer configured")
             for name in sorted(before - set(self.settings))
@@ -61,18 +80,22 @@ class Services:
 
     def adopt(self, actual: ipvs.Table) -> list[Change]:
         """Take the weights found in the kernel for servers that have no verdict yet."""
-        self._adopted = {
-            name: _weights_found(service, actual) for name, service in self.settings.items()
-        }
+        self._adopted = {}
+        for name, service in self.settings.items():
+            found = _weights_found(service, actual)
+            decided = self.weights.get(name)
+            if service.fallback and decided is not None and decided.fallback is not None:
+                # Another one takes the place of a fallback that serves.
+                found.setdefault(service.fallback.endpoint, service.fallback.weight)
+            self._adopted[name] = found
         return self._decide(self.settings)
 
     def hear(self, news: Verdicts) -> tuple[set[ipvs.ServiceKey], list[Change]]:
         """Verdicts came; the IPVS services that are to change, and what to tell."""
-        concerned = self.remember(news)
-        entries = dict(self.entries)
-        changes = self._decide(name for name in self.settings if name in concerned)
-        keys = {key for name in concerned for key in self.settings[name].keys}
-        return {key for key in keys if entries.get(key) != self.entries.get(key)}, changes
+        concerned = sorted(self.remember(news))
+        before = {k: self.entries.get(k) for name in concerned for k in self.settings[name].keys}
+        changes = self._decide(concerned)
+        return {key for key, was in before.items() if was != self.entries.get(key)}, changes
 
     def remember(self, news: Verdicts) -> set[str]:
         """Keep verdicts; the services they concern.
@@ -96,36 +119,32 @@ class Services:
         """All that is to be probed."""
         return Targets(self._targets)
 
-    def unsettled(self) -> list[str]:
-        """Servers that still wait for a first verdict, as `web/10.0.1.11:80`."""
-        return [
-            f"{name}/{server.server.endpoint}"
-            for name, weights in self.weights.items()
-            for server in weights.servers
-            if server.health.health is Health.UNKNOWN
-        ]
-
     def _decide(self, names: Iterable[str]) -> list[Change]:
         changes: list[Change] = []
         for name in names:
             service = self.settings[name]
             adopted = self._adopted.get(name, {})
             decided = weight.decide(service, self.verdicts, adopted)
+            self.unsettled.put(name, decided.unsettled)
             changes += _server_changes(name, self.weights.get(name), decided, adopted)
-            changes += self._service_changes(name, decided)
+            changes += self._service_changes(name, decided, adopted)
             self.weights[name] = decided
             self.entries.update(_entries(service, decided))
         return changes
 
-    def _service_changes(self, name: str, decided: weight.ServiceWeights) -> list[Change]:
-        """Told once every server has a verdict; before that nothing bad is known of anybody."""
-        if any(s.health.health is Health.UNKNOWN for s in decided.servers):
+    def _service_changes(
+        self, name: str, decided: weight.ServiceWeights, adopted: Mapping[Endpoint, int]
+    ) -> list[Change]:
+        """Told once every server has a verdict; before that nothing bad is known of anybody. What
+        the weights found in the kernel say already is no news: a former life told it."""
+        if decided.unsettled:
             return []
         changes = []
-        if decided.quorum_met != self._quorum_told.get(name, True):
+        up, unsaid = _told_before(self.settings[name], adopted)
+        if decided.quorum_met != self._quorum_told.get(name, up >= self.settings[name].quorum):
             kind = "quorum_gained" if decided.quorum_met else "quorum_lost"
             changes.append(Change(kind, name, decided.reason))
-        told = self._state_told.get(name, weight.ServiceState.UP)
+        told = self._state_told.get(name, unsaid)
         if decided.state is not told:
             reason = f"{told.value} -> {decided.state.value}: {decided.reason}"
             changes.append(Change("service_state", name, reason))
@@ -196,6 +215,18 @@ def _server_changes(
             continue
         changes += _server_change(name, was, server)
     return changes
+
+
+def _told_before(
+    service: VirtualService, adopted: Mapping[Endpoint, int]
+) -> tuple[int, weight.ServiceState]:
+    """How many servers were up and how the service was, by what its kernel table says; all well
+    where there is no table yet."""
+    if not adopted:
+        return len(service.real_servers), weight.ServiceState.UP
+    up = sum(1 for s in service.real_servers if (adopted.get(s.endpoint) if s.weight else True))
+    spare = adopted.get(service.fallback.endpoint) if service.fallback else None
+    return up, weight.state(service, up, spare or None)
 
 
 def _side(server: weight.ServerWeight) -> str:

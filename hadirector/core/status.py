@@ -7,30 +7,33 @@ known is null, never a guess.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from hadirector.core import ipvs, messages
+from hadirector.core import attendance_status, ipvs, messages, troubles
+from hadirector.core.attendance_status import Json as Json  # readers of status take it from here
 from hadirector.core.director import Director
 from hadirector.core.peers import Known
+from hadirector.core.stance import Since
 from hadirector.core.weight import ServerWeight, ServiceWeights
-
-Json = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
 
 
 @dataclass(frozen=True, slots=True)
-class Kernel:
-    """What the shell knows of the kernel beyond the table: sync threads, and troubles by kind."""
+class Shell:
+    """What the shell knows: sync threads, troubles by kind; of the peer channel what it refused,
+    by node and flaw, and the ID of the key each peer signed with last."""
 
     threads: tuple[ipvs.SyncThread, ...] = ()
     troubles: Mapping[str, str] = field(default_factory=dict)
+    refused: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    signs: Mapping[str, int] = field(default_factory=dict)
 
 
-def build(
-    director: Director, kernel: Kernel, unix_offset: float, losses: Mapping[str, int]
-) -> Json:
+def build(director: Director, shell: Shell, unix_offset: float, losses: Mapping[str, int]) -> Json:
     """The whole of `GET /v1/status`; needs a configured director. `losses` counts what was refused
     or dropped on its channels, by name."""
     config = director.config
     assert config is not None
+    trouble = troubles.build(director, shell.troubles)
     return {
+        "headline": troubles.headline(director, len(trouble)),
         "node": config.node,
         "cluster": config.cluster,
         "version": director.version,
@@ -42,14 +45,16 @@ def build(
         },
         "ready": director.readiness().ready,
         "ready_reason": director.readiness().reason,
-        "trouble": _trouble(director, kernel),
+        "standby": _since(director.operations.stance.standby, unix_offset),
+        "trouble": list(trouble),
         "instances": _instances(director, unix_offset),
         "services": {
             name: _service(director, name, weights, unix_offset)
             for name, weights in director.services.weights.items()
         },
-        "sync": _sync(director, kernel.threads),
-        "peers": _peers(director, unix_offset),
+        "sync": _sync(director, shell.threads),
+        "peers": _peers(director, shell, unix_offset),
+        "hooks": attendance_status.hooks(director.attendance),
         "losses": {**losses, "presences": director.peers.refused if director.peers else 0},
         "processes": {
             state.process.value: {
@@ -60,7 +65,7 @@ def build(
                 "lag_ms_max": state.lag_ms_max,
                 "alive": state.alive,
             }
-            for state in director.processes
+            for state in _processes(director)
         },
     }
 
@@ -77,30 +82,15 @@ def event_json(event: messages.Event, unix_offset: float) -> Json:
     }
 
 
-def _trouble(director: Director, kernel: Kernel) -> Json:
-    """All that somebody must look at, one sentence each."""
-    told: list[Json] = []
-    if director.kernel_trouble:
-        told.append(director.kernel_trouble)
-    if director.checker_silent:
-        told.append("the checker is silent: weights stay as they are")
-    told += [
-        f"{router.instance}/ipv{router.family} is in fault: {router.reason}"
-        for router in director.routers
-        if router.state is messages.RouterStateName.FAULT
-    ]
-    told += [
-        f"{router.instance}/ipv{router.family}: {trouble}"
-        for router in director.routers
-        for trouble in router.troubles
-    ]
-    told += [f"{kind}: {text}" for kind, text in sorted(kernel.troubles.items())]
-    for name, known in director.peers.known.items() if director.peers else ():
-        if known.differs:
-            told.append(f"{name} runs another configuration")
-        if known.heard_at is not None and not known.alive:
-            told.append(f"{name} is silent on the peer channel")
-    return told + list(director.failing.values())
+def _processes(director: Director) -> tuple[messages.ProcessState, ...]:
+    """The supervisor's, and our own one."""
+    attendance = director.attendance
+    own = attendance.runner if attendance.wanted else None
+    return (*director.processes, own) if own is not None else director.processes
+
+
+def _since(since: Since | None, offset: float) -> Json:
+    return None if since is None else {"since": since.at + offset, "reason": since.reason}
 
 
 def _instances(director: Director, offset: float) -> Json:
@@ -117,6 +107,8 @@ def _instances(director: Director, offset: float) -> Json:
             "routers": routers,
             "virtual_router_id": instance.virtual_router_id,
             "interface": instance.interface,
+            "hold": _since(director.operations.stance.holds.get(instance.name), offset),
+            "tracked": attendance_status.tracked(director.attendance, instance.name, offset),
         }
     return found
 
@@ -129,11 +121,36 @@ def _router(router: messages.Router, offset: float) -> Json:
         "master": router.master,
         "since": router.since + offset,
         "reason": router.reason,
+        "leaving": router.leaving,
         "inputs": dict(router.inputs),
         "addresses": list(router.addresses),
+        "held": list(router.held),
         "leased": router.leased,
+        "rivals": list(router.rivals),
+        "peers": {
+            source: {
+                "priority": speaker.priority,
+                "interval": speaker.interval,
+                "checksum": speaker.checksum,
+                "key": speaker.key,
+                "heard_at": speaker.heard_at + offset,
+            }
+            for source, speaker in router.peers.items()
+        },
         "troubles": list(router.troubles),
+        "refused": [_complaint_json(complaint, offset) for complaint in router.refused],
+        "odd": [_complaint_json(complaint, offset) for complaint in router.odd],
         "counters": dict(router.counters),
+    }
+
+
+def _complaint_json(complaint: messages.Complaint, offset: float) -> Json:
+    return {
+        "from": complaint.source,
+        "kind": complaint.kind,
+        "reason": complaint.reason,
+        "count": complaint.count,
+        "at": complaint.at + offset,
     }
 
 
@@ -220,12 +237,19 @@ def _peer_digest(director: Director) -> Json:
     return next((k.presence.digest for k in known if k.presence is not None), None)
 
 
-def _peers(director: Director, offset: float) -> Json:
+def _peers(director: Director, shell: Shell, offset: float) -> Json:
     known = director.peers.known if director.peers else {}
-    return {name: _peer(one, offset) for name, one in known.items()}
+    return {
+        name: {
+            **_peer(one, offset),
+            "key": shell.signs.get(name),
+            "refused": dict(shell.refused.get(name, {})),
+        }
+        for name, one in known.items()
+    }
 
 
-def _peer(known: Known, offset: float) -> Json:
+def _peer(known: Known, offset: float) -> dict[str, Json]:
     presence = known.presence
     return {
         "address": known.node.address,
@@ -236,4 +260,6 @@ def _peer(known: Known, offset: float) -> Json:
         "ready": None if presence is None else presence.ready,
         "reason": None if presence is None else presence.reason,
         "version": None if presence is None else presence.version,
+        "standby": None if presence is None else presence.standby,
+        "trouble": known.trouble or None,
     }

@@ -5,10 +5,12 @@ so that sync_threshold is "0 1" only while a refresh period damps it. With no re
 threshold would send one sync record per packet.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from hadirector.core.ipvs import Timeouts
+from hadirector.core.address import Family, family
+from hadirector.core.ipvs import Forward, Timeouts
+from hadirector.core.settings.services import VirtualService
 
 _SYNC_SOCKET_BYTES = 8 << 20  # took a burst of 140,000 connections a second without loss
 _LONGEST_REFRESH = 10  # seconds
@@ -25,13 +27,25 @@ class Sysctl:
     raise_only: bool = False
 
 
-def for_director(ipv6: bool) -> tuple[Sysctl, ...]:
-    """What balancing needs; `ipv6` when there are IPv6 services with NAT.
+def nat_families(services: Iterable[VirtualService]) -> frozenset[Family]:
+    """The families in which real servers answer through this node. Direct routing and tunnels
+    need no forwarding here: IPVS sends those packets out by itself."""
+    servers = (
+        server
+        for service in services
+        for server in (*service.real_servers, service.fallback)
+        if server is not None and server.forward is Forward.NAT
+    )
+    return frozenset(family(server.endpoint.address) for server in servers)
+
+
+def for_director(nat: Collection[Family], heeding: Iterable[str] = ()) -> tuple[Sysctl, ...]:
+    """What balancing needs; `nat` are the families that need forwarding, `heeding` the interfaces
+    that heed IPv6 router advertisements as long as this node does not forward.
 
     net.ipv4.vs.conntrack is the operator's: it costs per packet and serves netfilter rules.
     """
     settings = [
-        Sysctl("net.ipv4.ip_forward", "1", "NAT: real servers answer through this node"),
         Sysctl(
             "net.ipv4.vs.expire_nodest_conn",
             "1",
@@ -48,19 +62,32 @@ def for_director(ipv6: bool) -> tuple[Sysctl, ...]:
             "a client port used again is scheduled afresh; 0 also switches expire_nodest_conn off",
         ),
     ]
-    if ipv6:
+    if 4 in nat:
+        why = "NAT: real servers answer through this node"
+        settings.append(Sysctl("net.ipv4.ip_forward", "1", why))
+    if 6 in nat:
+        why = "forwarding would make it deaf to router advertisements: its default route would end"
+        settings += [Sysctl(accept_ra(interface), "2", why) for interface in heeding]
         why = "NAT over IPv6: real servers answer through this node"
-        settings.append(Sysctl("net.ipv6.conf.all.forwarding", "1", why))
+        settings.append(Sysctl(FORWARDING, "1", why))
     return tuple(settings)
+
+
+FORWARDING = "net.ipv6.conf.all.forwarding"
+
+
+def accept_ra(interface: str) -> str:
+    """The setting's name."""
+    return f"net.ipv6.conf.{interface}.accept_ra"
 
 
 def for_vmac(parents: Iterable[str]) -> tuple[Sysctl, ...]:
     """What the interfaces under virtual MACs need, so that only these speak for the addresses.
 
-    The names have slashes, as sysctl(8) takes them: an interface may be called eth0.100.
+    An interface may be called eth0.100: sysctl(8) takes a slash for a dot within a name.
     """
     return tuple(
-        Sysctl(f"net/ipv4/conf/{parent}/{name}", value, why, raise_only=True)
+        Sysctl(f"net.ipv4.conf.{parent.replace('.', '/')}.{name}", value, why, raise_only=True)
         for parent in parents
         for name, value, why in (
             (

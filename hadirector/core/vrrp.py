@@ -17,6 +17,9 @@ The rules, in the order in which they win:
    `preempt: never` advertises 254 unless it is degraded.
 4. A master answers a lower advert with its own at once, but not more than twice in an interval:
    an advert that comes back through a loop must not become a storm.
+5. Of routers that move together the first, their lead, decides between equal priorities: on each
+   link another node may have the higher address, and each would yield to the other for ever. Where
+   the lead does not hear the rival, the router that does decides after one and a half intervals.
 
 What the RFC leaves out and two directors need:
 
@@ -25,8 +28,12 @@ What the RFC leaves out and two directors need:
 - Leaving keeps the addresses until the successor is heard, so clients lose nothing meanwhile.
 - Waking: a master whose own advert is late by more than its peers' patience does not know whether
   it is one still. It listens for an interval before it says anything.
-- A node whose director is silent advertises priority 1: anyone alive takes over, and where nobody
-  is, nothing changes.
+- A node whose director is silent, or that is in standby, advertises priority 1: anyone alive takes
+  over, and where nobody is, nothing changes.
+- A backup in standby whose master is down goes on listening while another node could be master.
+- Who handed over does not preempt its successor (`held`); absence of one is no preempting.
+- Who cannot hear yet must not push a healthy master out of its place: core/hearing.
+- Two masters that hear each other are told of when it begins and when it ends: core/duel.
 
 Each state carries its deadline; `deadline` is the only timer. Methods return effects in order.
 """
@@ -38,11 +45,14 @@ from typing import assert_never
 from hadirector.core import priority
 from hadirector.core.address import Address
 from hadirector.core.advert import OWNER, RESIGN, Advert
+from hadirector.core.duel import Duels, Side
+from hadirector.core.hearing import STARTUP_PATIENCE, Ears, holding_back
 from hadirector.core.listening import (
     Listener,
     master_down_interval,
     peers_patience,
     seconds,
+    soonest_takeover,
     waited,
 )
 from hadirector.core.settings.instances import Instance
@@ -53,6 +63,7 @@ from hadirector.core.vrrp_states import (
     Candidate,
     Effect,
     Fault,
+    Hold,
     Init,
     Leaving,
     Master,
@@ -61,6 +72,7 @@ from hadirector.core.vrrp_states import (
     Standing,
     State,
     Stopped,
+    Successor,
     Take,
     Tell,
     Then,
@@ -69,8 +81,9 @@ from hadirector.core.vrrp_states import (
     name_of,
 )
 
-STARTUP_PATIENCE = 10.0  # seconds the automatic startup gate waits for the network at most
-DUEL_TOLD_EVERY = 1.0  # seconds between journal lines about one duel: at 10 ms it would be 200
+SUCCESSOR_SETTLES = 0.02  # seconds from a keepalived's first advert to its addresses
+SETTLED = 1.0  # seconds: until then the announcements of the takeover itself are still to come
+DEAF_LOOKS_EVERY = 1.0  # seconds at most between looks whether the master it cannot hear is there
 
 
 class Router:
@@ -84,22 +97,31 @@ class Router:
         self.since = now
         self.reason = "starting"
         self.inputs: dict[str, str] = {}
-        self.held = False  # a handover not yet released
-        self.network_heard = noted_at is not None
+        self.duels = Duels()
+        self.ears = Ears(network=noted_at is not None)
+        self.lead: Router | None = None  # of the routers that move together, if not this one
+        self.tie_won_at = -math.inf
+        self._tie_lost_at: float | None = None  # since when a tie is heard that this one loses
         self._noted_at = noted_at
-        self._duel_told_at = -math.inf
 
     # --- readings ----------------------------------------------------------------------------
 
     @property
     def effective_priority(self) -> int:
         """What counts in the election of a master."""
-        return priority.effective(self.instance, self.standing)
+        return priority.LAST_RESORT if self.ears.dark else self._own_priority
 
     @property
     def advertised_priority(self) -> int:
         """What a master says; rule 3."""
+        if self.ears.dark:
+            return priority.LAST_RESORT
         return priority.advertised(self.instance, self.standing)
+
+    @property
+    def side(self) -> Side:
+        """Itself in a duel."""
+        return Side(self.instance, self.standing)
 
     @property
     def holds_addresses(self) -> bool:
@@ -107,10 +129,33 @@ class Router:
         return isinstance(self.state, HOLDING)
 
     @property
+    def can_rise(self) -> bool:
+        """Whether `promote` makes it master, or it is one: not at fault, not before its start."""
+        leaves = isinstance(self.state, Leaving) and self.state.then is Then.STOPPED
+        return not leaves and not isinstance(self.state, Init | Fault | Stopped)
+
+    @property
     def waits_for_network(self) -> bool:
-        """Whether it stands at the automatic startup gate."""
+        """Whether it stands at the automatic startup gate, or is master in the dark."""
         gated = isinstance(self.state, Init) and self.state.start_at is not None
-        return gated and self.instance.startup_delay is None
+        return (gated and self._gates_itself) or (self.ears.dark and not self.ears.network)
+
+    @property
+    def listens_in_vain(self) -> bool:
+        """Whether it waits for a first advert, and asks who answers for its addresses."""
+        return isinstance(self.state, Backup) and not self.ears.advert and self._gates_itself
+
+    @property
+    def is_deaf(self) -> bool:
+        """Whether it is in its present state for lack of hearing."""
+        holds_back = isinstance(self.state, Backup) and self.state.hold is Hold.DEAF
+        return holds_back or self.ears.dark
+
+    @property
+    def contest(self) -> priority.Contest:
+        """Whether a peer says that it is master beside this one."""
+        own = self.advertised_priority
+        return priority.contest(self.standing.claims, own, self.standing.source)
 
     @property
     def deadline(self) -> float | None:
@@ -130,9 +175,11 @@ class Router:
             case Backup():
                 effects += self._tick_backup(self.state, now)
             case Master():
-                effects += self._advertise(now)
+                effects += self._tick_master(now)
             case Waking():
                 effects += self._resume(now, "slept, and nobody took over")
+            case Leaving(then=then, successor=Successor(advert, source)):
+                effects += self._succeed(advert, source, then, now)
             case Leaving(then=Then.BACKUP):
                 effects += self._resume(now, "handover failed: nobody took over")
             case Leaving():
@@ -147,6 +194,7 @@ class Router:
     def heard(self, advert: Advert, source: Address, now: float) -> list[Effect]:
         """A lawful advert for this virtual router, not from one of our own addresses."""
         effects = self._notice_sleep(now) + self.hear_network(now)
+        self.ears.advert = True
         match self.state:
             case Backup():
                 effects += self._heard_as_backup(self.state, advert, source, now)
@@ -156,9 +204,9 @@ class Router:
                 effects += self._heard_as_master(self.state, advert, source, now)
             case Waking():
                 effects += self._heard_waking(advert, source, now)
-            case Leaving(then=then) if advert.priority != RESIGN:
-                effects += self._succeed(advert, source, then, now)
-            case Init() | Leaving() | Fault() | Stopped():
+            case Leaving():
+                effects += self._heard_leaving(self.state, advert, source, now)
+            case Init() | Fault() | Stopped():
                 pass
             case unreachable:
                 assert_never(unreachable)
@@ -166,9 +214,9 @@ class Router:
 
     def hear_network(self, now: float) -> list[Effect]:
         """Frames pass: the automatic startup gate opens."""
-        if self.instance.startup_delay is not None:
+        if not self._gates_itself:
             return []
-        self.network_heard = True
+        self.ears.light(self._listener.down_interval, now)
         if isinstance(self.state, Init) and self.state.start_at is not None:
             return self._start(now, "the network was heard")
         return []
@@ -176,7 +224,9 @@ class Router:
     def update(self, standing: Standing, now: float) -> list[Effect]:
         """The node's view of this router changed."""
         said = self.advertised_priority
-        self.standing = standing
+        before, self.standing = self.standing, standing
+        if before.linked and not standing.linked and self._gates_itself:
+            self.ears = Ears(network=False)  # it is to be heard anew
         match self.state:
             case Stopped():
                 return []
@@ -190,6 +240,10 @@ class Router:
                 return self._open_gate(now)
             case Master() if self.advertised_priority != said:
                 return self._advertise(now)
+            case Candidate(was=backup) if standing.aside:
+                return self._stand_aside(backup.cause, now)
+            case Master() if now > self.since + SETTLED and standing.lost_claim(before):
+                return [Proclaim(duel=True)]
             case _:
                 return []
 
@@ -213,17 +267,10 @@ class Router:
                 assert_never(unreachable)
 
     def give_way(self, now: float) -> list[Effect]:
-        """Handover: give mastership away and hold back until `release`."""
-        if isinstance(self.state, Stopped | Leaving):
-            return []
-        self.held = True
+        """Handover: give mastership away; holding back afterwards is a level (`Standing.held`)."""
         if isinstance(self.state, Master | Waking):
             return self._leave(Then.BACKUP, "handover", now)
         return []
-
-    def release(self) -> None:
-        """The handover is over: preempt again as configured."""
-        self.held = False
 
     def promote(self, reason: str, now: float) -> list[Effect]:
         """Become master without waiting: ordered to, or with the rest of the sync group."""
@@ -245,39 +292,58 @@ class Router:
         if not isinstance(self.state, Master | Waking):
             return []
         self.state = self._listener.silence(now)
-        return [Advertise(RESIGN), Release(), self._moved(reason, {}, now)]
+        over = self._end_duels("gave up", now)
+        return [Advertise(RESIGN), Release(), self._moved(reason, {}, now), *over]
 
     # --- Init --------------------------------------------------------------------------------
 
     def _open_gate(self, now: float) -> list[Effect]:
         """The links are known: adopt mastership, start, or wait for the network first."""
-        patience = peers_patience(self.instance)
+        patience = soonest_takeover(self.instance)
         if self._noted_at is not None and now - self._noted_at < patience:
             inputs = {"last_advert_ago": seconds(now - self._noted_at)}
             return self._become_master("adopted from the process before", inputs, now)
-        if self.network_heard:
+        if self.ears.network:
             return self._start(now, "listening first")
         delay = self.instance.startup_delay
-        if delay == 0 or (delay is None and self.instance.priority == OWNER):
+        if delay == 0 or (delay is None and self._takes_at_once):
             return self._start(now, "starting")
-        self.state = Init(now + (STARTUP_PATIENCE if delay is None else delay))
+        wait = STARTUP_PATIENCE if delay is None else delay
+        self.state = Init(now + wait)
+        what = "to hear the network, at most" if delay is None else "its startup_delay,"
+        self.since, self.reason = now, f"waits {what} {seconds(wait)} s"
         return []
 
     def _start(self, now: float, reason: str) -> list[Effect]:
         """RFC 9568 6.4.1, the Startup event."""
-        self.network_heard = True
+        self.ears.listen(now)
+        self.ears.network |= not self._gates_itself
         self.state = self._listener.silence(now)
         listens = self._moved(reason, {}, now)
-        if self.effective_priority != OWNER:
+        if not self._takes_at_once:
             return [listens]
         effects = self._master_down(self.state, "owner of the addresses", now)
         return effects or [listens]  # none: it waits for its group, as a backup
+
+    @property
+    def _takes_at_once(self) -> bool:
+        """An owner of the addresses waits for nobody; but it gave them away if it is held."""
+        return self.effective_priority == OWNER and not self.standing.held
 
     # --- Backup ------------------------------------------------------------------------------
 
     @property
     def _listener(self) -> Listener:
-        return Listener(self.instance, self.standing, self.effective_priority, self.held)
+        return Listener(self.instance, self.standing, self._own_priority)
+
+    @property
+    def _own_priority(self) -> int:
+        return priority.effective(self.instance, self.standing)
+
+    @property
+    def _gates_itself(self) -> bool:
+        """`startup_delay: auto`."""
+        return self.instance.startup_delay is None
 
     def _tick_backup(self, state: Backup, now: float) -> list[Effect]:
         if now < state.master_down_at:
@@ -292,7 +358,8 @@ class Router:
     def _overdue(self, state: Backup) -> list[Effect]:
         """Not ready for longer than sync_wait beside a master of lower priority."""
         self.state = replace(state, overdue_at=None, impatient=True)
-        then = "waiting on" if self.standing.accompanied else "preempting a foreign master"
+        foreign = state.master is None or self.standing.is_foreign(state.master)
+        then = "preempting a foreign master" if foreign else "waiting on"
         wait = f"not ready after {self.instance.sync_wait:g} s"
         self.reason = f"{wait} ({self.standing.ready_reason}): {then}"
         return [Tell("sync_wait", self.reason, {"master": str(state.master)})]
@@ -316,19 +383,45 @@ class Router:
 
     def _master_down(self, state: Backup, cause: str, now: float) -> list[Effect]:
         """RFC 9568 6.4.2, the timer fires."""
+        if self.standing.aside:
+            return self._stand_aside(cause, now)
+        claims = self.standing.claims
+        if self.listens_in_vain and self.ears.is_deaf(bool(claims), now):
+            return self._wait_deaf(state, now)
         if self.standing.coupled:
             self.state = Candidate(state)
             self.reason = f"{cause}; waiting for its sync group"
             return []
         return self._become_master(cause, waited(state, now), now)
 
+    def _stand_aside(self, cause: str, now: float) -> list[Effect]:
+        """In standby, while another node could be master: listen on, and say so once."""
+        self.state = self._listener.silence(now)
+        before, self.reason = self.reason, f"{cause}; {self.standing.aside}"
+        return [] if self.reason == before else [Tell("standby_waits", self.reason, {})]
+
+    def _wait_deaf(self, state: Backup, now: float) -> list[Effect]:
+        """A master is there, and this router hears nothing of it."""
+        waits = min(self.instance.advert_int, DEAF_LOOKS_EVERY)
+        self.state = replace(state, master_down_at=now + waits, hold=Hold.DEAF)
+        if not self.ears.tells():
+            return []
+        self.reason = holding_back(self.standing.claims, self.instance.interface)
+        return [Tell("deaf", self.reason, {"priority": str(self.effective_priority)})]
+
     def _become_master(self, reason: str, inputs: dict[str, str], now: float) -> list[Effect]:
         """Advert first: whoever would rise as well learns it before anything slower is done."""
         assert not self.standing.faults, self.standing.faults
-        self.held = False
-        self.state = Master(now + self.instance.advert_int, sent_at=now, reassert_at=now)
+        self._begin_mastership(now)
+        if self.ears.dark:
+            reason += "; nothing at all was heard yet: advertising priority 1 until it is"
         moved = self._moved(reason, inputs, now)
         return [Advertise(self.advertised_priority), Take(), Proclaim(duel=False), moved]
+
+    def _begin_mastership(self, now: float) -> None:
+        self.state = Master(now + self.instance.advert_int, sent_at=now, reassert_at=now)
+        if self._gates_itself and self.instance.priority != OWNER:
+            self.ears.go_dark()
 
     # --- Master ------------------------------------------------------------------------------
 
@@ -337,10 +430,14 @@ class Router:
     ) -> list[Effect]:
         """RFC 9568 6.4.3: priority 0 and lower ones are answered, a better one is obeyed."""
         own = self.advertised_priority
-        if priority.is_better(advert.priority, source, own, self.standing.source):
-            return self._yield(advert, source, f"yielding to {source}, a better one", now)
+        if self._loses(advert, source, now):
+            better = f"yielding to {self.standing.called(source)}, a better one"
+            return self._yield(advert, source, better, now)
+        # The last word of the one we took over from is no news.
+        settled = now >= self.since + self.instance.advert_int
+        told = self.duels.heard(advert, source, own, self.side, settled, now)
         if now < state.reassert_at:
-            return []
+            return [*told]
         effects = self._advertise(now)
         self.state = Master(
             advert_at=now + self.instance.advert_int,
@@ -348,18 +445,23 @@ class Router:
             reassert_at=now + self.instance.advert_int / 2,
         )
         # Whoever says so had the addresses a moment ago, so clients may have learnt them there.
-        effects.append(Proclaim(duel=True))
-        if advert.priority == RESIGN:
-            return effects
-        # The last word of the one we took over from is no news.
-        if (
-            now >= self._duel_told_at + DUEL_TOLD_EVERY
-            and now >= self.since + self.instance.advert_int
-        ):
-            self._duel_told_at = now
-            inputs = {"heard": str(advert.priority), "priority": str(own)}
-            effects.append(Tell("duel", f"{source} advertises too, and is not better", inputs))
-        return effects
+        return [*effects, Proclaim(duel=True), *told]
+
+    def _loses(self, advert: Advert, source: Address, now: float) -> bool:
+        """Whether this master has to give way to that one. Rule 5 is about equal ones."""
+        own = self.advertised_priority
+        if not priority.is_better(advert.priority, source, own, self.standing.source):
+            if advert.priority == own:
+                self.tie_won_at = now
+            return False
+        if advert.priority > own or self.lead is None:
+            return True
+        interval = self.instance.advert_int
+        if self._tie_lost_at is None or now - self._tie_lost_at > 4 * interval:
+            self._tie_lost_at = now
+        # On its own link the lead hears the same rival within an interval, if it hears it at all.
+        waited_enough = now - self._tie_lost_at >= 1.5 * interval
+        return waited_enough and self.lead.tie_won_at < self._tie_lost_at
 
     def _yield(self, advert: Advert, source: Address, reason: str, now: float) -> list[Effect]:
         """Drop at once. The last word is only for a better one: it would unseat a lower one."""
@@ -368,7 +470,20 @@ class Router:
         self.state = self._listener.follow(advert, source, now)
         inputs = {"heard": str(advert.priority), "from": source}
         last_word = [Advertise(own)] if better else []
-        return [Release(), *last_word, self._moved(reason, inputs, now)]
+        over = self._end_duels(f"yielded to {self.standing.called(source)}", now)
+        return [Release(), *last_word, self._moved(reason, inputs, now), *over]
+
+    def _end_duels(self, why: str, now: float) -> list[Effect]:
+        """No master any more."""
+        self.ears.leave_the_dark()
+        return [*self.duels.give_up(why, self.side, now)]
+
+    def _tick_master(self, now: float) -> list[Effect]:
+        told: list[Effect] = [*self.duels.pass_time(self.side, now)]
+        if self.ears.see(now):
+            self.reason = f"the network is heard: priority {self.effective_priority} from now on"
+            told.append(Tell("network_heard", self.reason, {}))
+        return self._advertise(now) + told
 
     def _advertise(self, now: float) -> list[Effect]:
         """One advert now; a scheduled one keeps the rhythm, any other starts it anew."""
@@ -386,11 +501,12 @@ class Router:
         if not isinstance(self.state, Master):
             return []
         slept = now - self.state.sent_at
-        if slept <= peers_patience(self.instance):
+        if slept <= soonest_takeover(self.instance):
             return []
         self.state = Waking(now + self.instance.advert_int)
         self.reason = f"slept {seconds(slept)} s: listening before speaking"
-        return [Tell("late_wake", self.reason, {"slept": seconds(slept)})]
+        told = Tell("late_wake", self.reason, {"slept": seconds(slept)})
+        return [told, *self._end_duels("slept", now)]
 
     def _heard_waking(self, advert: Advert, source: Address, now: float) -> list[Effect]:
         if advert.priority == RESIGN:
@@ -399,8 +515,7 @@ class Router:
 
     def _resume(self, now: float, reason: str) -> list[Effect]:
         """Master again. The addresses are put on again: their lease may have ended meanwhile."""
-        self.held = False
-        self.state = Master(now + self.instance.advert_int, sent_at=now, reassert_at=now)
+        self._begin_mastership(now)
         self.reason = reason
         told = Tell("resumed", reason, {})
         return [Advertise(self.advertised_priority), Take(), Proclaim(duel=True), told]
@@ -408,7 +523,23 @@ class Router:
     def _leave(self, then: Then, reason: str, now: float) -> list[Effect]:
         self.state = Leaving(now + peers_patience(self.instance), then)
         self.reason = f"{reason}: waiting for a successor"
-        return [Advertise(RESIGN), Tell("leaving", self.reason, {})]
+        return [Advertise(RESIGN), Tell("leaving", self.reason, {}), *self._end_duels("left", now)]
+
+    def _heard_leaving(
+        self, state: Leaving, advert: Advert, source: Address, now: float
+    ) -> list[Effect]:
+        """keepalived speaks first and puts its addresses on then; one of ours does it at once."""
+        if advert.priority == RESIGN:
+            if state.successor is not None and state.successor.source == source:
+                until = now + peers_patience(self.instance)
+                self.state = replace(state, until=until, successor=None)
+            return []
+        if self.standing.accompanied:
+            return self._succeed(advert, source, state.then, now)
+        if state.successor is None:
+            successor = Successor(advert, source)
+            self.state = replace(state, until=now + SUCCESSOR_SETTLES, successor=successor)
+        return []
 
     def _succeed(self, advert: Advert, source: Address, then: Then, now: float) -> list[Effect]:
         """The successor speaks: from now on the addresses are its."""
@@ -427,14 +558,15 @@ class Router:
         leaving = isinstance(self.state, Leaving) and self.state.then is Then.STOPPED
         self.state = Stopped() if leaving else Fault(faults)
         self._noted_at = None
-        return [*effects, self._moved("; ".join(faults), {}, now)]
+        moved = self._moved("; ".join(faults), {}, now)
+        return [*effects, moved, *self._end_duels("failed", now)]
 
     def _update_fault(self, faults: tuple[str, ...], now: float) -> list[Effect]:
         if self.standing.faults:
             self.state = Fault(self.standing.faults)
             self.reason = "; ".join(self.standing.faults)
             return []
-        if self.network_heard:
+        if self.ears.network:
             return self._start(now, f"no fault any more: {'; '.join(faults)}")
         self.state = Init(None)
         return [self._moved("no fault any more", {}, now), *self._open_gate(now)]

@@ -5,6 +5,7 @@ from enum import Enum
 from typing import assert_never
 
 from hadirector.core.address import Address
+from hadirector.core.advert import Advert
 from hadirector.core.messages import RouterStateName
 
 
@@ -15,6 +16,7 @@ class Hold(Enum):
     NEVER = "preempt is never"
     NOT_READY = "not ready to take over"
     DELAY = "the preempt delay is running"
+    DEAF = "another master is known, but its adverts do not arrive"
 
 
 # --- states ----------------------------------------------------------------------------------
@@ -84,12 +86,22 @@ class Then(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Successor:
+    """Who was heard to take over from a leaving master."""
+
+    advert: Advert
+    source: Address
+
+
+@dataclass(frozen=True, slots=True)
 class Leaving:
     """A master that gave up (priority 0 is sent) and still holds the addresses until its
-    successor is heard, at most until `until`."""
+    successor is heard, at most until `until`. A foreign one has been heard, `successor`, but may
+    not have put the addresses on yet."""
 
     until: float
     then: Then
+    successor: Successor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +155,26 @@ def name_of(state: State) -> RouterStateName:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """What a live peer says of itself on the peer channel: that it is master of this virtual
+    router, by these adverts. Whether they arrive is another question."""
+
+    node: str
+    source: Address | None
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """What a router cannot know by itself: a level, renewed by core/election.
 
     `known`: the links have been read, and have settled. `source`: the address its adverts come
     from. `delta`: the sum of what tracking takes from (or adds to) the priority. `accompanied`:
     another director of this cluster is alive on the peer channel. `silent`: this node's own is not.
+    `held`: handed over and not to be taken back from a living master. `standby`: the node is under
+    maintenance; `aside` then says who else could be master, empty when nobody could.
+    `linked`: the interface is there and has its carrier. `claims` are the peers that say they are
+    master of it, `names` the nodes behind the addresses adverts come from.
     """
 
     known: bool = False
@@ -160,6 +186,27 @@ class Standing:
     accompanied: bool = False
     silent: bool = False
     coupled: bool = False
+    held: bool = False
+    standby: bool = False
+    aside: str = ""
+    linked: bool = True
+    claims: tuple[Claim, ...] = ()
+    names: tuple[tuple[Address, str], ...] = ()
+
+    def is_foreign(self, source: Address) -> bool:
+        """Whether a master is none of our live peers, as far as they say where they speak from."""
+        if not self.names:
+            return not self.accompanied
+        return all(source != at for at, _ in self.names)
+
+    def lost_claim(self, before: "Standing") -> bool:
+        """Whether a peer that said it was master too says so no more: clients may have its
+        address, and its last word may not have come."""
+        return bool({c.node for c in before.claims} - {c.node for c in self.claims})
+
+    def called(self, source: Address) -> str:
+        """An address as the journal shows it: "192.0.2.2 (lb2)"."""
+        return next((f"{source} ({name})" for at, name in self.names if at == source), source)
 
 
 # --- what a router causes --------------------------------------------------------------------

@@ -9,7 +9,8 @@ what IPVS is to hold. The rules, in the order they are asked:
    expire at their next packet), as `on_failure` says; `auto` removes where staying would hurt:
    UDP and persistent services (clients would stick to it) and servers that fell silent.
 4. The fallback has weight only while no server has one, and only after every server has had a
-   verdict: a director that has just started knows nothing bad of anybody.
+   verdict: a director that has just started knows nothing bad of anybody. One that serves already
+   (it is in the kernel) goes on until then: nobody else would take its connections.
 
 Quorum changes no weight: below it the servers left go on serving, but the service counts as down
 for tracking, status and hooks.
@@ -60,7 +61,8 @@ class ServerWeight:
 
 @dataclass(frozen=True, slots=True)
 class ServiceWeights:
-    """The decision for one virtual service; `fallback` is its weight, None where it is unused."""
+    """The decision for one virtual service; `fallback` is its weight, None where it is unused.
+    `unsettled` are the servers without a verdict."""
 
     state: ServiceState
     quorum_met: bool
@@ -68,6 +70,7 @@ class ServiceWeights:
     reason: str
     servers: tuple[ServerWeight, ...]
     fallback: int | None
+    unsettled: tuple[Endpoint, ...] = ()
 
 
 def combine(rule: CheckRule, endpoint: Endpoint, verdicts: Mapping[str, Verdict]) -> ServerHealth:
@@ -96,16 +99,18 @@ def decide(
         for server in service.real_servers
     )
     up = sum(1 for s in servers if s.health.health in IN_SERVICE)
-    settled = all(s.health.health is not Health.UNKNOWN for s in servers)
+    waiting = tuple(s.server.endpoint for s in servers if s.health.health is Health.UNKNOWN)
+    settled = not waiting
     anybody = any(s.effective for s in servers)
-    fallback = service.fallback.weight if service.fallback and settled and not anybody else None
+    fallback = None if anybody else _fallback(service, settled, adopted)
     return ServiceWeights(
-        state=_state(service, up, fallback),
+        state=state(service, up, fallback),
         quorum_met=up >= service.quorum,
         up=up,
         reason=_service_reason(service, up, settled, fallback),
         servers=servers,
         fallback=fallback,
+        unsettled=waiting,
     )
 
 
@@ -165,7 +170,17 @@ def _server(
             return ServerWeight(server, health, 0, f"{rising}, quiesced: {health.detail}")
 
 
-def _state(service: VirtualService, up: int, fallback: int | None) -> ServiceState:
+def _fallback(
+    service: VirtualService, settled: bool, adopted: Mapping[Endpoint, int]
+) -> int | None:
+    """Its weight while no server has one."""
+    if service.fallback is None:
+        return None
+    return service.fallback.weight if settled else adopted.get(service.fallback.endpoint) or None
+
+
+def state(service: VirtualService, up: int, fallback: int | None) -> ServiceState:
+    """The state of a service with so many servers up; `fallback` is its weight while it serves."""
     if fallback is not None:
         return ServiceState.FALLBACK
     if up < service.quorum or up == 0:
@@ -176,5 +191,6 @@ def _state(service: VirtualService, up: int, fallback: int | None) -> ServiceSta
 def _service_reason(service: VirtualService, up: int, settled: bool, fallback: int | None) -> str:
     told = f"{up} of {len(service.real_servers)} servers up, quorum {service.quorum}"
     if fallback is not None:
-        return f"{told}; the fallback serves"
+        until = "" if settled else " until every server has a verdict"
+        return f"{told}; the fallback serves{until}"
     return told if settled else f"{told}; some have no verdict yet"

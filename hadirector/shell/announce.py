@@ -66,8 +66,7 @@ class Announcements:
         self._hardware = hardware
         self._waiting: deque[VirtualAddress] = deque()
         self._frames = Frames()
-        self.sent = 0
-        self.failed = 0
+        self._failed: list[VirtualAddress] = []  # at most a burst, until they are taken
 
     def add(self, addresses: tuple[VirtualAddress, ...], count: int) -> None:
         """Announce each `count` times, round robin."""
@@ -84,6 +83,11 @@ class Announcements:
             if (each.interface, each.address) in present:
                 self._send(each)
         return bool(self._waiting)
+
+    def take_failed(self) -> tuple[VirtualAddress, ...]:
+        """Whose frames could not be sent since this was asked last, once for each frame."""
+        failed, self._failed = tuple(self._failed), []
+        return failed
 
     @property
     def waiting(self) -> bool:
@@ -113,9 +117,8 @@ class Announcements:
                 hardware, each.address, _forwards_ipv6(each.interface)
             )
         reason = self._frames.send(each.interface, frame)
-        self.sent += not reason
-        self.failed += bool(reason)
         if reason:
+            self._failed.append(each)
             log.debug("interface=%s announce %s: %s", each.interface, each.address, reason)
 
 

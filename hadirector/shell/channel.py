@@ -20,7 +20,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from hadirector.core import messages
+from hadirector.core import messages, runner_messages
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,16 @@ QUEUE = 256  # numbered messages waiting; a reader this far behind is as good as
 READS = 64  # datagrams per wake-up: no channel may keep the loop
 
 _HEADER = struct.Struct("!QII")  # sequence number, part, parts
-_NUMBERED = (messages.Order, messages.Events, messages.Request, messages.Verdicts, messages.Hello)
+_NUMBERED = (
+    messages.Order,
+    messages.Obeyed,
+    messages.Events,
+    messages.Request,
+    messages.Verdicts,
+    messages.Hello,
+    messages.Run,
+    runner_messages.Ran,
+)
 _encoder = msgspec.msgpack.Encoder()
 _envelope = msgspec.msgpack.Decoder(tuple[str, float, msgspec.Raw])
 _decoders: dict[str, msgspec.msgpack.Decoder[Any]] = {
@@ -55,6 +64,7 @@ class Counts:
     superseded: int = 0
     overflowed: int = 0
     malformed: int = 0
+    unlawful: int = 0  # what the other end has no right to say
 
 
 def encode(message: messages.Message, valid_until: float = FOREVER) -> bytes:
@@ -107,6 +117,7 @@ class Channel:
         self._sock.setblocking(False)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._receive: Callable[[Received], None] | None = None
+        self._lawful: Callable[[messages.Message], bool] = lambda _: True
         self._levels: OrderedDict[str, bytes] = OrderedDict()
         self._numbered: list[bytes] = []
         self._parts: list[bytes] = []  # of the message now going out
@@ -114,10 +125,14 @@ class Channel:
         self._assembly = _Assembly()
         self._writing = False
 
-    def start(self, receive: Callable[[Received], None]) -> None:
-        """Read from now on, on the running loop."""
+    def start(
+        self,
+        receive: Callable[[Received], None],
+        lawful: Callable[[messages.Message], bool] = lambda _: True,
+    ) -> None:
+        """Read from now on, on the running loop; what is not `lawful` is counted and dropped."""
         self._loop = asyncio.get_running_loop()
-        self._receive = receive
+        self._receive, self._lawful = receive, lawful
         self._loop.add_reader(self._sock.fileno(), self._readable)
 
     def send(self, message: messages.Message, valid_until: float = FOREVER) -> None:
@@ -208,9 +223,16 @@ class Channel:
             self.counts.malformed += 1
             log.warning("channel=%s refused a message: %s", self.name, error)
             return
-        if received is not None:
-            assert self._receive is not None
-            self._receive(received)
+        if received is None:
+            return
+        if not self._lawful(received.message):
+            self.counts.unlawful += 1
+            if self.counts.unlawful == 1:  # one line: who does so may do it all day
+                kind = type(received.message).__name__
+                log.error("channel=%s sent %s, which is not its to send", self.name, kind)
+            return
+        assert self._receive is not None
+        self._receive(received)
 
 
 def pair() -> tuple[socket.socket, socket.socket]:

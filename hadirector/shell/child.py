@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from hadirector.core import messages
+from hadirector.core.lawful import lawful
 from hadirector.shell import channel, log_writer
 
 log = logging.getLogger(__name__)
@@ -75,9 +76,10 @@ class Child:
     parent: int | None = None  # the supervisor's process ID; None: nobody orders our leaving
 
     def start(self, receive: Callable[[messages.Process, channel.Received], None]) -> None:
-        """Listen on every channel and say Hello; `receive(sender, received)` runs on the loop."""
+        """Listen on every channel and say Hello; `receive(sender, received)` runs on the loop, for
+        what is the sender's to say."""
         for sender, link in self.channels.items():
-            link.start(lambda received, sender=sender: receive(sender, received))  # type: ignore[misc]  # a bound default
+            link.start(partial(receive, sender), partial(lawful, sender, self.process))
             link.send(messages.Hello(self.process, os.getpid()))
 
     def send(
@@ -204,7 +206,9 @@ async def _run(child: Child, body: Callable[[Child], Awaitable[None]]) -> None:
     loop.add_signal_handler(signal.SIGTERM, child.terminate)
     # A terminal's Ctrl-C reaches the whole group, and so does the abort of a service manager whose
     # watchdog the supervisor missed: the supervisor dies of it, and its children leave in order.
-    for signal_number in (signal.SIGINT, signal.SIGHUP, signal.SIGABRT):
+    # SIGUSR1 and SIGUSR2 are what keepalived's operators send, to all of a name.
+    ignored = (signal.SIGINT, signal.SIGHUP, signal.SIGABRT, signal.SIGUSR1, signal.SIGUSR2)
+    for signal_number in ignored:
         loop.add_signal_handler(signal_number, lambda: None)
     gc.collect()
     gc.freeze()  # what start-up made stays; later collections need not walk it

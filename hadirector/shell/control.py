@@ -5,6 +5,12 @@ GET  /v1/events?since=N       journal entries; `Accept: text/event-stream` strea
 GET  /v1/explain?what=NAME    what holds of a subject and how it came
 POST /v1/reload               (control socket only)
 POST /v1/restart-director     (control socket only)
+POST /v1/handover?instance=NAME&force=1&reason=TEXT    (control socket only; all are optional)
+POST /v1/release?instance=NAME                         (control socket only)
+POST /v1/standby?on=1|0&force=1&reason=TEXT            (control socket only)
+
+The last three answer when it is known how it went: `{"verdict": "done|refused|failed", "lines":
+[...], "warnings": [...]}`.
 """
 
 import asyncio
@@ -13,13 +19,14 @@ import json
 import os
 import socket
 import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
 
 from hadirector.core.errors import HadirectorError
+from hadirector.core.requests import HandOver, Outcome, Release, Request, StandBy, Verdict
 from hadirector.core.status import Json
 
 STREAM_QUEUE = 1000  # events a slow follower may be behind before it is cut off
@@ -27,7 +34,18 @@ FOLLOWERS = 32  # streams of events at a time
 KEEP_ALIVE = 15.0  # seconds between comments to a follower: one that left shows by them
 WRITE_DEADLINE = 10.0  # seconds a follower may refuse to read
 BACKLOG = 64
+REASON = 500  # characters of an operator's reason that are kept
 LEAVE = 1.0  # seconds that questions under way are waited for at the end
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """How a reload went: refused, or taken with warnings. `since` is the number of the last event
+    before it: what came of it has a greater one."""
+
+    failure: str | None = None
+    warnings: tuple[str, ...] = ()
+    since: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +55,9 @@ class Answers:
     status: Callable[[], Json]
     events: Callable[[int], list[Json]]
     explain: Callable[[str], Json]
-    reload: Callable[[], Awaitable[str | None]]
+    reload: Callable[[], Awaitable[Reloaded]]
     restart: Callable[[], str | None]
+    operate: Callable[[Request], Awaitable[Outcome]]
 
 
 class SocketInUse(HadirectorError):
@@ -52,6 +71,7 @@ class Control:
         self._answers = answers
         self._followers: set[asyncio.Queue[Json]] = set()
         self._path = ""
+        self._inode = 0
         self._unix: web.AppRunner | None = None
         self._http: web.AppRunner | None = None
 
@@ -63,9 +83,20 @@ class Control:
         old = os.umask(0o117)  # 0660 from the first moment on
         try:
             await web.UnixSite(runner, path, backlog=BACKLOG).start()
+        except OSError:
+            await runner.cleanup()
+            raise
         finally:
             os.umask(old)
         self._unix, self._path = runner, path
+        self._inode = (await asyncio.to_thread(os.stat, path)).st_ino
+
+    def is_open(self) -> bool:
+        """Whether who connects to the control socket's path comes to us. Blocks."""
+        try:
+            return self._unix is not None and os.stat(self._path).st_ino == self._inode
+        except OSError:
+            return False
 
     async def open_http(self, host: str, port: int) -> None:
         """Listen for readers; raises OSError where the port is taken."""
@@ -91,10 +122,16 @@ class Control:
             with contextlib.suppress(asyncio.QueueFull):
                 queue.put_nowait(None)
         await self.close_http()
-        if self._unix is not None:
+        await self.close_socket()
+
+    async def close_socket(self) -> None:
+        """Stop listening on the control socket; its file goes if it is ours."""
+        if self._unix is None:
+            return
+        if await asyncio.to_thread(self.is_open):
             await asyncio.to_thread(Path(self._path).unlink, missing_ok=True)
-            await self._unix.cleanup()
-            self._unix = None
+        await self._unix.cleanup()
+        self._unix = None
 
     def publish(self, event: Json) -> None:
         """Hand an event to every follower; one that is far behind is dropped."""
@@ -112,6 +149,9 @@ class Control:
         if writes:
             app.router.add_post("/v1/reload", self._reload)
             app.router.add_post("/v1/restart-director", self._restart)
+            app.router.add_post("/v1/handover", self._hand_over)
+            app.router.add_post("/v1/release", self._release)
+            app.router.add_post("/v1/standby", self._stand_by)
         return app
 
     async def _status(self, _request: web.Request) -> web.StreamResponse:
@@ -121,10 +161,39 @@ class Control:
         return web.json_response(self._answers.explain(request.query.get("what", "")))
 
     async def _reload(self, _request: web.Request) -> web.StreamResponse:
-        return _outcome(await self._answers.reload())
+        went = await self._answers.reload()
+        if went.failure is not None:
+            return _outcome(went.failure)
+        told: Json = {"ok": True, "warnings": list(went.warnings), "since": went.since}
+        return web.json_response(told)
 
     async def _restart(self, _request: web.Request) -> web.StreamResponse:
         return _outcome(self._answers.restart())
+
+    async def _hand_over(self, request: web.Request) -> web.StreamResponse:
+        asked = request.query
+        forced, reason = _why(asked)
+        return await self._operate(HandOver(asked.get("instance", ""), forced, reason))
+
+    async def _release(self, request: web.Request) -> web.StreamResponse:
+        return await self._operate(Release(request.query.get("instance", "")))
+
+    async def _stand_by(self, request: web.Request) -> web.StreamResponse:
+        asked = request.query
+        if asked.get("on") not in ("0", "1"):
+            return web.json_response({"error": "on: 1 or 0 is wanted"}, status=400)
+        forced, reason = _why(asked)
+        return await self._operate(StandBy(asked["on"] == "1", forced, reason))
+
+    async def _operate(self, request: Request) -> web.StreamResponse:
+        outcome = await self._answers.operate(request)
+        told = {
+            "verdict": outcome.verdict.value,
+            "lines": list(outcome.lines),
+            "warnings": list(outcome.warnings),
+        }
+        done = outcome.verdict is Verdict.DONE
+        return web.json_response(told, status=200 if done else 409)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         text = request.query.get("since", "0")
@@ -165,6 +234,11 @@ async def _next_line(queue: asyncio.Queue[Json]) -> bytes | None:
     except TimeoutError:
         return b": still here\n\n"
     return None if event is None else f"data: {json.dumps(event)}\n\n".encode()
+
+
+def _why(asked: Mapping[str, str]) -> tuple[bool, str]:
+    """Whether it is forced, and the operator's reason in one line."""
+    return asked.get("force") == "1", " ".join(asked.get("reason", "").split())[:REASON]
 
 
 def _outcome(failure: str | None) -> web.Response:

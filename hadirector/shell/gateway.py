@@ -1,10 +1,15 @@
-"""Whether the network is there: does the gateway of an interface answer?
+"""Whether the network is there: does the gateway of an interface answer, is any neighbour known
+there, does another host answer for an address?
 
 The kernel asks (ARP or neighbour solicitation, whichever the family needs) and keeps the answer in
 its neighbour table, so all it takes is to set it going and to look. The gateway is found by a
 route look-up, which costs the same in a table of a million routes.
 
     ndmsg:  family 8, pad 24, index 32, state 16, flags 8, type 8
+
+A neighbour with a link address was heard since the link has had its carrier: the kernel forgets
+all of them when it goes.
+
     rtmsg:  family 8, dst 8, src 8, tos 8, table 8, protocol 8, scope 8, type 8, flags 32
 
 Sources: include/uapi/linux/{rtnetlink,neighbour}.h.
@@ -23,8 +28,9 @@ _NDMSG = struct.Struct("=B3xiHBB")
 _RTMSG = struct.Struct("=BBBBBBBBI")
 _U32 = struct.Struct("=I")
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
-_NDA_DST = 1
+_NDA_DST, _NDA_IFINDEX = 1, 8
 _NUD_NONE, _NUD_REACHABLE = 0x00, 0x02
+_NUD_HEARD = 0x02 | 0x04 | 0x08 | 0x10  # reachable, stale, delay, probe: its link address is known
 _NTF_USE = 0x01
 
 _FORGOTTEN_AFTER = 3.0  # seconds: the core asks each second while a router waits
@@ -39,6 +45,7 @@ class Gateways:
     def __init__(self, route: rtnetlink.Route) -> None:
         self._route = route
         self._asked: dict[str, tuple[int, tuple[Address, ...], float]] = {}
+        self._holders: dict[tuple[str, Address], tuple[int, float]] = {}
 
     def ask(self, interface: str, index: int, now: float) -> None:
         """Set the kernel going. KernelError as it comes."""
@@ -53,6 +60,21 @@ class Gateways:
             [ask_neighbour(index, gateway) for gateway in gateways], "ask the gateway"
         )
 
+    def ask_holder(self, interface: str, index: int, held: Address, now: float) -> None:
+        """Set the kernel going after an address that is not on this node."""
+        self._holders[(interface, held)] = (index, now)
+        self._route.execute([ask_neighbour(index, held)], "ask who holds an address")
+
+    def held(self, now: float) -> list[tuple[str, Address]]:
+        """The addresses that somebody answered for: once for each question."""
+        self._holders = {
+            key: asked for key, asked in self._holders.items() if now - asked[1] < _FORGOTTEN_AFTER
+        }
+        found = [key for key, (index, _) in self._holders.items() if self._hears(index, (key[1],))]
+        for key in found:
+            del self._holders[key]
+        return found
+
     def answered(self, now: float) -> list[str]:
         """The interfaces by which a gateway answered; they are not looked at again, nor are those
         that nobody asks about any more."""
@@ -62,7 +84,7 @@ class Gateways:
         found = [
             name
             for name, (index, gateways, _) in self._asked.items()
-            if self._hears(index, gateways)
+            if self._hears(index, gateways) or self._knows_anybody(index)
         ]
         for name in found:
             del self._asked[name]
@@ -71,7 +93,11 @@ class Gateways:
     @property
     def waiting(self) -> bool:
         """Whether an answer is awaited."""
-        return any(gateways for _, gateways, _ in self._asked.values())
+        return bool(self._asked or self._holders)
+
+    def _knows_anybody(self, index: int) -> bool:
+        bodies = self._route.dump(list_neighbours(index), "read the neighbours")
+        return any(was_heard(body, index) for body in bodies)
 
     def _hears(self, index: int, gateways: tuple[Address, ...]) -> bool:
         for gateway in gateways:
@@ -105,6 +131,12 @@ def find_neighbour(index: int, what: Address) -> Request:
     return Request(_GETNEIGH, head + netlink.attribute(_NDA_DST, address.packed(what)))
 
 
+def list_neighbours(index: int) -> Request:
+    """To be dumped: all neighbours on a link."""
+    head = _NDMSG.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
+    return Request(_GETNEIGH, head + netlink.attribute(_NDA_IFINDEX, _U32.pack(index)))
+
+
 def gateway_of(body: memoryview | bytes) -> Address | None:
     """The gateway of a route, if it has one."""
     for kind, value in netlink.attributes(body[_RTMSG.size :]):
@@ -117,6 +149,12 @@ def is_reachable(body: memoryview | bytes) -> bool:
     """Whether a neighbour answered within the last seconds."""
     state: int = _NDMSG.unpack_from(body)[2]
     return bool(state & _NUD_REACHABLE)
+
+
+def was_heard(body: memoryview | bytes, index: int) -> bool:
+    """Whether this is a neighbour on the link of which something came in."""
+    _, link, state, _, _ = _NDMSG.unpack_from(body)
+    return link == index and bool(state & _NUD_HEARD)
 
 
 def _family(what: Address) -> int:

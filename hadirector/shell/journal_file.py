@@ -1,7 +1,8 @@
 """The journal on disk: one JSON line an event, so that a new director tells what the old one did.
 
 Lines are appended by a thread, in batches; a file that grew past ROTATE is replaced by its newest
-lines. Events carry Unix time there: CLOCK_BOOTTIME means nothing after a reboot.
+lines, half as many bytes. Events carry Unix time there: CLOCK_BOOTTIME means nothing after a
+reboot.
 """
 
 import asyncio
@@ -84,5 +85,6 @@ def _append(path: str, content: bytes) -> None:
         size = file.tell()
     if size > ROTATE:
         with open(path, "rb") as whole:
-            newest = whole.read().splitlines(keepends=True)[-KEPT:]
-        owned.replace_file(path, b"".join(newest))
+            whole.seek(size - ROTATE // 2)
+            newest = whole.read()
+        owned.replace_file(path, newest[newest.find(b"\n") + 1 :])

@@ -12,7 +12,6 @@ from typing import TypeVar
 from hadirector.core import placement, vmac
 from hadirector.core.address import Address
 from hadirector.core.election_types import Link
-from hadirector.core.node_view import is_link_local
 from hadirector.core.placement import Held, Put, Relet, Step, Take
 from hadirector.shell import rtnetlink
 
@@ -267,10 +266,7 @@ class Table:
         return tuple(a.address for a in own)
 
     def _settles(self, index: int) -> bool:
-        return any(
-            not a.usable and not a.flags & rtnetlink.DADFAILED and is_link_local(a.address)
-            for a in self._on(index)
-        )
+        return any(not a.usable and not a.flags & rtnetlink.DADFAILED for a in self._on(index))
 
 
 _K = TypeVar("_K")

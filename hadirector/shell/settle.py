@@ -8,8 +8,8 @@ the state directory until `restore` gives it back, also across a `kill -9`.
 import asyncio
 import contextlib
 import errno
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -17,8 +17,9 @@ import msgspec
 from hadirector.core import acceptance as core_acceptance
 from hadirector.core import ipvs as values
 from hadirector.core import sysctls
+from hadirector.core.repairs import Line, Repairs
 from hadirector.core.settings.cluster import Config, ConnectionSync
-from hadirector.shell import acceptance, ipvs, owned, sysctl
+from hadirector.shell import acceptance, boot, child, ipvs, owned, sysctl
 from hadirector.shell.netlink import KernelError
 
 BORROWED = "borrowed-settings.json"
@@ -26,10 +27,13 @@ BORROWED = "borrowed-settings.json"
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """What the kernel held before us."""
+    """What the kernel held before us, and the sync threads it has from us. Noted with the boot: the
+    next one begins with the operator's values, and ours are no longer there to be taken back."""
 
-    sysctls: dict[str, str]
+    boot: str
+    sysctls: dict[str, str] = field(default_factory=dict)
     timeouts: values.Timeouts | None = None
+    threads: tuple[values.SyncThread, ...] = ()
     policies: bool = False  # whether policies of ours may be there (core/acceptance)
 
 
@@ -37,28 +41,35 @@ class Settle:
     """The settings of one node's kernel; `notice(kind, subject, reason)` tells of trouble."""
 
     def __init__(
-        self, client: ipvs.Ipvs, config: Config, notice: Callable[[str, str, str], None]
+        self,
+        client: ipvs.Ipvs,
+        config: Config,
+        notice: Callable[[str, str, str], None],
+        root: Path = sysctl.ROOT,
     ) -> None:
         self.threads: tuple[values.SyncThread, ...] = ()
         self._ipvs = client
         self._file = f"{config.state_dir}/{BORROWED}"
         self._notice = notice
         self._before = self._kept = _load(self._file)
-        self._loan = sysctl.Loan(self._before.sysctls)
+        self._loan = sysctl.Loan(self._before.sysctls, root)
         self._acceptance = acceptance.Acceptance(self._before.policies)
         self._node = config.node
+        self._repairs = Repairs()
+        self._drifted: list[Line] = []  # in this turn
+        self._timeouts_left: values.Timeouts | None = None
+        self._ours_ran: tuple[values.SyncThread, ...] = ()
         self.troubles: dict[str, str] = {}
 
     async def settle(self, config: Config) -> None:
         """What the addresses need, then what IPVS does; and a note of what it was before."""
-        instances = config.instances
-        policies = core_acceptance.policies(instances, config.services, acceptance.is_local)
-        self.trouble("acceptance", await self._acceptance.settle(policies))
-        if self._acceptance.repaired:
-            reason = "repaired: somebody had removed policies of accept: false"
-            self._notice("drift", "accept", reason)
-        self._apply("vmac", sysctls.for_vmac(sorted({i.interface for i in instances if i.vmac})))
+        self._drifted = []
+        await self._settle_acceptance(config)
+        parents = sorted({i.interface for i in config.instances if i.vmac})
+        await self._settle_sysctls("vmac", lambda: sysctls.for_vmac(parents))
         await self._settle_ipvs(config)
+        for subject, reason in self._repairs.tell(self._drifted, child.now()):
+            self._notice("drift", subject, reason)
         await self._keep()
 
     async def _settle_ipvs(self, config: Config) -> None:
@@ -73,11 +84,7 @@ class Settle:
         except KernelError as error:
             self.trouble("ipvs_settings", str(error))
             return
-        ipv6 = any(key.family == 6 for service in config.services for key in service.keys)
-        wanted = sysctls.for_director(ipv6)
-        if config.connection_sync is not None:
-            wanted += sysctls.for_sync(config.timeouts)
-        self._apply("sysctl", wanted)
+        await self._settle_sysctls("sysctl", lambda: self._for_ipvs(config))
         for kind, step in (
             ("ipvs_timeouts", self._settle_timeouts),
             ("connection_sync", self._settle_threads),
@@ -87,16 +94,6 @@ class Settle:
                 self.trouble(kind, "")
             except KernelError as error:
                 self.trouble(kind, str(error))
-
-    def _apply(self, kind: str, wanted: tuple[sysctls.Sysctl, ...]) -> None:
-        """rmem_max is not there in a network namespace: sysctl.d is the place for it. An interface
-        that is not there is told by its instance."""
-        troubles = [
-            trouble
-            for trouble in self._loan.apply(wanted)
-            if not (trouble.missing and trouble.name.startswith(("net.core.", "net/ipv4/conf/")))
-        ]
-        self.trouble(kind, "; ".join(map(str, troubles)))
 
     def trouble(self, kind: str, reason: str) -> None:
         """A level: told when it becomes another one; empty when all is well again."""
@@ -108,15 +105,50 @@ class Settle:
 
     async def restore(self) -> None:
         """Give everything back as it was found."""
-        for thread in self.threads:
-            with contextlib.suppress(KernelError):
-                await self._ipvs.stop_thread(thread.role)
+        with contextlib.suppress(KernelError):
+            await self._stop_threads(self._before.threads)
         if self._before.timeouts is not None:
             with contextlib.suppress(KernelError):
                 await self._ipvs.set_timeouts(self._before.timeouts)
         self._loan.restore()
         await self._acceptance.restore()
         await asyncio.to_thread(_forget, self._file)
+
+    async def _settle_acceptance(self, config: Config) -> None:
+        policies = core_acceptance.policies(config.instances, config.services, acceptance.is_local)
+        self.trouble("acceptance", await self._acceptance.settle(policies))
+        if self._acceptance.repaired:
+            reason = "repaired: somebody had removed policies of accept: false"
+            self._drifted.append(("accept", reason))
+
+    async def _settle_sysctls(
+        self, kind: str, choose: Callable[[], tuple[sysctls.Sysctl, ...]]
+    ) -> None:
+        troubles, drifted = await asyncio.to_thread(self._apply, choose)
+        self._drifted += drifted
+        self.trouble(kind, "; ".join(map(str, troubles)))
+
+    def _for_ipvs(self, config: Config) -> tuple[sysctls.Sysctl, ...]:
+        nat = sysctls.nat_families(config.services)
+        wanted = sysctls.for_director(nat, self._loan.heeding() if 6 in nat else ())
+        return wanted + (sysctls.for_sync(config.timeouts) if config.connection_sync else ())
+
+    def _apply(
+        self, choose: Callable[[], tuple[sysctls.Sysctl, ...]]
+    ) -> tuple[list[sysctl.Trouble], tuple[Line, ...]]:
+        """What could not be set, and what somebody had changed. Blocks.
+
+        rmem_max is not there in a network namespace: sysctl.d is the place for it. An interface
+        that is not there is told by its instance.
+        """
+        wanted = choose()
+        drifted = self._loan.drifted(wanted)
+        troubles = [
+            trouble
+            for trouble in self._loan.apply(wanted)
+            if not (trouble.missing and trouble.name.startswith(("net.core.", "net.ipv4.conf.")))
+        ]
+        return troubles, drifted
 
     async def _settle_timeouts(self, config: Config) -> None:
         wanted = config.timeouts
@@ -126,25 +158,49 @@ class Settle:
         goal = values.Timeouts(
             wanted.tcp or now.tcp, wanted.tcp_fin or now.tcp_fin, wanted.udp or now.udp
         )
+        left, self._timeouts_left = self._timeouts_left, goal
         if goal == now:
             return
+        if left not in (None, now):
+            text = f"were set to {_words(now)}, set back to {_words(goal)} (tcp, tcp_fin, udp)"
+            self._drifted.append(("IPVS timeouts", text))
         if self._before.timeouts is None:
             self._before = replace(self._before, timeouts=now)
         await self._ipvs.set_timeouts(goal)
 
     async def _settle_threads(self, config: Config) -> None:
-        sync = config.connection_sync
+        """Threads of somebody else's are left alone; ours stop when nobody wants them, also those
+        that a former life left."""
+        wanted = _threads(config.connection_sync) if config.connection_sync else ()
+        roles = {thread.role for thread in wanted}
+        await self._stop_threads([t for t in self._before.threads if t.role not in roles])
         running = await self._ipvs.threads()
-        if sync is None:
-            # Threads of somebody else's are left alone; ours stop when the section goes.
-            for thread in self.threads:
-                await self._ipvs.stop_thread(thread.role)
-            self.threads = ()
+        for thread in wanted:
+            if not any(thread.satisfied_by(each) for each in running):
+                mine = self._before.threads
+                if thread not in mine:  # noted before it runs: a kill must not hide whose it is
+                    self._before = replace(self._before, threads=(*mine, thread))
+                    await self._keep()
+                if thread in self._ours_ran:
+                    self._drifted.append(
+                        (f"sync thread {thread.role.name.lower()}", _gone(thread, running))
+                    )
+                await self._start(thread)
+                others = tuple(t for t in mine if t.role is not thread.role)
+                self._before = replace(self._before, threads=(*others, thread))
+        self._ours_ran = wanted
+        self.threads = await self._ipvs.threads() if wanted else ()
+
+    async def _stop_threads(self, ours: Sequence[values.SyncThread]) -> None:
+        """Stop these, where they are still as we started them; then they are ours no more."""
+        if not ours:
             return
-        for wanted in _threads(sync):
-            if not any(wanted.satisfied_by(thread) for thread in running):
-                await self._start(wanted)
-        self.threads = await self._ipvs.threads()
+        running = await self._ipvs.threads()
+        for thread in ours:
+            if any(thread.satisfied_by(each) for each in running):
+                await self._ipvs.stop_thread(thread.role)
+        kept = tuple(thread for thread in self._before.threads if thread not in ours)
+        self._before = replace(self._before, threads=kept)
 
     async def _start(self, wanted: values.SyncThread) -> None:
         try:
@@ -156,8 +212,11 @@ class Settle:
             raise
 
     async def _keep(self) -> None:
-        sysctls_before = dict(self._loan.recorded)
-        before = Before(sysctls_before, self._before.timeouts, self._acceptance.holds)
+        before = replace(
+            self._before,
+            sysctls=dict(self._loan.recorded),
+            policies=self._acceptance.holds,
+        )
         if before == self._kept:
             return
         content = msgspec.json.encode(before)
@@ -179,11 +238,25 @@ def _threads(sync: ConnectionSync) -> tuple[values.SyncThread, ...]:
     )
 
 
+def _gone(thread: values.SyncThread, running: Sequence[values.SyncThread]) -> str:
+    other = next((each for each in running if each.role is thread.role), None)
+    if other is None:
+        return "was stopped by somebody; started again"
+    return f"was replaced by one on {other.interface} with id {other.sync_id}; ours started again"
+
+
+def _words(timeouts: values.Timeouts) -> str:
+    return f"{timeouts.tcp} {timeouts.tcp_fin} {timeouts.udp}"
+
+
 def _load(path: str) -> Before:
+    """What was noted in this boot."""
+    now = Before(boot.identity())
     try:
-        return msgspec.json.decode(Path(path).read_bytes(), type=Before)
+        noted = msgspec.json.decode(Path(path).read_bytes(), type=Before)
     except (OSError, msgspec.MsgspecError):
-        return Before({})
+        return now
+    return noted if noted.boot == now.boot else now
 
 
 def _forget(path: str) -> None:

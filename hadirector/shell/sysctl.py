@@ -1,18 +1,20 @@
 """Kernel settings under /proc/sys, changed on loan.
 
-/proc/sys is memory, not a disk: reading and writing it does not hold up the loop. Every value
+/proc/sys is memory, not a disk, but there are many files: call it in a thread. Every value
 that is changed is recorded as it was before; `restore` gives them back. The record can be kept in
 a file by the caller and handed to the next `Loan`, so that a director that was killed does not
 make its own values the operator's.
 """
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from hadirector.core.sysctls import Sysctl
 
-_ROOT = Path("/proc/sys")
+ROOT = Path("/proc/sys")
+_SWAPPED = str.maketrans("./", "/.")  # sysctl(8): a dot within a name is written as a slash
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +32,9 @@ class Trouble:
 class Loan:
     """The settings taken from the operator, and their values before."""
 
-    def __init__(self, recorded: Mapping[str, str] | None = None, root: Path = _ROOT) -> None:
+    def __init__(self, recorded: Mapping[str, str] | None = None, root: Path = ROOT) -> None:
         self._recorded = dict(recorded or {})
+        self._left: dict[str, str] = {}  # as they were when this process had set or seen them right
         self._root = root
 
     @property
@@ -39,10 +42,25 @@ class Loan:
         """What `restore` will write, by name, in the order of the first change."""
         return dict(self._recorded)
 
+    def heeding(self) -> tuple[str, ...]:
+        """The interfaces that heed IPv6 router advertisements now, or did until `apply` changed
+        it; with the default for those to come. Dots are slashes in their names."""
+        names = sorted(path.name for path in (self._root / "net/ipv6/conf").glob("*"))
+        conf = [name.replace(".", "/") for name in names if name not in ("all", "lo")]
+        return tuple(name for name in conf if self._heeds(name))
+
     def apply(self, wanted: Iterable[Sysctl]) -> tuple[Trouble, ...]:
         """Sets what differs, in order; nothing is raised, each failure is told."""
         found = (self._apply_one(setting) for setting in wanted)
         return tuple(trouble for trouble in found if trouble is not None)
+
+    def drifted(self, wanted: Iterable[Sysctl]) -> tuple[tuple[str, str], ...]:
+        """What somebody changed since `apply` left it right, by name, as a sentence."""
+        return tuple(
+            (setting.name, f"was set to {found}, set back to {setting.value}: {setting.why}")
+            for setting in wanted
+            if (found := self._drift(setting)) is not None
+        )
 
     def restore(self) -> tuple[Trouble, ...]:
         """Gives back every value in reverse order; what fails stays recorded."""
@@ -55,12 +73,38 @@ class Loan:
                 troubles.append(trouble)
         return tuple(troubles)
 
+    def _heeds(self, interface: str) -> bool:
+        setting = f"net.ipv6.conf.{interface}"
+        if f"{setting}.accept_ra" in self._recorded:
+            return True
+        try:
+            words = [read(f"{setting}.{each}", self._root) for each in ("accept_ra", "forwarding")]
+        except OSError:  # it went away
+            return False
+        return words == ["1", "0"]
+
+    def _drift(self, setting: Sysctl) -> str | None:
+        """The value somebody else gave it, where that is not as wanted."""
+        try:
+            current = read(setting.name, self._root)
+        except OSError:
+            return None
+        left = self._left.get(setting.name)
+        return None if left in (None, current) or _is_right(setting, current) else current
+
     def _apply_one(self, setting: Sysctl) -> Trouble | None:
+        trouble = self._set(setting)
+        if trouble is None:
+            with contextlib.suppress(OSError):
+                self._left[setting.name] = read(setting.name, self._root)
+        return trouble
+
+    def _set(self, setting: Sysctl) -> Trouble | None:
         try:
             current = read(setting.name, self._root)
         except OSError as error:
             return _trouble(setting.name, error)
-        if current == setting.value or (setting.raise_only and _greater(current, setting.value)):
+        if _is_right(setting, current):
             return None
         trouble = self._write(setting.name, setting.value)
         try:
@@ -80,14 +124,17 @@ class Loan:
         return None if kept == value else Trouble(name, f"the kernel made {kept} of {value}")
 
 
-def read(name: str, root: Path = _ROOT) -> str:
+def read(name: str, root: Path = ROOT) -> str:
     """The value with single spaces between its numbers; OSError when it cannot be read."""
     return " ".join(_path(name, root).read_text().split())
 
 
 def _path(name: str, root: Path) -> Path:
-    """As sysctl(8) reads names: dots separate, or slashes where there are any."""
-    return root / (name if "/" in name else name.replace(".", "/"))
+    return root / name.translate(_SWAPPED)
+
+
+def _is_right(setting: Sysctl, current: str) -> bool:
+    return current == setting.value or (setting.raise_only and _greater(current, setting.value))
 
 
 def _greater(current: str, wanted: str) -> bool:

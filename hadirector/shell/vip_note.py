@@ -15,12 +15,11 @@ import msgspec
 
 from hadirector.core.address import Address
 from hadirector.core.placement import Key
-from hadirector.shell import realtime
+from hadirector.shell import boot, realtime
 from hadirector.shell.owned import replace_file
 
 log = logging.getLogger(__name__)
 
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _MARKS_SINCE = (5, 18)  # IFA_PROTO
 
 
@@ -33,7 +32,7 @@ def kernel_keeps_marks(release: str | None = None) -> bool:
 def load(path: str) -> frozenset[Key]:
     """The addresses noted since this boot; none when there is no note or it cannot be read."""
     try:
-        boot, keys = msgspec.json.decode(
+        noted, keys = msgspec.json.decode(
             Path(path).read_bytes(), type=tuple[str, frozenset[tuple[str, str, int]]]
         )
     except FileNotFoundError:
@@ -41,14 +40,14 @@ def load(path: str) -> frozenset[Key]:
     except (OSError, ValueError, msgspec.MsgspecError) as error:
         log.warning("file=%s unreadable, addresses left over are not known: %s", path, error)
         return frozenset()
-    if boot != _boot_id():
+    if noted != boot.identity():
         return frozenset()
     return frozenset((name, Address(text), prefix) for name, text, prefix in keys)
 
 
 def save(path: str, keys: frozenset[Key]) -> None:
     """Note these. Blocks: call it in a thread. OSError when the directory refuses."""
-    replace_file(path, msgspec.json.encode((_boot_id(), sorted(keys))))
+    replace_file(path, msgspec.json.encode((boot.identity(), sorted(keys))))
 
 
 class Keeper:
@@ -85,7 +84,3 @@ class Keeper:
         if not writing.cancelled() and (error := writing.exception()) is not None:
             log.error("addresses not noted: %s", error)
         self._saved()
-
-
-def _boot_id() -> str:
-    return _BOOT_ID.read_text().strip()

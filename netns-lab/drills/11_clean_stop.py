@@ -5,17 +5,14 @@ successor is heard; keepalived drops its addresses at once and makes its clients
 1 s adverts. `to-keepalived`: the successor is a keepalived.
 """
 
-from labkit.drills import Figures, at_least, at_most
-from labkit.failover import blow
+from labkit.drills import Figures, at_most
+from labkit.failover import SURVIVAL, blow
 from labkit.lab import Lab
 from labkit.setup import Setup
 
 VARIANTS = {"1s": (1.0, ""), "100ms": (0.1, ""), "to-keepalived": (1.0, "keepalived")}
-GOALS = {
-    "1s": {"outage_ms": at_most(40), "idle_survive_pc": at_least(100)},
-    "100ms": {"outage_ms": at_most(40), "idle_survive_pc": at_least(100)},
-    "to-keepalived": {"outage_ms": at_most(40), "idle_survive_pc": at_least(100)},
-}
+# Dropping the addresses at once costs 630 ms: on no machine may that pass.
+GOALS = {key: {"outage_ms": at_most(40, busy=120), **SURVIVAL} for key in VARIANTS}
 
 
 def run(lab: Lab, variant: tuple[float, str]) -> Figures:

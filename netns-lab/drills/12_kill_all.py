@@ -13,6 +13,7 @@ import time
 
 from labkit import topology
 from labkit.drills import Figures, at_most
+from labkit.failover import HELD, SURVIVAL, SYNC_DELAY, survival_of
 from labkit.lab import Lab
 from labkit.setup import Setup
 
@@ -21,8 +22,8 @@ LEASE_MS = 2000  # at least 2 s, the peers' master-down interval being shorter
 WATCHED = 5.0
 VARIANTS = {"pair": True, "alone": False}
 GOALS = {
-    "pair": {"vip_gone_ms": at_most(LEASE_MS + 1000), "failed_after_pc": at_most(0)},
-    "alone": {"vip_gone_ms": at_most(0), "failed_after_pc": at_most(0)},
+    "pair": {"vip_gone_ms": at_most(LEASE_MS + 1000), "failed_after_pc": at_most(0), **SURVIVAL},
+    "alone": {"vip_gone_ms": at_most(0), "failed_after_pc": at_most(0), **SURVIVAL},
 }
 
 
@@ -31,8 +32,8 @@ def run(lab: Lab, variant: bool) -> Figures:
     if not variant:
         lab.lb2.stop()
         time.sleep(5)  # until lb1 knows that it is alone
-    with lab.load() as load:
-        time.sleep(1)
+    with lab.hold(**HELD) as held, lab.load() as load:
+        time.sleep(SYNC_DELAY)
         struck = lab.note("kill -9 of all on lb1")
         lab.lb1.kill_all()
         time.sleep(WATCHED)
@@ -41,6 +42,7 @@ def run(lab: Lab, variant: bool) -> Figures:
         split_arp(lab)
         asked = time.monotonic()
         time.sleep(3)
+        survival = survival_of(held)
     after = [r for r in load.requests if r.start > asked]
     return {
         "outage_ms": 1000 * load.outage(struck - 0.5, asked - 1),
@@ -49,6 +51,7 @@ def run(lab: Lab, variant: bool) -> Figures:
         if not lab.lb1.holds(topology.VIP)
         else (1000 * WATCHED if variant else 0.0),
         "failed_after_pc": 100 * sum(1 for r in after if r.error) / len(after),
+        **survival,
     }
 
 

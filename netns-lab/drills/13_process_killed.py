@@ -17,7 +17,7 @@ from functools import partial
 
 from labkit.director import Hadirector
 from labkit.drills import Figures, at_least, at_most
-from labkit.failover import blow
+from labkit.failover import SURVIVAL, blow
 from labkit.lab import Lab
 from labkit.setup import Setup
 
@@ -31,12 +31,11 @@ VARIANTS = {
     name: name
     for name in ("director", "director-hang", "checker", "restart", "election", "supervisor")
 }
-_SURVIVAL = {"idle_survive_pc": at_least(100), "active_survive_pc": at_least(100)}
 _NOTHING = {
     "failed": at_most(0),
     "takeovers": at_most(0),
     "overlap_ms": at_most(0),
-    **_SURVIVAL,
+    **SURVIVAL,
 }
 GOALS = {
     "director": _NOTHING,
@@ -46,9 +45,9 @@ GOALS = {
     "election": {
         "outage_ms": at_most(MASTER_DOWN_MS + PROCESS_START_MS),
         "overlap_ms": at_most(LEASE_MS + 1000),
-        **_SURVIVAL,
+        **SURVIVAL,
     },
-    "supervisor": {"outage_ms": at_most(100), "overlap_ms": at_most(100), **_SURVIVAL},
+    "supervisor": {"outage_ms": at_most(100), "overlap_ms": at_most(100), **SURVIVAL},
 }
 
 

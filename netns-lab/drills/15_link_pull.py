@@ -6,15 +6,15 @@ standby take the address and the servers' gateway together.
 
 import time
 
-from labkit.drills import Figures, at_least, at_most
-from labkit.failover import blow
+from labkit.drills import Figures, at_most
+from labkit.failover import SURVIVAL, blow
 from labkit.lab import Lab
 from labkit.setup import Setup
 
 ADVERT_INT = 0.1
 GOALS = {
     "outage_ms": at_most(331, beside=10),
-    "active_survive_pc": at_least(100),
+    **SURVIVAL,
     "back_outage_ms": at_most(40),
 }
 

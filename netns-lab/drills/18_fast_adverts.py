@@ -9,10 +9,10 @@ import time
 
 from labkit import topology
 from labkit.drills import Figures, at_least, at_most
+from labkit.failover import HELD, SURVIVAL, SYNC_DELAY, survival_of
 from labkit.lab import Lab
 from labkit.setup import Check, Service, Setup
 
-RUNS = 1
 SECONDS = 60.0
 ADVERT_INT = 0.01
 INTERVAL = 0.2
@@ -24,9 +24,8 @@ GOALS = {
     "failed": at_most(0),
     "checks_per_s_lb1": at_least(0.95 * CHECKS),
     "checks_per_s_lb2": at_least(0.95 * CHECKS),
-    "idle_survive_pc": at_least(100),
+    **SURVIVAL,
 }
-HELD = 20
 
 
 def run(lab: Lab) -> Figures:
@@ -36,13 +35,12 @@ def run(lab: Lab) -> Figures:
     service = Service("web", 80, dict.fromkeys(endpoints, 1))
     check = Check("tcp", INTERVAL, timeout=INTERVAL, fast_interval=INTERVAL)
     lab.start(Setup(services=(service,), check=check, advert_int=ADVERT_INT))
-    time.sleep(2)
-    with lab.hold(idle=HELD) as held, lab.load(every=0.02) as load, lab.sniff() as sniffer:
-        time.sleep(0.5)
+    with lab.hold(**HELD) as held, lab.load(every=0.02) as load, lab.sniff() as sniffer:
+        time.sleep(SYNC_DELAY)
         began = lab.note(f"{SECONDS:g} seconds begin")
         time.sleep(SECONDS)
         ended = lab.note("they end")
-        survivors = held.survivors()
+        survival = survival_of(held)
     done = {name: checks(lab, host, began, ended) for name, host in topology.DIRECTORS.items()}
     return {
         "takeovers": lab.takeovers(began),
@@ -50,7 +48,7 @@ def run(lab: Lab) -> Figures:
         "failed": load.failed(),
         "outage_ms": 1000 * load.outage(began, ended),
         **{f"checks_per_s_{name}": count / SECONDS for name, count in done.items()},
-        "idle_survive_pc": 100 * survivors["idle"] / HELD,
+        **survival,
     }
 
 

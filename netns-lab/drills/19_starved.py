@@ -14,28 +14,26 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from labkit import topology
-from labkit.drills import Figures, at_least, at_most
+from labkit.drills import Figures, at_most
+from labkit.failover import HELD, SURVIVAL, SYNC_DELAY, survival_of
 from labkit.lab import Lab
 from labkit.setup import Setup
 
-RUNS = 3
 ADVERT_INT = 0.03
 SECONDS = 15.0
 LOOPS = 4
 STALL, EACH = 0.12, 1.5  # a master-down interval is 108 ms
-HELD = 20
 
 
 def run(lab: Lab, variant: Callable[[Lab], None]) -> Figures:
     lab.start(Setup(advert_int=ADVERT_INT))
-    time.sleep(2)
-    with lab.hold(active=HELD) as held, lab.load() as load, lab.sniff() as sniffer:
-        time.sleep(0.5)
+    with lab.hold(**HELD) as held, lab.load() as load, lab.sniff() as sniffer:
+        time.sleep(SYNC_DELAY)
         began = lab.note("the CPU gets scarce")
         variant(lab)
         ended = lab.note("there is enough of it again")
         time.sleep(3)
-        survivors = held.survivors()
+        survival = survival_of(held)
     gap = sniffer.worst_gap(topology.front(1), began, ended)
     return {
         "takeovers": lab.takeovers(began),
@@ -44,7 +42,7 @@ def run(lab: Lab, variant: Callable[[Lab], None]) -> Figures:
         "failed_after": load.failed(ended + 1),
         "owners_after": sum(director.holds(topology.VIP) for director in lab.directors),
         "worst_gap_ms": 1000 * gap,
-        "active_survive_pc": 100 * survivors["active"] / HELD,
+        **survival,
     }
 
 
@@ -78,6 +76,6 @@ _GOALS = {
     "outage_ms": at_most(1000),
     "failed_after": at_most(0),
     "owners_after": at_most(1),
-    "active_survive_pc": at_least(100),
+    **SURVIVAL,
 }
 GOALS = dict.fromkeys(VARIANTS, _GOALS)

@@ -54,6 +54,8 @@ _VERBS = {
     "demo": "shows, second by second, what a client sees while things break",
     "drill": "drill NAME... [--runs N] [--director hadirector|keepalived|both] [--lenient]"
     " [--json FILE]",
+    "matrix": "matrix [CELL...] [--list] [--at-once N] [--lenient] [--json FILE]: beside a real"
+    " keepalived",
     "list": "the drills and benches, one line each",
     "shell": "a shell in the running lab: `lb1 ipvsadm -Ln`, `client curl ...`",
     "bench": "bench [NAME]: speed of single parts beside other tools",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from labkit import topology
+from labkit.director import Director, Hadirector
 from labkit.lab import Lab
 from labkit.load import Held, Load, Request
 from labkit.setup import Check, Setup
@@ -70,7 +71,10 @@ def _return(lab: Lab) -> list[Act]:
         lab.lb1.power_on()
         lab.lb1.start()
 
-    return [Act(1, "lb1 has power again and boots: no address, no connections, no verdicts", boot)]
+    return [
+        Act(1, "lb1 has power again and boots: no address, no connections, no verdicts", boot),
+        Act(2, "lb1 takes the address back once its checks are settled, not before", lambda: None),
+    ]
 
 
 class _Stage:
@@ -124,6 +128,9 @@ class _Stage:
         if late > NOTABLE:
             remark = "the lab's one CPU was busy: the client itself stood still for"
             print(f"       ({remark} {1000 * late:.0f} ms)", flush=True)
+        for director in (d for d in self._lab.directors if d.name in owners):
+            if director.name not in self._owners and (why := _reason(director)):
+                print(f"       {director.name} is master now: {why}", flush=True)
         self._owners = owners
         self._second += 1
 
@@ -155,3 +162,13 @@ class _Stage:
 
     def _paint(self, text: str, code: str) -> str:
         return f"\033[{code}m{text}\033[0m" if self._color else text
+
+
+def _reason(director: Director) -> str:
+    """What it says itself of why it is master; a rival says nothing."""
+    if not isinstance(director, Hadirector):
+        return ""
+    try:
+        return str(director.status()["instances"]["front"]["routers"]["ipv4"]["reason"])
+    except (OSError, KeyError, ValueError):  # it was switched off meanwhile
+        return ""

@@ -1,8 +1,10 @@
 """A director node with its daemon, and all the ways it can die."""
 
 import http.client
+import ipaddress
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -10,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from labkit.topology import LINKS, Network
 
 CONTROL_SOCKET = "/run/hadirector/control.sock"
 HADIRECTOR = str(Path(sys.executable).with_name("hadirector"))
+KEEPALIVED = os.environ.get("KEEPALIVED", "keepalived")  # another one, to measure against it
 
 
 class Director:
@@ -37,6 +41,7 @@ class Director:
         self._network = network
         self._story = story
         self._daemon: subprocess.Popen[bytes] | None = None
+        self._logged = 0  # where in the log the present daemon begins
 
     @property
     def node(self) -> Node:
@@ -65,17 +70,26 @@ class Director:
         self.setup = setup
         self.write_config(setup)
 
+    def configure_as(self, text: str) -> None:
+        """The same with a configuration that is written already."""
+        self.config.write_text(text)
+
     def start(self) -> None:
         """Starts the daemon in the foreground; its log is appended to `log`."""
         with self.log.open("ab") as log:
+            self._logged = log.tell()
             self._daemon = self.node.spawn(self.command(), log)
 
-    def stop(self, wait: float = 30.0) -> None:
-        """A clean stop: SIGTERM, and until it has left."""
+    def stop(self, wait: float = 30.0) -> int:
+        """A clean stop: SIGTERM, and until it has left; its exit status."""
         self.terminate()
-        if self._daemon:
-            self._daemon.wait(wait)
-            self._daemon = None
+        return self.wait_gone(wait)
+
+    def wait_gone(self, wait: float = 30.0) -> int:
+        """Until it has left, as it was told to; its exit status."""
+        status = self._daemon.wait(wait) if self._daemon else 0
+        self._daemon = None
+        return status
 
     def terminate(self) -> None:
         """SIGTERM alone."""
@@ -133,6 +147,10 @@ class Director:
 
     # Seen from outside.
 
+    def said(self) -> str:
+        """What is in its log since it was started last."""
+        return self.log.read_bytes()[self._logged :].decode(errors="replace")
+
     def weights(self) -> dict[str, int]:
         """Weight by server in the kernel."""
         return ipvs.weights(self.node)
@@ -143,8 +161,13 @@ class Director:
 
     def holds(self, address: str) -> bool:
         """The kernel has this address now."""
+        if ":" in address:
+            return (
+                ipaddress.ip_address(address).packed.hex() in self.node.net("if_inet6").read_text()
+            )
         text = self.node.net("fib_trie").read_text()
-        return f"|-- {address}\n              /32 host LOCAL" in text
+        # How far it is indented depends on what else is in the trie.
+        return re.search(rf"\|-- {re.escape(address)}\n +/32 host LOCAL", text) is not None
 
     def wait(self, met: Callable[[], bool], what: str, within: float = 20.0) -> float:
         """Until `met`; returns the seconds it took. The log is shown if it never is."""
@@ -197,7 +220,11 @@ class Hadirector(Director):
     product, suffix = "hadirector", "yaml"
 
     def write_config(self, setup: Setup) -> None:
-        self.config.write_text(hadirector_yaml(setup))
+        secret = self.directory / f"{self.name}.pass"
+        if setup.password:
+            secret.touch(mode=0o600)
+            secret.write_text(setup.password + "\n")
+        self.config.write_text(hadirector_yaml(setup, str(secret)))
 
     def command(self) -> list[str]:
         return [HADIRECTOR, "run", "-c", str(self.config), "--node", self.name]
@@ -209,9 +236,16 @@ class Hadirector(Director):
 
     def status(self) -> dict[str, Any]:
         """GET /v1/status."""
+        return self._ask("GET", "/v1/status")
+
+    def post(self, target: str) -> dict[str, Any]:
+        """An operator's request, without the CPU that starting the command line takes."""
+        return self._ask("POST", target)
+
+    def _ask(self, method: str, target: str) -> dict[str, Any]:
         connection = _UnixConnection(str(self.node.path(CONTROL_SOCKET)))
         try:
-            connection.request("GET", "/v1/status")
+            connection.request(method, target)
             answer = connection.getresponse()
             found: dict[str, Any] = json.loads(answer.read())
             return found
@@ -238,13 +272,54 @@ class Keepalived(Director):
     def write_config(self, setup: Setup) -> None:
         self.config.write_text(keepalived_conf(setup, self.name))
 
+    def start(self) -> None:
+        # A killed one's child stays a zombie until init looks, and passes for a running keepalived.
+        for stale in self.node.path("/run").glob("*.pid"):
+            stale.unlink()
+        super().start()
+
     def command(self) -> list[str]:
         files = ["-p", "/run/keepalived.pid", "-r", "/run/vrrp.pid", "-c", "/run/checkers.pid"]
-        return ["keepalived", "-n", "-l", "-D", "-f", str(self.config), *files]
+        # TMPDIR: where it writes what it is asked for; /tmp is shared by all nodes.
+        run = ["env", "TMPDIR=/run", KEEPALIVED, "-n", "-l", "-D", "-f", str(self.config)]
+        return [*run, *files]
 
     def pid_of(self, process: str) -> int:
         name = {"election": "vrrp", "director": "checkers", "supervisor": "keepalived"}[process]
         return int(self.node.path(f"/run/{name}.pid").read_text())
+
+    def vrrp(self) -> list[dict[str, Any]]:
+        """Its instances as it tells them: `data` (state 1 is backup, 2 master) and `stats`.
+
+        RuntimeError while it starts: the signal that asks would end it then.
+        """
+        if not self.alive() or "STATE (init)" not in self.said():
+            raise RuntimeError(f"{self.name}: keepalived is not up")
+        told = self.node.path("/run/keepalived.json")
+        told.unlink(missing_ok=True)
+        self._signal(_json_signal())
+        for _ in range(400):
+            with suppress(OSError, ValueError):
+                found: list[dict[str, Any]] = json.loads(told.read_text())
+                return found
+            time.sleep(0.005)
+        raise RuntimeError(f"{self.name}: keepalived does not tell its state")
+
+
+def keepalived_version() -> str:
+    """2.2.7, for example; RuntimeError when it does not say."""
+    done = subprocess.run([KEEPALIVED, "--version"], text=True, capture_output=True, check=False)
+    found = re.search(r"Keepalived v([\d.]+)", done.stderr + done.stdout)
+    if found is None:
+        raise RuntimeError(f"{KEEPALIVED} does not tell its version")
+    return found[1]
+
+
+@cache
+def _json_signal() -> int:
+    """The number of the signal that asks for it: real-time ones differ from libc to libc."""
+    done = subprocess.run([KEEPALIVED, "--signum=JSON"], text=True, capture_output=True, check=True)
+    return int(done.stdout)
 
 
 PRODUCTS: dict[str, type[Director]] = {"hadirector": Hadirector, "keepalived": Keepalived}

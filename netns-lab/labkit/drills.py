@@ -35,15 +35,17 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {"<=": operator.le, ">="
 @dataclass(frozen=True, slots=True)
 class Goal:
     """A limit for the median of a figure. `beside`: with the rival in the same run, its median
-    and so much more is the limit instead."""
+    and so much more is the limit instead. `busy`: the limit where the machine has other things to
+    do, if not the usual one."""
 
     sign: str
     limit: float
     beside: float | None = None
+    busy: float | None = None
 
     def lenient(self) -> "Goal":
         """The goal where the machine has other things to do: catches what is broken, not slow."""
-        return Goal(self.sign, 3 * self.limit + 200)
+        return Goal(self.sign, 3 * self.limit + 200 if self.busy is None else self.busy)
 
     def against(self, rival: float | None) -> "Goal":
         """The goal once the rival's median is known."""
@@ -58,9 +60,9 @@ class Goal:
         return f"{self.sign} {self.limit:g}"
 
 
-def at_most(limit: float, beside: float | None = None) -> Goal:
+def at_most(limit: float, beside: float | None = None, busy: float | None = None) -> Goal:
     """The median shall not be above."""
-    return Goal("<=", limit, beside)
+    return Goal("<=", limit, beside, busy)
 
 
 def at_least(limit: float) -> Goal:

@@ -3,13 +3,15 @@
 import time
 from collections.abc import Callable
 
-from labkit.drills import Figures
+from labkit.drills import Figures, at_least
 from labkit.lab import Lab
+from labkit.load import Held
 
 # A connection is on the standby two seconds after it was opened at the latest: so long may the
 # kernel's sync thread keep a buffer that is not full.
 SYNC_DELAY = 3.0
 HELD = {"fresh": 20, "idle": 30, "active": 30}
+SURVIVAL = {f"{kind}_survive_pc": at_least(100) for kind in HELD}
 
 
 def blow(
@@ -34,12 +36,18 @@ def blow(
         strike()
         time.sleep(settle)
         lab.note("connections are asked")
-        survivors = held.survivors()
+        survival = survival_of(held)
     return {
         "outage_ms": 1000 * load.outage(struck - 0.5),
         "client_late_ms": 1000 * load.late(struck - 0.5),
         "failed": load.failed(),
         "overlap_ms": 1000 * lab.overlap(struck),
         "takeovers": lab.takeovers(struck),
-        **{f"{kind}_survive_pc": 100 * survivors[kind] / HELD[kind] for kind in HELD},
+        **survival,
     }
+
+
+def survival_of(held: Held) -> Figures:
+    """Ask every connection that was opened as HELD says, and close them."""
+    survivors = held.survivors()
+    return {f"{kind}_survive_pc": 100 * survivors[kind] / HELD[kind] for kind in HELD}

@@ -28,6 +28,7 @@ from labkit import kernel
 
 HERE = Path(__file__).resolve().parent
 OUT = HERE.parent / "out"
+_HANDED_IN = ("KEEPALIVED",)  # of our environment, what the guest is told
 MEMORY = os.environ.get("LAB_MEMORY", "1536M")  # a sparse file: only what is used is taken
 
 
@@ -103,6 +104,7 @@ def _write_environment(directory: Path, *, terminal: bool, color: bool) -> None:
         f"guest_tty={'cooked' if terminal else 'raw'}",
         f"guest_size='rows {size.lines} cols {size.columns}'",
         f"export TERM={os.environ.get('TERM', 'dumb') if color else 'dumb'}",
+        *(f"export {k}='{os.environ[k]}'" for k in _HANDED_IN if k in os.environ),
         *([] if color else ["export NO_COLOR=1"]),  # con1 is a terminal even where ours is none
     ]
     (directory / "guest.env").write_text("\n".join(lines) + "\n")

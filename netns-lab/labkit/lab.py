@@ -2,11 +2,9 @@
 
 import shutil
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from labkit import ipvs, kernel, topology
@@ -17,6 +15,7 @@ from labkit.server import RealServer
 from labkit.setup import Setup
 from labkit.sniffer import Sniffer, listener
 from labkit.story import Story, overlap
+from labkit.watch import AddressWatch
 
 # A blow right after an advert costs a whole interval more than one right before the next. Runs go
 # through the phases in this order, so medians are the middle and products can be compared.
@@ -50,7 +49,7 @@ class Lab:
             for name in topology.DIRECTORS
         )
         self.directors = (self.lb1, self.lb2)
-        self._watch: _AddressWatch | None = None
+        self._watch: AddressWatch | None = None
 
     def __enter__(self) -> "Lab":
         return self
@@ -72,7 +71,7 @@ class Lab:
         """Servers and directors, until lb1 serves (and, with `setup.pair`, lb2 stands by)."""
         self.start_servers()
         if setup.pair:
-            self._watch = _AddressWatch(self.directors, self.story)
+            self._watch = AddressWatch(self.directors, self.story)
             self.start_pair(setup)
         else:
             self.give_address_to(self.lb1.node)
@@ -104,7 +103,7 @@ class Lab:
         self.story.loads.remove(warm_up)
 
     def swap(self, name: str, product: str) -> Director:
-        """This node runs another product: a pair of strangers. Before `start`."""
+        """This node runs another product from now on; the one before is not to run any more."""
         stranger = PRODUCTS[product](name, self.network, self.directory, self.story)
         self.lb1 = stranger if name == "lb1" else self.lb1
         self.lb2 = stranger if name == "lb2" else self.lb2
@@ -180,43 +179,3 @@ class Lab:
     def takeovers(self, since: float) -> int:
         """How often after `since` a node took the virtual address."""
         return sum(1 for at, _, held in self.story.owned if held and at > since)
-
-
-class _AddressWatch:
-    """A thread that notes each coming and going of the virtual address."""
-
-    def __init__(self, directors: tuple[Director, ...], story: Story) -> None:
-        self._story = story
-        self._running = True
-        self._threads = [
-            threading.Thread(target=self._listen, args=(d,), daemon=True) for d in directors
-        ]
-        self._monitors = {d.name: kernel.address_monitor(d.node.anchor) for d in directors}
-        for thread in self._threads:
-            thread.start()
-
-    def _listen(self, director: Director) -> None:
-        held = False
-        anchor = director.node.anchor
-        monitor = self._monitors[director.name]
-        monitor.settimeout(0.2)
-        while self._running:
-            if director.node.anchor != anchor:  # it was rebooted
-                anchor, held = director.node.anchor, False
-                monitor.close()
-                monitor = self._monitors[director.name] = kernel.address_monitor(anchor)
-                monitor.settimeout(0.2)
-            with suppress(TimeoutError):
-                datagram = monitor.recv(1 << 16)
-                now = time.monotonic()
-                for added, address in kernel.address_events(datagram):
-                    if address == topology.VIP and added != held:
-                        held = added
-                        self._story.owned.append((now, director.name, held))
-
-    def stop(self) -> None:
-        self._running = False
-        for thread in self._threads:
-            thread.join(2)
-        for monitor in self._monitors.values():
-            monitor.close()

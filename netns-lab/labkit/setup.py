@@ -63,6 +63,8 @@ class Setup:
     sync: bool = True
     preempt: str = "always"
     vip_lease: str = "auto"
+    password: str = ""  # version 2 only
+    priorities: dict[str, int] = field(default_factory=lambda: PRIORITIES)
     extra: str = ""  # further top-level YAML for hadirector
 
 
@@ -74,18 +76,18 @@ def number(value: float) -> str:
 # --- hadirector ---------------------------------------------------------------------------------
 
 
-def hadirector_yaml(setup: Setup) -> str:
-    """One file for both directors."""
+def hadirector_yaml(setup: Setup, password_file: str = "") -> str:
+    """One file for both directors. `password_file`: where `setup.password` is written."""
     parts = [
         "cluster: lab\nstate_dir: /run/lab-state\nruntime_dir: /run/hadirector\n",
         "nodes:\n"
         + "".join(
-            f"  {name}: {{priority: {PRIORITIES[name]}, address: {topology.back(host)}}}\n"
+            f"  {name}: {{priority: {setup.priorities[name]}, address: {topology.back(host)}}}\n"
             for name, host in topology.DIRECTORS.items()
         ),
     ]
     if setup.pair:
-        parts.append(_vrrp_yaml(setup))
+        parts.append(_vrrp_yaml(setup, password_file))
     if setup.check:
         parts.append(_check_yaml(setup.check))
     parts.append("virtual_services:\n" + "".join(_service_yaml(s, setup) for s in setup.services))
@@ -93,7 +95,7 @@ def hadirector_yaml(setup: Setup) -> str:
     return "\n".join(parts)
 
 
-def _vrrp_yaml(setup: Setup) -> str:
+def _vrrp_yaml(setup: Setup, password_file: str) -> str:
     # The floating gateway rides on the same election: address and gateway move in one step.
     text = f"""\
 vip_lease: {setup.vip_lease}
@@ -108,6 +110,8 @@ vrrp:
         - {{address: {topology.GATEWAY}/24, interface: back}}
       preempt: {setup.preempt}
 """
+    if setup.password:
+        text += f"      authentication: {{pass: {password_file}}}\n"
     if setup.sync:
         text += f"\nconnection_sync: {{interface: back, sync_id: {VRID}}}\n"
     return text
@@ -162,6 +166,10 @@ def keepalived_conf(setup: Setup, node: str) -> str:
 
 def _keepalived_vrrp(setup: Setup, node: str) -> str:
     version = f"    vrrp_version {setup.version}\n"
+    authentication = ""
+    if setup.password:
+        block = f"        auth_type PASS\n        auth_pass {setup.password}\n"
+        authentication = f"    authentication {{\n{block}    }}\n"
     sync = f"    lvs_sync_daemon back FRONT id {VRID}\n" if setup.sync else ""
     return f"""\
 global_defs {{
@@ -170,10 +178,10 @@ vrrp_instance FRONT {{
     state BACKUP
     interface front
     virtual_router_id {VRID}
-    priority {PRIORITIES[node]}
+    priority {setup.priorities[node]}
     advert_int {number(setup.advert_int)}
     {"nopreempt" if setup.preempt == "never" else ""}
-    virtual_ipaddress {{
+{authentication}    virtual_ipaddress {{
         {topology.VIP}/24 dev front
         {topology.GATEWAY}/24 dev back
     }}

@@ -22,15 +22,16 @@ GROUP = "224.0.0.18"
 _RECEIVE_BUFFER = 4 << 20
 _STAMPS = 35  # SO_TIMESTAMPNS, and the type of its control message
 _TIMESPEC = struct.Struct("=qq")
-_RECORD = struct.Struct("=d4sB")
+_RECORD = struct.Struct("=d4sBB")
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """One advert: monotonic seconds, source address, priority."""
+    """One advert: monotonic seconds, source address, virtual router, priority."""
 
     at: float
     source: str
+    vrid: int
     priority: int
 
 
@@ -60,8 +61,8 @@ class Sniffer:
     def __exit__(self, *_: object) -> None:
         os.kill(self._pid, signal.SIGTERM)
         os.waitpid(self._pid, 0)
-        for at, source, priority in _RECORD.iter_unpack(self._path.read_bytes()):
-            self.heard.append(Heard(at, socket.inet_ntoa(source), priority))
+        for at, source, vrid, priority in _RECORD.iter_unpack(self._path.read_bytes()):
+            self.heard.append(Heard(at, socket.inet_ntoa(source), vrid, priority))
 
     def worst_gap(self, source: str, since: float, until: float) -> float:
         """The longest time in [since, until], in seconds, without an advert of `source`."""
@@ -79,7 +80,8 @@ class Sniffer:
                 at = _stamp(control) + offset
                 header = (packet[0] & 15) * 4
                 with suppress(IndexError):
-                    out.write(_RECORD.pack(at, packet[12:16], packet[header + 2]))
+                    vrid, priority = packet[header + 1], packet[header + 2]
+                    out.write(_RECORD.pack(at, packet[12:16], vrid, priority))
 
 
 def _stamp(control: list[tuple[int, int, bytes]]) -> float:

@@ -25,19 +25,19 @@ DIRECTORS = {"lb1": 1, "lb2": 2}
 SERVERS = {"rs1": 11, "rs2": 12, "rs3": 13, "rs4": 14}
 LINKS = ("front", "back")
 
-_COMMON = {
+COMMON = {
     "net.ipv4.conf.all.rp_filter": "0",
     "net.ipv4.conf.default.rp_filter": "0",
     "net.ipv6.conf.default.accept_dad": "0",
 }
-_DIRECTOR = _COMMON | {
+DIRECTOR = COMMON | {
     "net.ipv4.ip_forward": "1",
     "net.ipv6.conf.all.forwarding": "1",
     "net.ipv4.conf.all.send_redirects": "0",
     "net.ipv4.conf.default.send_redirects": "0",
 }
 # The virtual address on lo must not be heard or used in ARP: the rule of direct routing.
-_SERVER = _COMMON | {"net.ipv4.conf.all.arp_ignore": "1", "net.ipv4.conf.all.arp_announce": "2"}
+_SERVER = COMMON | {"net.ipv4.conf.all.arp_ignore": "1", "net.ipv4.conf.all.arp_announce": "2"}
 
 
 def front(host: int) -> str:
@@ -51,7 +51,7 @@ def back(host: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
+class Plan:
     """How a node is set up: sysctls, links (interface, address), and further `ip` lines."""
 
     sysctls: dict[str, str]
@@ -59,11 +59,11 @@ class _Plan:
     lines: tuple[str, ...] = ()
 
 
-def _plans() -> dict[str, _Plan]:
-    plans = {"client": _Plan(_COMMON, (("front", f"{CLIENT}/24"),))}
+def _plans() -> dict[str, Plan]:
+    plans = {"client": Plan(COMMON, (("front", f"{CLIENT}/24"),))}
     for name, host in DIRECTORS.items():
         links = (("front", f"{front(host)}/24"), ("back", f"{back(host)}/24"))
-        plans[name] = _Plan(_DIRECTOR, links, (f"route add default via {CLIENT} dev front",))
+        plans[name] = Plan(DIRECTOR, links, (f"route add default via {CLIENT} dev front",))
     for name, host in SERVERS.items():
         links = (("front", f"{front(host)}/24"), ("back", f"{back(host)}/24"))
         by_gateway = (
@@ -73,14 +73,16 @@ def _plans() -> dict[str, _Plan]:
             f"route add default via {GATEWAY} dev back table 100",
             f"route add default via {GATEWAY} dev back",
         )
-        plans[name] = _Plan(_SERVER, links, by_gateway)
+        plans[name] = Plan(_SERVER, links, by_gateway)
     return plans
 
 
 class Network:
     """The switch and the nodes plugged into it."""
 
-    def __init__(self) -> None:
+    def __init__(self, plans: dict[str, Plan] | None = None) -> None:
+        """`plans`: other nodes than those of the picture above."""
+        self._plans = _plans() if plans is None else plans
         self.nodes: dict[str, Node] = {}
         self.unplugged: set[str] = set()
         self.switch = Node("switch", {"net.ipv6.conf.all.disable_ipv6": "1"})
@@ -96,14 +98,15 @@ class Network:
         # The kernel delays carrier news of veth pairs with equal indexes: each index is its own.
         self._next_index = 10
         bridge = "type bridge forward_delay 0 mcast_snooping 0"
-        lines = [line for link in LINKS for line in (f"link add {link} {bridge}",)]
-        self._batch(self.switch, [*lines, *(f"link set {link} up" for link in LINKS)])
-        for name in _plans():
+        bridges = dict.fromkeys(link for plan in self._plans.values() for link, _ in plan.links)
+        lines = [f"link add {link} {bridge}" for link in bridges]
+        self._batch(self.switch, [*lines, *(f"link set {link} up" for link in bridges)])
+        for name in self._plans:
             self.add(name)
 
     def add(self, name: str) -> Node:
         """Makes the node (anew) and plugs it in."""
-        plan = _plans()[name]
+        plan = self._plans[name]
         node = Node(name, plan.sysctls)
         self.nodes[name] = node
         self.unplugged.discard(name)

@@ -15,6 +15,7 @@ from pathlib import Path
 from labkit import demo, drills, report, shell
 from labkit.drills import Drill, Result
 from labkit.guest import OUT, Order
+from labkit.interop import matrix
 
 PRODUCTS = ("hadirector", "keepalived")
 
@@ -38,6 +39,9 @@ def prepare(order: Order) -> str | None:
     if order.verb == "drill":
         wanted = _understand(order)
         return str(Path(order.where, wanted.json_file)) if wanted.json_file else None
+    if order.verb == "matrix":
+        asked = matrix.understand(order.arguments)
+        return str(Path(order.where, asked.json_file)) if asked.json_file else None
     if order.verb == "bench":
         _benches(order.arguments)
     if order.verb == "exec" and not order.arguments:
@@ -53,6 +57,8 @@ def run(order: Order, directory: Path) -> int:
     match order.verb:
         case "drill":
             return _drill(_understand(order), directory)
+        case "matrix":
+            return _matrix(order, directory)
         case "bench":
             return _bench(order.arguments)
         case "demo":
@@ -72,6 +78,7 @@ def list_all() -> int:
     for bench in _benches([]):
         title = (ast.get_docstring(ast.parse(bench.read_text())) or "").split("\n")[0]
         print(f"bench  {bench.stem:27} {title}")
+    print(f"matrix {'':27} {matrix.TITLE}")
     return 0
 
 
@@ -122,6 +129,14 @@ def _bench(arguments: list[str]) -> int:
     return status
 
 
+def _matrix(order: Order, directory: Path) -> int:
+    result = matrix.run(matrix.understand(order.arguments))
+    (directory / "result.json").write_text(json.dumps(result.as_json(), indent=1) + "\n")
+    failed = len(result.results) - result.passed()
+    print(f"{result.passed()} passed, {failed} failed")
+    return 1 if failed else 0
+
+
 def _drill(order: _DrillOrder, directory: Path) -> int:
     everything: list[Result] = []
     for drill in order.drills:
@@ -146,5 +161,8 @@ def _drill(order: _DrillOrder, directory: Path) -> int:
     data = [result.as_json() for result in everything]
     (directory / "result.json").write_text(json.dumps(data, indent=1) + "\n")
     passed = sum(result.passed() for result in everything)
+    if passed < len(everything):
+        names = dict.fromkeys(r.drill.name for r in everything if not r.passed())
+        print("failed:", *names)
     print(f"{passed} passed, {len(everything) - passed} failed")
     return 0 if passed == len(everything) else 1

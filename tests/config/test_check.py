@@ -9,6 +9,7 @@ import pytest
 
 from hadirector.config import handover
 from hadirector.config.load import load
+from hadirector.config.problem import Problem, Severity, brief
 from tests.config.files import CONF
 
 PAIR = str(CONF / "pair.yaml")
@@ -34,7 +35,7 @@ def test_a_fine_file_is_told_in_one_line() -> None:
 def test_without_a_matching_host_every_node_is_checked(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text(
-        "nodes: {n1: {address: 10.0.0.1}, n2: {address: 10.0.0.2}}\n"
+        "nodes: {n1: {address: 10.0.0.1}, n2: {address: 10.0.0.2, priority: 90}}\n"
         "vrrp:\n  instances:\n"
         "    a: {interface: eth0, virtual_router_id: 1, virtual_addresses: [10.1.0.1/24]}\n"
         "    b: {interface: {n1: eth1, n2: eth0}, virtual_router_id: 1,"
@@ -105,3 +106,15 @@ def test_the_handover_needs_no_yaml() -> None:
     code = "import sys, hadirector.config.handover; sys.exit('yaml' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_file_of_mistakes_is_its_first_error_and_a_count() -> None:
+    def one(line: int, severity: Severity) -> Problem:
+        return Problem("x.yaml", line, 1, severity, "wrong")
+
+    warning, error = one(1, Severity.WARNING), one(2, Severity.ERROR)
+
+    assert brief([warning, error]) == "x.yaml:2:1: error: wrong"
+    assert brief([warning, error, *(one(n, Severity.ERROR) for n in range(3, 1003))]) == (
+        "x.yaml:2:1: error: wrong (and 1000 more errors)"
+    )

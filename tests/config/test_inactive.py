@@ -9,23 +9,15 @@ from hadirector.config.yaml_tree import parse
 from tests.config.files import load_text
 
 ASKING = """\
-key_file: /etc/hadirector/cluster.key
-hooks: [{events: [master], command: [/notify]}]
-scripts: {disk: {command: [/disk-ok]}}
 connection_sync: {interface: eth1, transport: authenticated, resync: on-join}
 checks: {page: {type: https, held: true}}
 virtual_services: {web: {address: 192.0.2.10:80, real_servers: [10.0.1.1:80], check: page,
   slow_start: 30s, floor: 0.5}}
 vrrp:
-  defaults: {version: 2}
   instances:
-    front: {version: 2, interface: eth0, virtual_router_id: 1,
-      unicast: {lb1: 198.51.100.1}, track_scripts: [disk], track_files: {/run/weight: 1},
-      track_processes: [named], track_services: [web], authentication: hmac}
+    front: {interface: eth0, virtual_router_id: 1}
 """
 CONTENT = """\
-hooks: []
-scripts: {}
 connection_sync: {interface: eth1, transport: kernel, resync: never}
 checks: {page: {type: http, held: false}}
 virtual_services: {web: {address: 192.0.2.10:80, real_servers: [10.0.1.1:80], check: page,
@@ -33,10 +25,9 @@ virtual_services: {web: {address: 192.0.2.10:80, real_servers: [10.0.1.1:80], ch
 vrrp:
   defaults: {version: 3}
   instances:
-    front: {version: 3, interface: eth0, virtual_router_id: 1, couple: false,
-      virtual_addresses: [192.0.2.10/24, "2001:db8::1/64"], unicast: {}, track_scripts: [],
-      track_files: {}, track_processes: {}, track_services: [], authentication: none,
-      excluded_addresses: []}
+    front: {version: 3, interface: eth0, virtual_router_id: 1, couple: false, vmac: false,
+      virtual_addresses: [192.0.2.10/24, "2001:db8::1/64"], unicast: {}, accept: true,
+      authentication: none, virtual_routes: [], virtual_rules: [], excluded_addresses: []}
 """
 
 
@@ -65,20 +56,6 @@ def test_a_file_that_is_content_with_what_is_active_has_no_problems(tmp_path: Pa
 
     assert loaded.config is not None
     assert loaded.problems == ()
-
-
-def test_the_processes_are_given_only_what_is_active(tmp_path: Path) -> None:
-    text = """\
-nodes: {lb1: {address: 198.51.100.1, priority: 100}, lb2: {address: 198.51.100.2, priority: 90}}
-vrrp:
-  instances:
-    front: {version: 2, interface: eth0, virtual_router_id: 1, priority: 100,
-      virtual_addresses: [192.0.2.10/24], unicast: {lb1: 198.51.100.1, lb2: 198.51.100.2}}
-"""
-    config = load_text(tmp_path, text, "lb1").config
-
-    assert config is not None
-    assert [(i.version, i.unicast) for i in config.instances] == [(3, None)]
 
 
 def test_an_inactive_check_says_what_becomes_of_its_servers() -> None:

@@ -4,27 +4,22 @@ from pathlib import Path
 
 import pytest
 
-from hadirector.config import cluster
-from hadirector.config.problem import Place, Problems, Wrong
+from hadirector.config.problem import Place, Wrong
 from hadirector.config.scalars import boolean, duration, spell
-from hadirector.config.tree import Mapping, Scalar
-from hadirector.config.yaml_tree import parse
+from hadirector.config.tree import Scalar
 from hadirector.core.address import Address, Endpoint
 from hadirector.core.ipvs import Forward, Protocol, ServiceFlags, ServiceKey, TunnelType
 from hadirector.core.settings.checks import CheckRule, CheckType, Combine, StatusRange
-from hadirector.core.settings.cluster import Config, LeaseMode, VipLease
+from hadirector.core.settings.cluster import LeaseMode, VipLease
 from hadirector.core.settings.instances import (
-    Authentication,
-    AuthenticationKind,
     Tracked,
     TrackedFile,
-    Unicast,
     VirtualAddress,
     VirtualRoute,
     VirtualRule,
 )
 from hadirector.core.settings.services import Tunnel
-from tests.config.files import config_of, told
+from tests.config.files import config_of
 
 HERE = Place("main.yaml", 1, 1)
 
@@ -227,25 +222,6 @@ def test_interface_and_priority_differ_from_node_to_node(tmp_path: Path) -> None
     )
 
 
-def read_of(text: str) -> Config:
-    """What a text says to lb2, with what is not active yet."""
-    problems = Problems()
-    tree = parse(text, "main.yaml", problems)
-    assert isinstance(tree, Mapping)
-    config = cluster.read(tree, "/main.yaml", "lb2", problems)
-    assert config is not None
-    return config
-
-
-def test_unicast_has_my_address_as_source_and_the_others_as_peers() -> None:
-    text = instance("unicast: {lb1: 198.51.100.1, lb2: 198.51.100.2}")
-
-    assert read_of(text).instances[0].unicast == Unicast(
-        Address("198.51.100.2"), (Address("198.51.100.1"),)
-    )
-    assert read_of(instance("unicast: {}")).instances[0].unicast is None
-
-
 def test_tracked_things_are_faults_or_deltas(tmp_path: Path) -> None:
     front = config_of(
         tmp_path,
@@ -277,18 +253,6 @@ def test_routes_and_rules_are_as_ip_route_has_them(tmp_path: Path) -> None:
         VirtualRoute("default", gateway, None, None, None, None),
     )
     assert front.virtual_rules == (VirtualRule("192.0.2.10/32", None, 100, 1000),)
-
-
-def test_version_2_is_authenticated_by_a_password_file(tmp_path: Path) -> None:
-    front = config_of(
-        tmp_path, instance("version: 2, authentication: {pass: /etc/vrrp.pass}")
-    ).instances[0]
-
-    assert front.authentication == Authentication(AuthenticationKind.PASS, "/etc/vrrp.pass")
-    assert told(tmp_path, instance("authentication: {pass: /etc/vrrp.pass}")) == [
-        "2:179 error: vrrp.instances.front.authentication: a password is for version 2 only: "
-        "write hmac, or version: 2"
-    ]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ virtual_services:
     check: {any: [port, page]}
 """
 INSTANCE = """\
-nodes: {lb1: {address: 198.51.100.1}, lb2: {address: 198.51.100.2}}
+nodes: {lb1: {address: 198.51.100.1}, lb2: {address: 198.51.100.2, priority: 90}}
 vrrp:
   instances:
     front:
@@ -53,8 +53,8 @@ TOP = [
     ("scripts: {s: {command: /bin/true}}", "1:24 error: scripts.s.command: needs a list, no shell "
      "is used: [/usr/local/bin/program, argument]"),
     ("hooks: [{events: [mastr], command: [/n]}]", "1:19 error: hooks.events: 'mastr' is none of "
-     "master, backup, fault, server_down, server_up, quorum_lost, quorum_gained (did you mean "
-     "'master'?)"),
+     "master, backup, fault, stopped, server_down, server_up, quorum_lost, quorum_gained (did you "
+     "mean 'master'?)"),
     ("connection_sync: {interface: eth0, sync_id: 256}", "1:45 error: connection_sync.sync_id: 256 "
      "is out of range: 0 to 255"),
     ("connection_sync: {sync_id: 1}", "1:18 error: connection_sync: 'interface' is missing: add "
@@ -124,6 +124,9 @@ INSTANCES = [
     (A + B + C + "[192.0.2.10/24]\n      priority: 255", "8:17 warning: "
      "vrrp.instances.front.priority: 255 says that this node owns the addresses for good: take "
      "254 or less"),
+    (A + B + C + "[192.0.2.10/24]\n      priority: {lb1: 90}", "8:17 warning: "
+     "vrrp.instances.front.priority: lb1 and lb2 both have 90: the higher address decides which of "
+     "them is master; give each its own"),
     (A + B + C + "[192.0.2.10/24]\n    back: {interface: eth0, virtual_router_id: 51, "
      "virtual_addresses: [192.0.2.11/24]}", "8:48 error: vrrp.instances.back.virtual_router_id: "
      "51 is taken on eth0 by front (IPv4): take another number"),
@@ -134,6 +137,14 @@ INSTANCES = [
      "characters without '/', ':' and spaces"),
     (A + B + C + "[192.0.2.10/24]\n  sync_groups: {g: [front, bck]}", "8:28 error: "
      "vrrp.sync_groups.g: no instance is named 'bck': there are front"),
+    (A + B + C + "[192.0.2.10/24]\n    back: {interface: eth1, virtual_router_id: 52, "
+     "priority: {lb1: 99, lb2: 120}, virtual_addresses: [10.0.1.254/24]}\n  sync_groups: {g: "
+     "[front, back]}", "9:20 error: vrrp.sync_groups.g: front and back move together: give them "
+     "the same 'priority' on each node"),
+    (A + B + C + "[192.0.2.10/24]\n    back: {interface: eth1, virtual_router_id: 52, "
+     "preempt: never, virtual_addresses: [10.0.1.254/24]}\n  sync_groups: {g: "
+     "[front, back]}", "9:20 error: vrrp.sync_groups.g: front and back move together: give them "
+     "the same 'preempt'"),
 ]  # fmt: skip
 
 V, R = "    address: 192.0.2.10:80\n", "    real_servers: [10.0.1.11:80]\n"
@@ -158,6 +169,8 @@ SERVICES = [
     (V + R + "    scheduler: sh", "7:16 warning: virtual_services.web.scheduler: sh refuses "
      "clients whose server has weight 0 (drained, or failed and quiesced): add "
      "'scheduler_flags: [sh-fallback]'"),
+    (V + R + "    fallback: 10.0.1.11:80", "7:15 error: virtual_services.web.fallback: "
+     "10.0.1.11:80 is a real server already: name another, or remove it there"),
     (V + R + "    quorum: 2", "7:13 error: virtual_services.web.quorum: 2 of 1 servers can never "
      "be up: lower it"),
     (V + R + "    one_packet: true", "7:17 error: virtual_services.web.one_packet: is for UDP, not "
@@ -203,6 +216,19 @@ def test_a_mistake_in_an_instance_is_told(tmp_path: Path, text: str, expected: s
 @pytest.mark.parametrize(("text", "expected"), SERVICES)
 def test_a_mistake_in_a_service_is_told(tmp_path: Path, text: str, expected: str) -> None:
     assert told(tmp_path, SERVICE + text) == [expected]
+
+
+def test_nodes_of_equal_priority_are_told_once_however_many_instances_inherit_it(
+    tmp_path: Path,
+) -> None:
+    text = INSTANCE.replace("priority: 90", "priority: 100") + A + B + C + "[192.0.2.10/24]\n"
+    text += "    back: {interface: eth0, virtual_router_id: 52, virtual_addresses: [192.0.2.11/24]}"
+
+    expected = (
+        "1:78 warning: nodes.lb2.priority: lb1 and lb2 both have 100: the higher address decides "
+        "which of them is master; give each its own"
+    )
+    assert [told(tmp_path, text, node) for node in ("lb1", "lb2")] == [[expected]] * 2
 
 
 def test_the_parts_without_a_mistake_are_fine(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from hadirector.core.election_types import (
     Action,
     Announce,
     AskGateway,
+    AskHolder,
     DirectorHeard,
     Drop,
     Input,
@@ -92,11 +93,13 @@ def _words(action: Action) -> list[str]:
             return [f"announce {a.address} x{count}" for a in announced]
         case AskGateway(interface=interface):
             return [f"ask {interface}"]
+        case AskHolder(address=held):
+            return [f"ask {held}"]
         case messages.Event(kind=kind, subject=subject):
             return [f"{subject} {kind}".strip()]
         case Stopped():
             return ["stopped"]
-        case Note() | Report() | Reconcile():
+        case Note() | Report() | Reconcile() | messages.Obeyed():
             return []
 
 

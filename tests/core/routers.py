@@ -29,6 +29,7 @@ WELL = Standing(known=True, source=OWN, ready=True, ready_reason="ready", accomp
 DOWN = 3 + 156 / 256  # master-down of priority 100 at 1 s
 SKEW = 156 / 256
 PATIENCE = 3 + 255 / 256  # how long peers wait for us at most
+SOONEST = 3 + 106 / 256  # how long the best of them, of priority 150, waits
 
 
 def said(priority: int, interval: float = 1.0) -> Advert:
@@ -68,3 +69,11 @@ def kinds(effects: list[Effect]) -> list[str]:
 def with_standing(**changes: object) -> Standing:
     """WELL, but for these."""
     return replace(WELL, **changes)  # type: ignore[arg-type]  # the tests name real fields
+
+
+def passing(router: Router, until: float) -> list[Effect]:
+    """Time passes, deadline by deadline; all that comes of it."""
+    effects: list[Effect] = []
+    while (at := router.deadline) is not None and at <= until:
+        effects += router.tick(at)
+    return effects

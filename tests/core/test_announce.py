@@ -3,6 +3,7 @@
 import pytest
 
 from hadirector.core.announce import Announcer
+from hadirector.core.priority import Contest
 from hadirector.core.settings.instances import Garp
 
 
@@ -71,3 +72,41 @@ def test_a_late_wake_up_gets_one_burst_for_all_it_missed(now: float, count: int)
 
     assert announcer.take(now) == count
     assert announcer.take(now) == 0
+
+
+def test_of_two_that_do_not_hear_each_other_the_better_announces_often_and_the_other_never() -> (
+    None
+):
+    better, other = Announcer(Garp(refresh=60.0)), Announcer(Garp(refresh=60.0))
+    for announcer in (better, other):
+        announcer.start(100.0)
+        taken(announcer, 110.0)
+
+    better.contest(Contest.WINS, 110.0)
+    other.contest(Contest.LOSES, 110.0)
+
+    assert taken(better, 126.0) == [(115.0, 1), (120.0, 1), (125.0, 1)]
+    assert taken(other, 1e6) == []
+    for announcer in (better, other):
+        announcer.contest(Contest.NONE, 130.0)
+        assert taken(announcer, 200.0) == [(190.0, 1)]
+
+
+def test_a_contest_leaves_the_announcements_of_a_takeover_alone() -> None:
+    announcer = Announcer(Garp())
+    announcer.start(100.0)
+    announcer.take(100.0)
+
+    announcer.contest(Contest.LOSES, 100.1)
+
+    assert taken(announcer, 1e6) == [(105.0, 5)]
+
+
+def test_a_winner_without_refresh_of_its_own_announces_all_the_same() -> None:
+    announcer = Announcer(Garp(refresh=0.0))
+    announcer.start(100.0)
+    taken(announcer, 110.0)
+
+    announcer.contest(Contest.WINS, 110.0)
+
+    assert taken(announcer, 116.0) == [(115.0, 1)]

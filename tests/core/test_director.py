@@ -31,13 +31,9 @@ def test_a_configuration_is_told_to_checker_and_election_before_anything_is_read
 
     assert [type(a) for a in actions if not isinstance(a, ev.Write | ev.SendPresence)] == [
         ev.Settle,
-        ev.Send,
-        ev.Send,
-        ev.Send,
-        ev.Send,
+        *(5 * [ev.Send]),
         ev.ReadKernel,
-        ev.Send,
-        ev.Send,
+        *(3 * [ev.Send]),
     ]
     assert ev.Send(Process.CHECKER, farm.TARGETS, float("inf")) in actions
 
@@ -135,7 +131,7 @@ def test_a_flushed_table_is_repaired_at_the_next_read_and_told_as_drift() -> Non
         plan.AddDestination(KEY, wanted.destinations[ONE]),
         plan.AddDestination(KEY, wanted.destinations[TWO]),
     )
-    assert kinds(actions) == [("drift", "tcp 192.0.2.10:80")] * 3
+    assert kinds(actions) == [("drift", "tcp 192.0.2.10:80")]
 
 
 def test_a_table_that_is_as_it_should_be_causes_nothing() -> None:
@@ -216,6 +212,22 @@ def test_a_silent_checker_freezes_weights_and_is_told_once() -> None:
 
     assert quiet == [[], [("checker_silent", "lb1")], []]
     assert back == [("checker_back", "lb1")]
+    assert director.services.entries[KEY] == farm.entry(3, 1)
+
+
+def test_a_node_that_cannot_reach_its_servers_says_so_and_does_not_take_over() -> None:
+    director = settled()
+    blind = messages.Blind(("this node cannot reach 10.0.1.11:80: eth1 has no carrier",))
+    more = messages.Blind((*blind.reasons, "another"))
+
+    told = [
+        kinds(director.handle(from_checker(message), 0.1))
+        for message in (messages.Blind(()), blind, more, messages.Blind(()))
+    ]
+
+    assert told == [[], [("checker_blind", "lb1")], [], [("checker_sees", "lb1")]]
+    director.handle(from_checker(blind), 0.2)
+    assert director.readiness() == messages.Ready(False, blind.reasons[0])
     assert director.services.entries[KEY] == farm.entry(3, 1)
 
 
@@ -335,6 +347,34 @@ def test_a_restarted_process_is_told_everything_again() -> None:
     assert to_checker == (ev.Send(Process.CHECKER, farm.TARGETS, float("inf")),)
     assert [type(a.message) for a in to_election if isinstance(a, ev.Send)] == [
         messages.ElectionSettings,
+        messages.Stance,
+        messages.Tracks,
         messages.Ready,
-        messages.Peers,
     ]
+    again = director.handle(
+        ev.From(Process.ELECTION, messages.Hello(Process.ELECTION, 9), float("inf")), 2.1
+    )
+    assert messages.Peers in [type(a.message) for a in again if isinstance(a, ev.Send)]
+
+
+def test_the_servers_that_wait_for_a_verdict_are_counted_across_verdicts_and_reloads() -> None:
+    director = started({})
+    other = replace(farm.WEB, name="other", services=(ipvs.Service(replace(KEY, port=81), "rr"),))
+
+    told = [director.readiness().reason]
+    director.handle(from_checker(farm.verdicts((ONE, Health.UP))), 0.1)
+    told.append(director.readiness().reason)
+    director.handle(ev.Configured(replace(farm.CONFIG, services=(farm.WEB, other))), 0.2)
+    told.append(director.readiness().reason)
+    director.handle(ev.Configured(replace(farm.CONFIG, services=(other,))), 0.3)
+    told.append(director.readiness().reason)
+    director.handle(from_checker(farm.verdicts((TWO, Health.DOWN))), 0.4)
+
+    waits = "servers wait for a verdict:"
+    assert told == [
+        f"2 {waits} web/10.0.1.11:80",
+        f"1 {waits} web/10.0.1.12:80",
+        f"2 {waits} web/10.0.1.12:80",
+        f"1 {waits} other/10.0.1.12:80",
+    ]
+    assert director.services.unsettled.count == 0

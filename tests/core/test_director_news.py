@@ -1,11 +1,17 @@
 """The director's core, its peers, its journal and the way it leaves."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+
+import pytest
 
 from hadirector.core import director_events as ev
 from hadirector.core import ipvs, messages, peers, plan
+from hadirector.core.address import Address
 from hadirector.core.director import Director
-from hadirector.core.messages import Health, Process
+from hadirector.core.journal import GRAVE
+from hadirector.core.messages import Health, Process, ProcessState
+from hadirector.core.settings.cluster import Node
 from tests.core import farm
 from tests.core.desk import from_checker, kinds, read, settled
 from tests.core.farm import KEY, ONE, TWO
@@ -13,6 +19,10 @@ from tests.core.farm import KEY, ONE, TWO
 
 def presence(digest: str = "d1", sequence: int = 1) -> peers.Presence:
     return peers.Presence("shop", "lb2", 1, sequence, digest, "1", True, "all well")
+
+
+def from_supervisor(*states: ProcessState) -> ev.From:
+    return ev.From(Process.SUPERVISOR, messages.Processes(states), float("inf"))
 
 
 def test_our_own_reload_tells_that_the_peer_runs_another_configuration() -> None:
@@ -85,7 +95,6 @@ def test_a_dead_election_is_not_told_as_master_any_more() -> None:
         {},
         (),
         {},
-        3.6,
         True,
     )
     election = messages.ProcessState(Process.ELECTION, 0, 0.0, 1, 0.0, 0.0, alive=False)
@@ -103,14 +112,95 @@ def test_a_peer_that_speaks_is_alive_and_one_that_falls_silent_is_told() -> None
     silent = director.handle(ev.Woken(), 2.2)
 
     assert kinds(heard) == [("peer_up", "lb2")]
-    assert (
-        ev.Send(Process.ELECTION, messages.Peers((messages.Peer("lb2", True, 0.0),)), 5.0) in heard
-    )
+    assert ev.Send(Process.ELECTION, messages.Peers((messages.Peer("lb2", True),)), 5.0) in heard
     assert kinds(silent) == [("peer_down", "lb2")]
-    assert (
-        ev.Send(Process.ELECTION, messages.Peers((messages.Peer("lb2", False, 0.0),)), 5.0)
-        in silent
-    )
+    assert ev.Send(Process.ELECTION, messages.Peers((messages.Peer("lb2", False),)), 5.0) in silent
+
+
+def peers_told(actions: Sequence[ev.Action]) -> list[messages.Peers]:
+    return [
+        a.message
+        for a in actions
+        if isinstance(a, ev.Send) and isinstance(a.message, messages.Peers)
+    ]
+
+
+def test_a_director_that_starts_calls_no_peer_dead_before_it_could_have_spoken() -> None:
+    director = settled()
+
+    early = [director.handle(ev.Woken(), 0.1 * turn) for turn in range(20)]
+    late = [director.handle(ev.Woken(), 0.1 * turn) for turn in range(20, 40)]
+
+    dead = messages.Peers((messages.Peer("lb2", False),))
+    assert [told for actions in early for told in peers_told(actions)] == []
+    assert next(told for actions in late for told in peers_told(actions)) == dead
+
+
+def test_a_peer_that_spoke_is_told_at_once_and_a_reload_does_not_unsay_it() -> None:
+    director = settled()
+    alive = messages.Peers((messages.Peer("lb2", True),))
+
+    first = director.handle(ev.Heard(presence()), 0.1)
+    reloaded = director.handle(ev.Configured(replace(farm.CONFIG, digest="d2")), 0.2)
+
+    assert peers_told(first) == [alive]
+    assert peers_told(reloaded) == [alive]
+
+
+def test_a_reload_that_adds_a_node_waits_for_its_word_too() -> None:
+    director = settled()
+    director.handle(ev.Woken(), 5.0)
+    lb3 = Node("lb3", 90, Address("198.51.100.3"))
+    only_lb3 = replace(farm.CONFIG, digest="d2", nodes=(farm.CONFIG.nodes[0], lb3))
+
+    reloaded = director.handle(ev.Configured(only_lb3), 5.1)
+    heard = director.handle(ev.Heard(replace(presence(), node="lb3")), 5.3)
+
+    assert peers_told(reloaded) == []
+    assert peers_told(heard) == [messages.Peers((messages.Peer("lb3", True),))]
+
+
+def state(process: Process, restarts: int, ended: str = "", since: float = -9.0) -> ProcessState:
+    return ProcessState(process, 7, since, restarts, 0.0, 0.0, alive=True, ended=ended)
+
+
+def test_a_process_that_died_is_told_once_with_how_it_died() -> None:
+    director = settled()
+    killed = state(Process.CHECKER, 1, "died (SIGKILL)")
+
+    told = [
+        director.handle(from_supervisor(state(Process.SUPERVISOR, 0), one), 0.1)
+        for one in (state(Process.CHECKER, 0), killed, killed)
+    ]
+
+    assert [kinds(actions) for actions in told] == [[], [("process_died", "checker")], []]
+    assert director.journal.since(0)[-1].reason == "died (SIGKILL); a new one takes its place"
+    assert "process_died" in GRAVE
+
+
+def test_a_process_that_left_in_order_is_no_death() -> None:
+    director = settled()
+    director.handle(from_supervisor(state(Process.CHECKER, 0)), 0.1)
+
+    assert kinds(director.handle(from_supervisor(state(Process.CHECKER, 1)), 0.2)) == []
+
+
+@pytest.mark.parametrize(
+    ("told", "at", "news"),
+    [("1", 0.0, False), ("2", 0.0, True), ("1", -20.0, True)],
+    ids=["told by the forerunner", "another death", "of a daemon before this one"],
+)
+def test_a_new_director_tells_of_the_death_of_its_forerunner_and_repeats_nothing(
+    told: str, at: float, news: bool
+) -> None:
+    past = messages.Event(41, at, "process_died", "director", "died", {"restarts": told})
+    director = Director("1", frozenset(), 0.0, past=(past,))
+    director.handle(ev.Configured(farm.CONFIG), 0.0)
+
+    supervisor, died = state(Process.SUPERVISOR, 0), state(Process.DIRECTOR, 1, "died (SIGSEGV)")
+    actions = director.handle(from_supervisor(supervisor, died), 0.1)
+
+    assert (("process_died", "director") in kinds(actions)) is news
 
 
 def test_another_configuration_at_the_peer_is_told_once_and_its_end_too() -> None:
@@ -158,3 +248,18 @@ def test_leaving_takes_every_service_of_ours_and_no_other() -> None:
     director.handle(read({KEY: farm.entry(3, 1), **farm.stranger()}), 0.5)
 
     assert director.leaving() == (plan.DeleteService(KEY),)
+
+
+@pytest.mark.parametrize("weights", [(3, 0), (0, 0)], ids=["degraded", "down"])
+def test_a_new_director_tells_no_old_news_of_a_service_that_was_hurt_before(
+    weights: tuple[int, int],
+) -> None:
+    director = Director("1", frozenset({KEY}), 0.0)
+    director.handle(ev.Configured(farm.CONFIG), 0.0)
+    director.handle(read({KEY: farm.entry(*weights)}), 0.1)
+
+    healths = (Health.UP if weight else Health.DOWN for weight in weights)
+    verdicts = farm.verdicts(*zip((ONE, TWO), healths, strict=True))
+    actions = director.handle(from_checker(verdicts), 0.2)
+
+    assert kinds(actions) == []

@@ -15,6 +15,7 @@ from hadirector.core.election_types import (
     SendAdvert,
     Tick,
 )
+from hadirector.core.node_view import homes_of
 from hadirector.core.routing import route_of
 from hadirector.core.settings.instances import VirtualAddress, VirtualRoute
 from hadirector.core.vmac import VirtualDevice
@@ -153,3 +154,10 @@ def test_switching_to_a_virtual_mac_hands_over_to_another_router() -> None:
     assert electorate.holders() == ["lb1"]
     (held,) = electorate.nodes["lb1"].desired().addresses
     assert held.interface == "vrrp.51"
+
+
+def test_addresses_of_a_virtual_mac_are_asked_for_where_their_master_is_heard() -> None:
+    elsewhere = VirtualAddress(Address("10.0.9.1"), 24, "eth1")
+    instance = replace(FRONT, vmac=True, virtual_addresses=(VIP, elsewhere))
+
+    assert homes_of(instance, 4) == {VIP.address: "eth0", elsewhere.address: "eth1"}

@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
-from hadirector.core import coupling, messages
+from hadirector.core import advert, coupling, messages
 from hadirector.core.address import Address
+from hadirector.core.advert import Advert
 from hadirector.core.election import Election
-from hadirector.core.election_types import LastAdverts, SendAdvert, Tick
+from hadirector.core.election_types import LastAdverts, PacketReceived, SendAdvert, Tick
 from hadirector.core.messages import RouterStateName
 from hadirector.core.settings.instances import Instance, SyncGroup, VirtualAddress
 from tests.core.electorate import (
@@ -52,6 +53,57 @@ def test_groups_that_share_an_instance_are_one_and_families_belong_to_their_inst
         ("alone", 4): [("alone", 4)],
         ("alone", 6): [("alone", 6)],
     }
+
+
+def advert_of(electorate: Electorate, node: str, name: str, number: int) -> PacketReceived:
+    """An advert as the node's router `name` sends it, from node `number`'s place on the link."""
+    router = next(r for r in electorate.nodes[node].routers() if r.instance == name)
+    one = FRONT if name == "front" else INSIDE
+    source = links(number).links[0 if name == "front" else 1].addresses[0]
+    said = Advert(3, one.virtual_router_id, router.effective_priority, 1.0, ())
+    group = advert.GROUPS[4]
+    message = advert.encode(said, source, group, one.checksum)
+    return PacketReceived(one.interface, source, group, 255, message)
+
+
+def equals() -> Electorate:
+    """lb1, master of both, and a rival of the same priority, lower in front and higher inside."""
+    electorate = Electorate()
+    electorate.join("lb5", settings(FRONT, INSIDE, groups=GROUP))
+    electorate.run(6.0)
+    return electorate
+
+
+def test_of_equal_priorities_the_group_s_first_router_decides_for_all_of_it() -> None:
+    electorate = equals()
+
+    for _ in range(20):  # the rival's two adverts each second, the second router's first
+        electorate.run(0.5)
+        electorate.tell("lb5", advert_of(electorate, "lb5", "inside", 9))
+        electorate.run(0.5)
+        electorate.tell("lb5", advert_of(electorate, "lb5", "front", 1))
+
+    assert states(electorate.nodes["lb5"]) == {RouterStateName.MASTER}
+
+
+def test_where_the_first_router_hears_no_equal_the_one_that_does_decides() -> None:
+    electorate = equals()
+
+    electorate.tell("lb5", advert_of(electorate, "lb5", "inside", 9))
+    assert states(electorate.nodes["lb5"]) == {RouterStateName.MASTER}
+    for _ in range(2):
+        electorate.run(1.0)
+        electorate.tell("lb5", advert_of(electorate, "lb5", "inside", 9))
+
+    assert states(electorate.nodes["lb5"]) == {RouterStateName.BACKUP}
+
+
+def test_the_first_router_loses_an_equal_contest_for_all_of_the_group_at_once() -> None:
+    electorate = equals()
+
+    electorate.tell("lb5", advert_of(electorate, "lb5", "front", 9))
+
+    assert states(electorate.nodes["lb5"]) == {RouterStateName.BACKUP}
 
 
 def test_a_group_becomes_master_when_the_last_of_it_finds_its_master_down() -> None:
@@ -143,6 +195,7 @@ def test_what_degrades_one_degrades_all_and_a_thing_tracked_twice_counts_once() 
 def test_a_handover_of_one_hands_over_all() -> None:
     electorate = pair(FRONT, INSIDE)
 
+    electorate.tell("lb1", messages.Stance(held=("inside",)))
     electorate.tell("lb1", messages.Order(messages.OrderKind.YIELD, "1", "inside"))
     electorate.run(10.0)
 
@@ -158,6 +211,29 @@ def test_a_handover_nobody_follows_is_taken_back_by_all() -> None:
     electorate.run(10.0)
 
     assert states(electorate.nodes["lb1"]) == {RouterStateName.MASTER}
+
+
+def test_a_group_that_cannot_take_over_as_a_whole_does_not_at_all() -> None:
+    electorate = pair(FRONT, INSIDE)
+    late = Election()
+    late.handle(settings(FRONT, replace(INSIDE, startup_delay=50.0), groups=GROUP), T0)
+    late.handle(links(1), T0)
+
+    actions = late.handle(messages.Order(messages.OrderKind.TAKE_OVER, "1", "front"), T0 + 1)
+
+    assert actions[0] == messages.Obeyed("1", "inside is in init: waits its startup_delay, 50 s")
+    assert states(electorate.nodes["lb1"]) == {RouterStateName.MASTER}
+    assert late.desired().addresses == ()
+
+
+def test_a_hold_of_one_holds_all_that_move_with_it() -> None:
+    electorate = pair(FRONT, INSIDE)
+    electorate.tell("lb1", messages.Stance(held=("inside",)))
+    electorate.tell("lb1", messages.Order(messages.OrderKind.YIELD, "1", "front"))
+
+    electorate.run(60.0)
+
+    assert states(electorate.nodes["lb2"]) == {RouterStateName.MASTER}
 
 
 def test_a_stop_waits_for_the_successor_of_each() -> None:

@@ -16,11 +16,11 @@ from hadirector.core.settings.instances import (
     VirtualRoute,
     VirtualRule,
 )
-from tests.core.electorate import FRONT, INSIDE, VIP, Electorate, settings, words
+from tests.core.electorate import FRONT, INSIDE, VIP, Electorate, pair, settings, words
 
 SECOND = VirtualAddress(Address("192.0.2.11"), 24, "eth0")
-BESIDE = messages.Peers((messages.Peer("lb2", True, 3.6),))
-ALONE = messages.Peers((messages.Peer("lb2", False, 3.6),))
+BESIDE = messages.Peers((messages.Peer("lb2", True),))
+ALONE = messages.Peers((messages.Peer("lb2", False),))
 
 
 def alone(*instances: object, lease: VipLease | None = None) -> Electorate:
@@ -179,6 +179,26 @@ def test_a_director_that_dies_never_makes_leased_addresses_permanent() -> None:
     electorate.run(120.0)
 
     assert lifetimes(electorate) == [4]
+
+
+def test_an_instance_that_gets_another_name_stays_what_it_is() -> None:
+    electorate = pair()
+
+    electorate.tell("lb1", settings(replace(FRONT, name="public")))
+    story = electorate.run(10.0)
+
+    assert electorate.holders() == ["lb1"]
+    assert {word for _, _, word in story} == {"announce 192.0.2.10 x5"}
+    assert [r.instance for r in electorate.nodes["lb1"].routers()] == ["public"]
+
+
+def test_a_master_that_is_rebuilt_hears_its_successor_and_lets_go() -> None:
+    electorate = pair()
+
+    electorate.tell("lb1", settings(replace(FRONT, vmac=True)))
+    electorate.run(0.7)  # priority 0 was sent: the skew time of priority 100 is over
+
+    assert electorate.holders() == ["lb2"]
 
 
 def test_a_reload_of_the_lease_reaches_what_is_held() -> None:

@@ -8,6 +8,7 @@ from hadirector.core import messages
 from hadirector.core.address import Address
 from hadirector.core.election import Election
 from hadirector.core.election_types import (
+    AnnounceFailed,
     DirectorHeard,
     Obstacle,
     Obstacles,
@@ -19,7 +20,7 @@ from hadirector.core.election_types import (
     SendFailed,
     Tick,
 )
-from hadirector.core.settings.instances import Preempt, Tracked, Unicast
+from hadirector.core.settings.instances import Preempt, Tracked, Unicast, VirtualAddress
 from tests.core.electorate import (
     FRONT,
     INSIDE,
@@ -86,6 +87,40 @@ def test_a_tracked_delta_lowers_the_priority_and_loses_the_election() -> None:
     assert electorate.holders() == ["lb2"]
 
 
+def test_what_a_new_director_has_not_looked_at_yet_counts_as_it_did() -> None:
+    electorate = pair()
+    disk = messages.Track("front", "script disk", False, -20, "disk: exit 1")
+    file = messages.Track("front", "file /run/weight", False, -5, "says -5")
+    electorate.tell("lb1", messages.Tracks((disk, file)))
+
+    knows_nothing = messages.Tracks((), (disk.what, file.what))
+    knows_one = messages.Tracks((replace(disk, delta=-30),), (file.what,))
+    told = [
+        words(electorate.tell("lb1", level))
+        for level in (knows_nothing, knows_one, messages.Tracks((), (file.what,)), knows_nothing)
+    ]
+
+    assert told == [[], ["front advert 115"], ["front advert 145"], []]
+    assert words(electorate.tell("lb1", messages.Tracks(()))) == ["front advert 150"]
+
+
+@pytest.mark.parametrize(
+    ("tracked", "holders"),
+    [((), ["lb2"]), ((Tracked("eth1", None),), ["lb2"]), ((Tracked("eth1", -20),), ["lb1"])],
+)
+def test_an_address_on_a_dead_interface_is_a_fault_unless_it_has_a_weight(
+    tracked: tuple[Tracked, ...], holders: list[str]
+) -> None:
+    gateway = VirtualAddress(Address("10.0.9.1"), 24, "eth1")
+    both = (*FRONT.virtual_addresses, gateway)
+    electorate = pair(replace(FRONT, virtual_addresses=both, track_interfaces=tracked))
+
+    electorate.tell("lb1", links(1, eth1=False))
+    electorate.run(10.0)
+
+    assert electorate.holders(gateway) == holders
+
+
 def test_a_tracked_interface_with_a_weight_lowers_the_priority_only() -> None:
     electorate = pair(replace(FRONT, track_interfaces=(Tracked("eth1", -20),)))
 
@@ -131,7 +166,7 @@ def test_readiness_decides_about_preemption_and_silence_is_not_readiness() -> No
     electorate.join("lb2", settings(*with_priority(100, FRONT)))
     electorate.run(5.0)
     electorate.join("lb1", settings(synced))
-    electorate.tell("lb1", messages.Peers((messages.Peer("lb2", True, 3.6),)))
+    electorate.tell("lb1", messages.Peers((messages.Peer("lb2", True),)))
     electorate.run(8.0)
     assert electorate.holders() == ["lb2"]
 
@@ -147,22 +182,33 @@ def test_readiness_decides_about_preemption_and_silence_is_not_readiness() -> No
 def test_packets_that_are_no_adverts_for_us_are_counted_and_change_nothing() -> None:
     electorate = pair()
     (better,) = _adverts(replace(FRONT, priority=200), 3)
-    fault = replace(better, message=b"\x31")
     plain = PacketReceived("eth0", better.source, better.destination, 255, better.message)
     own = replace(plain, source=Address("198.51.100.1"))
     wrong = [
-        (own, "own_advert"),
-        (replace(plain, ttl=254), "ip_ttl_err"),
-        (replace(plain, message=better.message[:-1]), "packet_len_err"),
-        (replace(plain, source=Address("198.51.100.77")), "checksum_err"),
-        (replace(plain, destination=Address("198.51.100.1")), "destination_err"),
+        (own, "own_advert", []),
+        (replace(plain, ttl=254), "ip_ttl_err", ["front advert_refused"]),
+        (
+            replace(plain, message=better.message[:-1]),
+            "packet_len_err",
+            ["front advert_refused"],
+        ),
+        (
+            replace(plain, source=Address("198.51.100.77")),
+            "checksum_err",
+            ["front advert_refused"],
+        ),
+        (
+            replace(plain, destination=Address("198.51.100.1")),
+            "destination_err",
+            ["front advert_refused"],
+        ),
     ]
 
-    for packet, counter in wrong:
+    for packet, counter, told in wrong:
+        assert words(electorate.tell("lb1", packet)) == told
         assert words(electorate.tell("lb1", packet)) == []
-        assert electorate.nodes["lb1"].routers()[0].counters[counter] == 1
+        assert electorate.nodes["lb1"].routers()[0].counters[counter] == 2
 
-    assert fault.message == b"\x31"
     assert electorate.holders() == ["lb1"]
     assert words(electorate.tell("lb1", plain)) == [
         "drop 192.0.2.10",
@@ -195,8 +241,9 @@ def test_unicast_adverts_go_to_each_peer_and_are_taken_from_peers_only() -> None
     stranger = replace(FRONT, priority=200, unicast=Unicast(Address("198.51.100.3"), peers))
     (strange, _) = _adverts(stranger, 3)
     packet = PacketReceived("eth0", strange.source, peers[0], 64, strange.message)
-    assert election.handle(packet, T0 + 2) == ()
-    assert election.routers()[0].counters["source_err"] == 1
+    assert words(election.handle(packet, T0 + 2)) == ["front advert_refused"]
+    assert words(election.handle(packet, T0 + 3)) == []
+    assert election.routers()[0].counters["source_err"] == 2
 
 
 def test_what_could_not_be_sent_is_counted() -> None:
@@ -206,6 +253,16 @@ def test_what_could_not_be_sent_is_counted() -> None:
     assert electorate.nodes["lb1"].routers()[0].counters["advert_send_err"] == 1
 
 
+def test_an_announcement_that_could_not_be_sent_is_counted_where_it_belongs() -> None:
+    electorate = pair()
+    mine = FRONT.virtual_addresses[0]
+
+    assert electorate.tell("lb1", AnnounceFailed(mine)) == ()
+    electorate.tell("lb1", AnnounceFailed(replace(mine, address=Address("192.0.2.99"))))
+
+    assert electorate.nodes["lb1"].routers()[0].counters["announce_err"] == 1
+
+
 # --- the start of a process ------------------------------------------------------------------
 
 
@@ -213,11 +270,12 @@ def test_the_network_is_asked_for_each_second_until_it_answers() -> None:
     election = Election()
     election.handle(settings(replace(FRONT, startup_delay=None)), T0)
 
-    assert words(election.handle(links(1), T0)) == ["ask eth0"]
+    asks = ["ask eth0", "ask 192.0.2.10"]  # the gateway, and who may be master already
+    assert words(election.handle(links(1), T0)) == asks
     assert election.deadline() == T0 + 1
-    assert words(election.handle(Tick(), T0 + 1)) == ["ask eth0"]
+    assert words(election.handle(Tick(), T0 + 1)) == asks
     assert words(election.handle(_foreign_advert(), T0 + 1.5)) == ["front backup"]
-    assert words(election.handle(Tick(), T0 + 2)) == []
+    assert words(election.handle(Tick(), T0 + 2)) == asks[1:]
 
 
 def test_a_new_process_adopts_mastership_from_a_young_note_and_only_from_that() -> None:
@@ -248,8 +306,14 @@ def test_version_2_is_spoken_and_insists_on_its_interval() -> None:
     (slower,) = _adverts(replace(FRONT, version=2, priority=200, advert_int=2.0), 3)
 
     packet = PacketReceived("eth0", slower.source, slower.destination, 255, slower.message)
-    assert electorate.tell("lb1", packet) == ()
-    assert electorate.nodes["lb1"].routers()[0].counters["advert_interval_err"] == 1
+    assert words(electorate.tell("lb1", packet)) == ["front advert_refused"]
+    assert words(electorate.tell("lb1", packet)) == []
+    (router,) = electorate.nodes["lb1"].routers()
+    assert router.counters["advert_interval_err"] == 2
+    assert [complaint.reason for complaint in router.refused] == [
+        "adverts of 198.51.100.3 are refused: it advertises each 2 s, and here advert_int is 1 s: "
+        "in version 2 they must be the same"
+    ]
 
 
 def test_the_other_instances_hold_what_they_hold() -> None:

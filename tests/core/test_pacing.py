@@ -13,7 +13,7 @@ from hadirector.core.settings.checks import Check, CheckType, Target, target_id
 GOOD = Outcome(Cause.GOOD, "connected")
 REFUSED = Outcome(Cause.ANSWERED, "refused")
 SILENT = Outcome(Cause.SILENT, "no answer within 500 ms")
-OURS = Outcome(Cause.OURS, "could not probe: Too many open files")
+OURS = Outcome(Cause.OURS, "Too many open files")
 
 CHECK = Check(
     name="page",
@@ -221,6 +221,35 @@ def test_a_void_probe_is_repeated_at_once_a_bounded_number_of_times_and_counts_n
     assert schedule.next_at() == pytest.approx(at + 1.0)
     assert schedule.verdicts() == before
     assert schedule.counts == pacing.Counts(due=2, done=1, void=3)
+
+
+def test_what_cannot_be_probed_is_told_until_a_probe_counts_again() -> None:
+    schedule, start, at = started(target())
+    told = [schedule.blind.reasons()]
+    for outcome in (OURS,) * (pacing.VOID_RETRIES + 1):
+        told.append(schedule.blind.reasons())
+        actions = schedule.handle(ended(start, outcome), at)
+        start = next((a for a in actions if isinstance(a, Start)), start)
+    told.append(schedule.blind.reasons())
+    start, at = wake(schedule)
+    schedule.handle(ended(start, SILENT, took=0.5), at + 0.5)
+    told.append(schedule.blind.reasons())
+
+    endpoint = start.target.endpoint
+    reason = f"this node cannot reach {endpoint}: Too many open files; weights stay as they are"
+    assert told == [(), (), (), (), (reason,), ()]
+
+
+def test_a_target_that_is_no_longer_probed_is_not_told_as_out_of_reach() -> None:
+    schedule, start, at = started(target())
+    for _ in range(pacing.VOID_RETRIES + 1):
+        actions = schedule.handle(ended(start, OURS), at)
+        start = next((a for a in actions if isinstance(a, Start)), start)
+    assert schedule.blind.reasons()
+
+    schedule.handle(Targets(()), at)
+
+    assert schedule.blind.reasons() == ()
 
 
 def test_each_slot_has_its_own_retries_of_void_probes() -> None:

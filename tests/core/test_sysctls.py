@@ -1,9 +1,14 @@
 """The settings a director owns."""
 
+from dataclasses import replace
+
 import pytest
 
-from hadirector.core import sysctls
+from hadirector.core import ipvs, sysctls
+from hadirector.core.address import Address, Endpoint, Family
 from hadirector.core.ipvs import Timeouts
+from hadirector.core.settings.services import RealServer
+from tests.core import farm
 
 
 @pytest.mark.parametrize(
@@ -43,7 +48,7 @@ def test_sync_settings_damp_the_threshold_before_it_is_opened() -> None:
 
 
 def test_only_buffers_are_raise_only() -> None:
-    every = [*sysctls.for_director(ipv6=True), *sysctls.for_sync(Timeouts())]
+    every = [*sysctls.for_director({4, 6}, ["eth0"]), *sysctls.for_sync(Timeouts())]
 
     assert [each.name for each in every if each.raise_only] == [
         "net.core.rmem_max",
@@ -51,9 +56,65 @@ def test_only_buffers_are_raise_only() -> None:
     ]
 
 
-def test_ipv6_forwarding_is_touched_only_where_it_is_needed() -> None:
-    with_ipv6 = {each.name for each in sysctls.for_director(ipv6=True)}
-    without = {each.name for each in sysctls.for_director(ipv6=False)}
+@pytest.mark.parametrize(
+    ("nat", "forwarding"),
+    [
+        ((), set()),
+        ((4,), {"net.ipv4.ip_forward"}),
+        ((6,), {"net.ipv6.conf.all.forwarding"}),
+        ((4, 6), {"net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"}),
+    ],
+)
+def test_a_node_forwards_only_where_servers_answer_through_it(
+    nat: tuple[Family, ...], forwarding: set[str]
+) -> None:
+    names = {each.name for each in sysctls.for_director(nat)}
 
-    assert with_ipv6 - without == {"net.ipv6.conf.all.forwarding"}
-    assert "net.ipv4.ip_forward" in without
+    assert {name for name in names if "forward" in name} == forwarding
+
+
+def test_what_heeds_router_advertisements_goes_on_doing_so_before_forwarding_is_on() -> None:
+    names = [each.name for each in sysctls.for_director({6}, ["eth0", "eth0/7"])]
+
+    assert names[-3:] == [
+        "net.ipv6.conf.eth0.accept_ra",
+        "net.ipv6.conf.eth0/7.accept_ra",
+        "net.ipv6.conf.all.forwarding",
+    ]
+    assert not any("accept_ra" in each.name for each in sysctls.for_director({4}, ["eth0"]))
+
+
+SIX = replace(
+    farm.WEB,
+    services=(
+        ipvs.Service(ipvs.ServiceKey(6, ipvs.Protocol.TCP, Address("2001:db8::10"), 80), "rr"),
+    ),
+)
+
+
+def server(address: str, forward: ipvs.Forward) -> RealServer:
+    return RealServer(endpoint=Endpoint(Address(address), 80), forward=forward)
+
+
+@pytest.mark.parametrize(
+    ("servers", "fallback", "families"),
+    [
+        ([server("2001:db8::1", ipvs.Forward.DR)], None, set()),
+        ([server("2001:db8::1", ipvs.Forward.TUN)], None, set()),
+        ([server("2001:db8::1", ipvs.Forward.NAT)], None, {6}),
+        (
+            [server("2001:db8::1", ipvs.Forward.DR)],
+            server("2001:db8::9", ipvs.Forward.NAT),
+            {6},
+        ),
+        ([server("10.0.1.1", ipvs.Forward.NAT)], None, {4}),
+        ([server("10.0.1.1", ipvs.Forward.TUN)], None, set()),
+    ],
+    ids=["dr", "tun", "nat", "nat fallback", "ipv4 nat", "tun to ipv4"],
+)
+def test_only_nat_asks_for_forwarding(
+    servers: list[RealServer], fallback: RealServer | None, families: set[int]
+) -> None:
+    service = replace(SIX, real_servers=tuple(servers), fallback=fallback)
+
+    assert sysctls.nat_families([service]) == families

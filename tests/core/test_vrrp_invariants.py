@@ -12,6 +12,7 @@ from hadirector.core.vrrp_states import (
     HOLDING,
     Advertise,
     Backup,
+    Candidate,
     Effect,
     Fault,
     Init,
@@ -105,9 +106,18 @@ class AnyLife(RuleBasedStateMachine):
         ready=st.booleans(),
         accompanied=st.booleans(),
         silent=st.booleans(),
+        held=st.booleans(),
+        standby=st.sampled_from(["", "alone", "aside"]),
     )
     def its_standing_changes(
-        self, faulty: bool, delta: int, ready: bool, accompanied: bool, silent: bool
+        self,
+        faulty: bool,
+        delta: int,
+        ready: bool,
+        accompanied: bool,
+        silent: bool,
+        held: bool,
+        standby: str,
     ) -> None:
         standing = with_standing(
             faults=("eth0 is down",) if faulty else (),
@@ -115,6 +125,9 @@ class AnyLife(RuleBasedStateMachine):
             ready=ready,
             accompanied=accompanied,
             silent=silent,
+            held=held,
+            standby=bool(standby),
+            aside="another node could be master" if standby == "aside" else "",
         )
         self.do(self.router.update(standing, self.now))
 
@@ -122,13 +135,11 @@ class AnyLife(RuleBasedStateMachine):
     def all_is_well(self) -> None:
         self.do(self.router.update(WELL, self.now))
 
-    @rule(order=st.sampled_from(["give way", "release", "promote", "relegate", "network"]))
+    @rule(order=st.sampled_from(["give way", "promote", "relegate", "network"]))
     def an_order_comes(self, order: str) -> None:
         match order:
             case "give way":
                 self.do(self.router.give_way(self.now))
-            case "release":
-                self.router.release()
             case "promote":
                 self.do(self.router.promote("ordered to", self.now))
             case "relegate":
@@ -155,6 +166,11 @@ class AnyLife(RuleBasedStateMachine):
     def a_router_at_fault_is_no_master(self) -> None:
         if self.router.standing.faults:
             assert isinstance(self.router.state, Fault | Stopped)
+
+    @invariant()
+    def in_standby_nobody_rises_by_himself_where_another_could(self) -> None:
+        if self.router.standing.aside:
+            assert not isinstance(self.router.state, Candidate)
 
     @invariant()
     def every_live_state_ends_some_day(self) -> None:

@@ -6,12 +6,14 @@ import pytest
 
 from hadirector.core.settings.instances import Preempt
 from hadirector.core.vrrp import Router
-from hadirector.core.vrrp_states import Backup, Hold, Standing
+from hadirector.core.vrrp_states import Backup, Candidate, Hold, Standing
 from tests.core.routers import (
     DOWN,
     FRONT,
+    HIGHER,
     PATIENCE,
     PEER,
+    SOONEST,
     T0,
     backup,
     kinds,
@@ -24,6 +26,9 @@ SYNCED = replace(FRONT, preempt=Preempt.WHEN_SYNCED, sync_wait=120.0, peer_prior
 NEVER = replace(FRONT, preempt=Preempt.NEVER, peer_priorities=(90,))
 READY = with_standing(ready=True)
 NOT_READY = with_standing(ready=False, ready_reason="checks are not settled")
+HELD = with_standing(held=True)
+STANDBY = with_standing(standby=True)
+ASIDE = "stays out: in standby, and lb2 could be master"
 
 
 def hear_each_second(router: Router, priority: int, first: float, seconds: int) -> list[str]:
@@ -74,6 +79,29 @@ def test_a_foreign_master_is_degraded_when_it_says_less_than_it_did(
 
     assert isinstance(router.state, Backup)
     assert (router.state.hold is Hold.NEVER) is obeyed
+
+
+def test_beside_a_peer_a_foreign_master_is_healthy_whatever_our_file_says_of_priorities() -> None:
+    # A keepalived that is yet to be replaced, with priorities of its own; ours know 90 only.
+    named = with_standing(ready=False, names=((HIGHER, "lb3"),))
+    router = backup(SYNCED, named)
+
+    router.heard(said(80), PEER, T0 + 2)
+    assert isinstance(router.state, Backup)
+    assert router.state.hold is Hold.NOT_READY
+
+    router.heard(said(70), PEER, T0 + 3)
+    assert router.state.hold is None  # less than it was heard to say
+
+
+def test_sync_wait_ends_beside_a_foreign_master_though_another_peer_lives() -> None:
+    router = backup(SYNCED, with_standing(ready=False, names=((HIGHER, "lb3"),)))
+
+    words = hear_each_second(router, 90, T0 + 1, 121)
+
+    assert words == ["tell following", "tell sync_wait"]
+    assert router.reason.endswith("preempting a foreign master")
+    assert kinds(router.tick(T0 + 120 + DOWN))[-1] == "tell master"
 
 
 @pytest.mark.parametrize("instance", [SYNCED, NEVER])
@@ -151,10 +179,11 @@ def test_a_handover_keeps_the_addresses_until_the_successor_speaks_and_then_hold
 
     assert kinds(router.give_way(now)) == ["advertise 0", "tell leaving"]
     assert kinds(router.heard(said(90), PEER, now + 0.6)) == ["release", "tell backup"]
+    router.update(HELD, now + 0.7)
     hear_each_second(router, 90, now + 1, 30)
     assert router.reason == f"following {PEER}, priority 90: a handover is not yet released"
 
-    router.release()
+    router.update(with_standing(), now + 30.5)
     router.heard(said(90), PEER, now + 31)
     assert router.deadline == now + 30 + DOWN
 
@@ -167,19 +196,107 @@ def test_a_handover_nobody_follows_is_taken_back() -> None:
 
     assert kinds(effects) == ["advertise 100", "take", "proclaim True", "tell resumed"]
     assert router.reason == "handover failed: nobody took over"
-    assert not router.held
 
 
-def test_after_a_handover_even_a_degraded_master_is_left_in_peace_but_not_an_absent_one() -> None:
-    router, now = master()
-    router.give_way(now)
-    router.heard(said(90), PEER, now + 0.6)
+@pytest.mark.parametrize(
+    ("heard", "obeyed"), [(90, True), (2, True), (1, False)], ids=["healthy", "degraded", "lost"]
+)
+def test_after_a_handover_a_degraded_master_is_left_in_peace_but_not_one_that_asks_for_anybody(
+    heard: int, obeyed: bool
+) -> None:
+    router = backup(FRONT, HELD)
 
-    router.heard(said(1), PEER, now + 1)
+    router.heard(said(heard), PEER, T0 + 1)
 
-    assert router.deadline == now + 1 + DOWN
-    assert kinds(router.tick(now + 1 + DOWN))[-1] == "tell master"
-    assert not router.held
+    assert router.deadline == (T0 + 1 + DOWN if obeyed else T0 + DOWN)
+
+
+def test_after_a_handover_an_absent_master_is_replaced_all_the_same() -> None:
+    router = backup(FRONT, HELD)
+    router.heard(said(90), PEER, T0 + 1)
+
+    assert kinds(router.tick(T0 + 1 + DOWN))[-1] == "tell master"
+
+
+@pytest.mark.parametrize("standing", [HELD, STANDBY], ids=["held", "standby"])
+def test_an_owner_that_gave_its_addresses_away_listens_at_its_start(standing: Standing) -> None:
+    router = Router(replace(FRONT, priority=255, startup_delay=None), T0)
+
+    assert kinds(router.update(standing, T0)) == []
+    assert router.waits_for_network
+    assert kinds(router.hear_network(T0 + 1)) == ["tell backup"]
+    assert kinds(router.heard(said(90), PEER, T0 + 2)) == ["tell following"]
+    assert not router.holds_addresses
+
+
+def test_giving_way_is_for_masters() -> None:
+    router = backup()
+
+    assert router.give_way(T0 + 1) == []
+    assert isinstance(router.state, Backup)
+
+
+# --- standby ---------------------------------------------------------------------------------
+
+
+def test_a_master_in_standby_advertises_priority_1_whatever_it_is_configured_to() -> None:
+    for instance in (FRONT, NEVER, replace(FRONT, priority=255)):
+        router, now = master(instance)
+
+        assert kinds(router.update(STANDBY, now + 0.5)) == ["advertise 1"]
+        assert router.holds_addresses
+
+
+def test_a_backup_in_standby_obeys_every_master_and_waits_the_longest() -> None:
+    router = backup(FRONT, STANDBY)
+
+    router.heard(said(1), PEER, T0 + 1)
+
+    assert router.deadline == T0 + 1 + PATIENCE
+    assert kinds(router.tick(T0 + 1 + PATIENCE)) == [
+        "advertise 1",
+        "take",
+        "proclaim False",
+        "tell master",
+    ]
+
+
+@pytest.mark.parametrize("coupled", [False, True])
+def test_a_backup_in_standby_listens_on_while_another_node_could_be_master(coupled: bool) -> None:
+    router = backup(FRONT, with_standing(standby=True, aside=ASIDE, coupled=coupled))
+
+    effects = router.tick(T0 + PATIENCE)
+
+    assert kinds(effects) == ["tell standby_waits"]
+    assert router.reason == f"no advert heard; {ASIDE}"
+    assert router.tick(T0 + 2 * PATIENCE) == []  # told once
+    router.update(with_standing(standby=True, coupled=coupled), T0 + 10)
+    router.tick(T0 + 3 * PATIENCE)
+    assert router.holds_addresses or isinstance(router.state, Candidate)
+
+
+def test_a_candidate_goes_back_to_listening_when_another_node_could_be_master() -> None:
+    router = backup(FRONT, with_standing(coupled=True))
+    router.tick(T0 + DOWN)
+    assert isinstance(router.state, Candidate)
+
+    router.update(with_standing(coupled=True, standby=True, aside=ASIDE), T0 + 4)
+
+    assert router.deadline == T0 + 4 + PATIENCE
+
+
+@pytest.mark.parametrize(
+    ("standing", "before", "can"),
+    [
+        (with_standing(), "backup", True),
+        (with_standing(known=False), "init", False),
+        (with_standing(faults=("eth0 is down",)), "fault", False),
+    ],
+)
+def test_only_who_listens_or_holds_can_rise(standing: Standing, before: str, can: bool) -> None:
+    router = backup(FRONT, standing)
+
+    assert router.can_rise is can, before
 
 
 def test_a_backup_takes_over_on_order_whatever_its_timer_says() -> None:
@@ -195,7 +312,8 @@ def test_a_backup_takes_over_on_order_whatever_its_timer_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("age", "word"), [(0.5, "tell master"), (PATIENCE - 0.01, "tell master"), (4.0, "tell backup")]
+    ("age", "word"),
+    [(0.5, "tell master"), (SOONEST - 0.01, "tell master"), (SOONEST, "tell backup")],
 )
 def test_mastership_is_adopted_only_while_no_peer_can_have_lost_patience(
     age: float, word: str

@@ -113,6 +113,22 @@ def test_the_fallback_serves_only_after_every_server_had_a_verdict() -> None:
     assert (settled.state, settled.fallback) == (ServiceState.FALLBACK, 1)
 
 
+@pytest.mark.parametrize(
+    ("adopted", "expected"),
+    [({SPARE: 1}, 1), ({SPARE: 5}, 5), ({SPARE: 0}, None), ({}, None), ({SPARE: 1, ONE: 2}, None)],
+    ids=["serves", "by its own weight", "at 0", "not there", "a server serves"],
+)
+def test_a_fallback_found_serving_stays_until_every_server_had_a_verdict(
+    adopted: dict[Endpoint, int], expected: int | None
+) -> None:
+    decided = weight.decide(WEB, verdict(TWO, Health.DOWN), adopted)
+
+    assert decided.fallback == expected
+    serves = decided.state is ServiceState.FALLBACK
+    assert serves is (expected is not None)
+    assert ("the fallback serves until every server has a verdict" in decided.reason) is serves
+
+
 def test_below_quorum_the_servers_left_go_on_serving() -> None:
     service = replace(WEB, quorum=2)
 

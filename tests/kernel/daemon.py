@@ -1,6 +1,7 @@
 """A whole daemon on the real kernel, in a namespace and directories of its own."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+COMMAND = (sys.executable, "-m", "hadirector")
 PATIENCE = 60.0  # seconds for anything to come true: the lab kernel starts Python slowly
 
 
@@ -29,6 +31,7 @@ class Daemon:
     folder: Path
     text: str
     node: str = "lb1"
+    within: tuple[str, ...] = ()  # a command that runs it elsewhere: nsenter ...
     process: "subprocess.Popen[bytes] | None" = None
     log: Path = field(init=False)
 
@@ -61,7 +64,9 @@ class Daemon:
         arguments = ["run", "-c", str(self.folder / "hadirector.yaml"), "--node", self.node]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "hadirector", *arguments], stderr=log, stdout=log
+                [*self.within, *COMMAND, *arguments],
+                stderr=log,
+                stdout=log,
             )
 
     def ask(self) -> dict[str, Any] | None:
@@ -70,13 +75,15 @@ class Daemon:
         told: dict[str, Any] | None = json.loads(done.stdout) if done.returncode == 0 else None
         return told
 
+    @property
+    def where(self) -> tuple[str, str]:
+        """The option that leads a verb to it."""
+        return "--socket", str(self.folder / "run" / "control.sock")
+
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """One verb of the command line."""
         return subprocess.run(
-            [
-                *(sys.executable, "-m", "hadirector", *arguments),
-                *("--socket", str(self.folder / "run" / "control.sock")),
-            ],
+            [*COMMAND, *arguments, *self.where],
             capture_output=True,
             text=True,
             timeout=PATIENCE,
@@ -93,6 +100,15 @@ class Daemon:
         told = self.ask()
         assert told is not None
         return {name: int(process["pid"]) for name, process in told["processes"].items()}
+
+    def kill(self) -> None:
+        """kill -9 of every process at once: addresses stay, nobody leaves in order."""
+        doomed = self.pids().values()
+        for number in (signal.SIGSTOP, signal.SIGKILL):  # none of them sees another one die
+            for pid in doomed:
+                os.kill(pid, number)
+        assert self.process is not None
+        self.process.wait()
 
     def stop(self) -> int:
         """SIGTERM, and its exit status."""

@@ -14,6 +14,7 @@ import pytest
 
 from hadirector.core import messages
 from hadirector.core.address import canonical
+from hadirector.core.keys import Secrets
 from hadirector.core.messages import OrderKind, RouterStateName
 from hadirector.core.settings.cluster import VipLease
 from hadirector.core.settings.instances import Instance, Preempt, VirtualAddress
@@ -31,7 +32,7 @@ class Machine:
 
     def __init__(self) -> None:
         self._anchor = subprocess.Popen(("unshare", "--net", "sleep", "infinity"))
-        self._enter = ("nsenter", f"--net=/proc/{self._anchor.pid}/ns/net")
+        self.enter = ("nsenter", f"--net=/proc/{self._anchor.pid}/ns/net")
         own = os.stat("/proc/self/ns/net").st_ino
         eventually(lambda: os.stat(f"/proc/{self._anchor.pid}/ns/net").st_ino != own, 5.0)
         self.run("ip", "link", "set", "lo", "up")
@@ -44,12 +45,12 @@ class Machine:
     def run(self, *command: str) -> str:
         """What a command prints there; CalledProcessError when it fails."""
         return subprocess.run(
-            (*self._enter, *command), check=True, capture_output=True, text=True, timeout=20
+            (*self.enter, *command), check=True, capture_output=True, text=True, timeout=20
         ).stdout
 
     def spawn(self, *command: str, **options: object) -> subprocess.Popen[bytes]:
         """A program running there."""
-        return subprocess.Popen((*self._enter, *command), **options)  # type: ignore[call-overload,no-any-return]  # passed on
+        return subprocess.Popen((*self.enter, *command), **options)  # type: ignore[call-overload,no-any-return]  # passed on
 
     def addresses(self, interface: str = "eth0") -> dict[str, str]:
         """Address/prefix -> the line of `ip address` that tells its lifetime and flags."""
@@ -100,14 +101,25 @@ class Node:
         assert len(raw) <= channel.PART
         self._ours[by].send(channel._HEADER.pack(self._sequence, 0, 1) + raw)
 
-    def configure(self, *instances: Instance, lease: bool = False, peers: bool = False) -> None:
+    def configure(
+        self,
+        *instances: Instance,
+        lease: bool = False,
+        peers: bool = False,
+        secrets: Secrets = Secrets(),  # noqa: B008 - a frozen value
+    ) -> None:
         """Settings, and peers alive or not."""
         vip_lease = VipLease() if lease else VipLease(mode=_OFF)
-        self.tell(messages.Peers((messages.Peer("other", peers, 3.0),)))
+        self.tell(messages.Peers((messages.Peer("other", peers),)))
         self.tell(messages.Ready(True, "test"))
         self.tell(
             messages.ElectionSettings(
-                f"node{self.number}", instances, (), vip_lease, f"/tmp/vips-{os.getpid()}"
+                f"node{self.number}",
+                instances,
+                (),
+                vip_lease,
+                f"/tmp/vips-{os.getpid()}",
+                secrets,
             )
         )
 
@@ -142,8 +154,10 @@ class Node:
         return router.master if router else None
 
     def order(self, kind: OrderKind, subject: str = "") -> None:
-        """Give an order as the supervisor."""
-        self.tell(messages.Order(kind, f"{time.monotonic_ns()}", subject), by="supervisor")
+        """Give an order as whoever may (core/lawful.py)."""
+        own = kind in (OrderKind.STOP, OrderKind.RELOAD)
+        order = messages.Order(kind, f"{time.monotonic_ns()}", subject)
+        self.tell(order, by="supervisor" if own else "director")
 
     def leave(self) -> int:
         """Stop in order; the exit status."""

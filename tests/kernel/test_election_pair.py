@@ -333,9 +333,9 @@ def test_without_a_note_what_a_dead_process_left_is_removed(pair: Pair) -> None:
 def test_a_lease_follows_the_peer_without_a_gap(pair: Pair) -> None:
     one, _ = pair.begin()
 
-    one.tell(messages.Peers((messages.Peer("other", False, 3.0),)))
+    one.tell(messages.Peers((messages.Peer("other", False),)))
     eventually(lambda: "dynamic" not in one.machine.addresses()[f"{VIP}/32"], 1.0)
-    one.tell(messages.Peers((messages.Peer("other", True, 3.0),)))
+    one.tell(messages.Peers((messages.Peer("other", True),)))
     eventually(lambda: "dynamic" in one.machine.addresses()[f"{VIP}/32"], 1.0)
 
 

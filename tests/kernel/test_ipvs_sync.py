@@ -102,7 +102,7 @@ async def test_an_interface_that_is_not_there_is_an_error_in_words(ipvs: Ipvs) -
 
 async def test_the_settings_are_taken_by_the_kernel_and_given_back(ipvs: Ipvs) -> None:
     wanted = [
-        *sysctls.for_director(ipv6=True),
+        *sysctls.for_director({4, 6}),
         *sysctls.for_sync(await ipvs.get_timeouts()),
     ]
     names = [each.name for each in wanted if each.name != "net.core.rmem_max"]

@@ -68,5 +68,16 @@ def test_what_exceeds_the_backlog_is_refused() -> None:
     assert not waiting.waiting
 
 
+def test_what_could_not_be_sent_is_told_once_for_each_frame() -> None:
+    waiting = announce.Announcements(lambda name: b"\x02\x00\x00\x00\x00\x01")
+    gone = _virtual("192.0.2.1", "no-such-link")
+    waiting.add((gone,), 2)
+
+    waiting.send(frozenset({("no-such-link", canonical("192.0.2.1"))}))
+
+    assert waiting.take_failed() == (gone, gone)
+    assert waiting.take_failed() == ()
+
+
 def _virtual(address: str, interface: str) -> VirtualAddress:
     return VirtualAddress(canonical(address), 24, interface)

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from hadirector.core import messages
 from hadirector.core.address import Address, Endpoint
+from hadirector.core.lawful import lawful
 from hadirector.core.messages import Process
 from hadirector.core.settings.checks import Target
 from hadirector.shell import channel
@@ -162,3 +164,18 @@ async def test_the_end_of_the_other_side_is_quiet(ends: Ends) -> None:
 
     assert end.counts == channel.Counts()
     end.close()
+
+
+async def test_what_is_not_the_senders_to_say_is_counted_and_not_heard(ends: Ends) -> None:
+    got: asyncio.Queue[channel.Received] = asyncio.Queue()
+    ends[1].start(got.put_nowait, partial(lawful, Process.CHECKER, Process.DIRECTOR))
+    ends[0].start(lambda _: None)
+
+    for kind in messages.OrderKind:
+        ends[0].send(messages.Order(kind, kind.value))
+    ends[0].send(messages.Verdicts((), whole=True))
+
+    async with asyncio.timeout(5):
+        assert (await got.get()).message == messages.Verdicts((), whole=True)
+    assert got.empty()
+    assert ends[1].counts.unlawful == len(messages.OrderKind)

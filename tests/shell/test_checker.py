@@ -16,6 +16,7 @@ import pytest
 from hadirector import checker
 from hadirector.core.address import Endpoint, canonical
 from hadirector.core.messages import (
+    Blind,
     Health,
     Heartbeat,
     Hello,
@@ -81,12 +82,16 @@ class FakeEngine:
 
 @asynccontextmanager
 async def checking(
-    engine: base.Engine, kind: CheckType = CheckType.TCP
+    engine: base.Engine, kind: CheckType = CheckType.TCP, blind: list[tuple[str, ...]] | None = None
 ) -> AsyncIterator[tuple[checker.Checker, list[Verdicts]]]:
     """A checker with one engine, and what it sends."""
+    blind = [] if blind is None else blind
     sent: list[Verdicts] = []
 
     def send(message: Message) -> None:
+        if isinstance(message, Blind):
+            blind.append(message.reasons)
+            return
         assert isinstance(message, Verdicts)
         sent.append(message)
 
@@ -115,6 +120,22 @@ async def test_targets_are_answered_whole_and_the_first_verdict_follows_at_once(
 
     assert told(sent[1]) == [(target().id, Health.UP)]
     assert not sent[1].whole
+
+
+async def test_what_cannot_be_probed_from_here_is_told_once_and_again_after_hello() -> None:
+    engine = FakeEngine(Outcome(Cause.OURS, "eth1 has no carrier"))
+    blind: list[tuple[str, ...]] = []
+    async with checking(engine, blind=blind) as (one, sent):
+        one.receive(Targets((target(1), target(2))))
+        await until(lambda: len(blind) > 1)
+        one.receive(Hello(Process.DIRECTOR, 1))
+        engine.outcome = GOOD
+        await until(lambda: blind[-1] == ())
+
+    assert blind[0] == ()
+    assert "eth1 has no carrier" in blind[1][0]
+    assert [bool(reasons) for reasons in blind[-2:]] == [True, False]
+    assert {health for m in sent[:1] for _, health in told(m)} == {Health.UNKNOWN}
 
 
 async def test_hello_is_answered_whole_but_not_before_targets_ever_came() -> None:

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from hadirector.cli import main as command
+from hadirector.core.requests import Outcome, Request, Verdict
 from hadirector.core.status import Json
-from hadirector.shell.control import Answers, Control, SocketInUse
+from hadirector.shell import alone
+from hadirector.shell.control import Answers, Control, Reloaded, SocketInUse
 
 EVENT: Json = {
     "number": 1,
@@ -24,17 +26,33 @@ EVENT: Json = {
 }
 
 
+RELOADED: Json = {
+    "number": 2,
+    "at": 1000.5,
+    "kind": "config_reloaded",
+    "subject": "lb1",
+    "reason": "services: ~web; digest d2",
+    "inputs": {},
+}
+
+
 class Daemon:
     """The director as the API sees it."""
 
     def __init__(self) -> None:
         self.refusal: str | None = None
         self.restarts = 0
+        self.reloads = 0
 
     def answers(self) -> Answers:
         return Answers(
-            status=lambda: {"node": "lb1", "processes": {"director": {"pid": 7 + self.restarts}}},
-            events=lambda since: [EVENT] if since < 1 else [],
+            status=lambda: {
+                "node": "lb1",
+                "headline": "lb1: MASTER of front; all well",
+                "processes": {"director": {"pid": 7 + self.restarts}},
+                "trouble": ["front/ipv4 is in fault"] if self.reloads else [],
+            },
+            events=lambda since: [EVENT, RELOADED][: 1 + self.reloads] if since < 1 else [],
             explain=lambda what: {
                 "subject": what,
                 "now": [f"{what}: all well"],
@@ -42,10 +60,17 @@ class Daemon:
             },
             reload=self._reload,
             restart=self._restart,
+            operate=self._operate,
         )
 
-    async def _reload(self) -> str | None:
-        return self.refusal
+    async def _reload(self) -> Reloaded:
+        if self.refusal is None:
+            self.reloads += 1
+            return Reloaded(None, ("x.yaml:5:3: warning: no service uses it",))
+        return Reloaded(self.refusal)
+
+    async def _operate(self, request: Request) -> Outcome:
+        return Outcome(Verdict.DONE, (str(request),))
 
     def _restart(self) -> str | None:
         self.restarts += 1
@@ -117,7 +142,37 @@ async def test_a_refused_reload_exits_1_with_the_reason(
     refused = await _run("reload", "--socket", path)
 
     assert (fine, refused) == (0, 1)
-    assert capsys.readouterr().err == "x.yaml:3:1: error: unknown key\n"
+    assert capsys.readouterr().err.endswith("x.yaml:3:1: error: unknown key\n")
+
+
+@pytest.mark.usefixtures("api")
+async def test_a_reload_tells_what_it_changed_what_is_doubtful_and_what_it_broke(
+    path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await _run("reload", "--socket", path) == 0
+
+    told = capsys.readouterr()
+    assert told.out == "reloaded: services: ~web; digest d2\n"
+    assert told.err.splitlines() == [
+        "x.yaml:5:3: warning: no service uses it",
+        "TROUBLE: front/ipv4 is in fault",
+    ]
+
+
+@pytest.mark.usefixtures("api")
+async def test_a_check_of_the_status_is_silent_but_for_head_and_troubles(
+    path: str, daemon: Daemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fine = await _run("status", "--check", "--socket", path)
+    daemon.reloads = 1
+    hurt = await _run("status", "--check", "--socket", path)
+
+    assert (fine, hurt) == (0, 1)
+    assert capsys.readouterr().out.splitlines() == [
+        "lb1: MASTER of front; all well",
+        "lb1: MASTER of front; all well",
+        "TROUBLE: front/ipv4 is in fault",
+    ]
 
 
 @pytest.mark.usefixtures("api")
@@ -170,7 +225,7 @@ async def test_http_answers_readers_and_takes_no_orders(daemon: Daemon) -> None:
     await control.open_http("127.0.0.1", port)
 
     codes = []
-    for request in ("GET /v1/status", "POST /v1/reload"):
+    for request in ("GET /v1/status", "POST /v1/reload", "POST /v1/handover"):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(f"{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
         async with asyncio.timeout(5):
@@ -178,7 +233,7 @@ async def test_http_answers_readers_and_takes_no_orders(daemon: Daemon) -> None:
         writer.close()
     await control.close()
 
-    assert codes == [b"200", b"404"]
+    assert codes == [b"200", b"404", b"404"]
 
 
 async def test_a_socket_left_by_a_dead_daemon_is_replaced(path: str, daemon: Daemon) -> None:
@@ -208,11 +263,27 @@ async def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path, daemon: Da
     assert file.read_text() == "precious"
 
 
-def test_without_a_daemon_every_verb_says_so_in_one_line(
-    path: str, capsys: pytest.CaptureFixture[str]
+def test_while_a_director_is_replaced_every_verb_says_that_the_election_goes_on(
+    path: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for verb in ("status", "events", "explain", "reload", "restart-director"):
-        assert command.main([verb, "--socket", path]) == 1
+    monkeypatch.setattr(alone, "NAME", f"\0{path}")
+
+    with alone.alone():
+        assert command.main(["status", "--socket", path]) == 1
+
+    error = capsys.readouterr().err
+    assert f"the daemon runs (process {os.getpid()})" in error
+    assert "the election goes on meanwhile" in error
+    assert error.count("\n") == 1
+
+
+def test_without_a_daemon_every_verb_says_so_in_one_line(
+    path: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alone, "NAME", f"\0{path}")
+    verbs = ("status", "events", "explain", "reload", "restart-director", "handover", "release")
+    for verb in (*map(str.split, verbs), ["standby", "on"]):
+        assert command.main([*verb, "--socket", path]) == 1
         error = capsys.readouterr().err
         assert error.startswith("hadirector: no daemon answers on ")
         assert error.count("\n") == 1

@@ -53,7 +53,6 @@ async def test_a_file_grown_large_keeps_its_newest_lines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journal_file, "ROTATE", 1000)
-    monkeypatch.setattr(journal_file, "KEPT", 3)
     journal = JournalFile(str(tmp_path))
     for number in range(1, 30):
         journal.add(Event(number, 0.0, "x", "y", "z"), 0.0)
@@ -63,7 +62,21 @@ async def test_a_file_grown_large_keeps_its_newest_lines(
 
     assert numbers[-1] == 29
     assert numbers == list(range(numbers[0], 30))
-    assert (tmp_path / journal_file.NAME).stat().st_size < 2000
+    assert len(numbers) >= 5
+    assert (tmp_path / journal_file.NAME).stat().st_size <= 1000
+
+
+async def test_long_lines_do_not_keep_the_file_from_shrinking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_file, "ROTATE", 10_000)
+    journal = JournalFile(str(tmp_path))
+    for number in range(1, 60):
+        journal.add(Event(number, 0.0, "x", "y", "z" * 900), 0.0)
+        await journal.flush()
+        assert (tmp_path / journal_file.NAME).stat().st_size <= 10_000
+
+    assert journal_file.load(str(tmp_path), 0.0)[-1].number == 59
 
 
 def test_without_a_file_there_is_no_past(tmp_path: Path) -> None:

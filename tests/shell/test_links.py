@@ -3,6 +3,8 @@
 import asyncio
 from dataclasses import replace
 
+import pytest
+
 from hadirector.core import placement
 from hadirector.core.address import Address
 from hadirector.core.election_types import Link
@@ -88,9 +90,11 @@ def test_what_no_event_told_is_learnt_by_the_survey() -> None:
     assert known.index("veth9") is None
 
 
-def test_a_link_local_address_that_settles_is_told_unless_it_has_a_duplicate() -> None:
+@pytest.mark.parametrize("six", ["fe80::1", "2001:db8::1"])
+def test_an_ipv6_address_that_settles_is_told_unless_it_has_a_duplicate(six: str) -> None:
+    """Link-local for multicast; unicast may come from any."""
     for flags, settling in ((TENTATIVE, True), (TENTATIVE | DADFAILED, False)):
-        known = table(ETH0, entry(2, "192.0.2.9", SECONDARY), OWN, entry(2, "fe80::1", flags))
+        known = table(ETH0, entry(2, "192.0.2.9", SECONDARY), OWN, entry(2, six, flags))
 
         (told,) = known.links(["eth0", "missing"])
 

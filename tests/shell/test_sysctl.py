@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hadirector.core.sysctls import Sysctl
+from hadirector.core.sysctls import Sysctl, for_director
 from hadirector.shell.sysctl import Loan, Trouble, read
 
 FORWARD = Sysctl("net.ipv4.ip_forward", "1", "NAT")
@@ -96,3 +96,32 @@ def test_a_setting_that_cannot_be_read_is_told_not_raised(root: Path) -> None:
     loan = Loan(root=root)
 
     assert loan.apply([Sysctl("net.ipv4", "1", "-")]) == (Trouble("net.ipv4", "Is a directory"),)
+
+
+def _interface(root: Path, name: str, accept_ra: str, forwarding: str) -> None:
+    folder = root / "net/ipv6/conf" / name
+    folder.mkdir(parents=True)
+    (folder / "accept_ra").write_text(accept_ra + "\n")
+    (folder / "forwarding").write_text(forwarding + "\n")
+
+
+def test_interfaces_that_heed_router_advertisements_are_known_also_once_that_was_changed(
+    root: Path,
+) -> None:
+    for name, accept_ra, forwarding in (
+        *(("all", "1", "0"), ("lo", "1", "0"), ("default", "1", "0"), ("eth0.7", "1", "0")),
+        *(("eth1", "0", "0"), ("eth2", "1", "1"), ("eth3", "2", "0")),
+    ):
+        _interface(root, name, accept_ra, forwarding)
+    loan = Loan(root=root)
+    found = loan.heeding()
+
+    assert found == ("default", "eth0/7")
+    assert loan.apply(for_director({6}, found))[0].missing  # this root has no IPVS
+    assert read("net.ipv6.conf.eth0/7.accept_ra", root) == "2"
+    assert (root / "net/ipv6/conf/eth0.7/accept_ra").read_text() == "2\n"
+    assert loan.heeding() == found
+
+    loan.restore()
+    assert (root / "net/ipv6/conf/eth0.7/accept_ra").read_text() == "1\n"
+    assert (root / "net/ipv6/conf/all/forwarding").read_text() == "0\n"

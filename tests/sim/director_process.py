@@ -1,43 +1,50 @@
 """The director process as the simulator runs it, with a checker that finds every server up."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from math import inf
 
 from hadirector.core import director as core
 from hadirector.core import director_events as ev
-from hadirector.core import ipvs, messages, peers, plan
+from hadirector.core import ipvs, messages, plan
 from hadirector.core.messages import Health, Process, Verdict, Verdicts
+from hadirector.core.stance import Stance
 from tests.sim.host import Host
+from tests.sim.peer_channel import PeerChannel, Word
 from tests.sim.process import QUEUE, Loop
 
-HEARTBEAT = 1.0  # seconds
+DISK = (0.0005, 0.02)  # seconds to write a small file
+HEARTBEAT = 2.0  # seconds; in truth 1, but the levels of each 1.5 s are signs of life as well
+# Who changes IPVS here? Nobody; so its table is read fast until the node is ready, then seldom.
+FIRST_READS, READ_TAKES = 3, 4.0  # reads; seconds
 
 
 class DirectorProcess:
-    """One life of it. `emit` sends a presence to every peer; `observe` sees each journal line."""
+    """One life of it. `emit` sends a word to one peer; `observe` sees each journal line, `replied`
+    each answer to the operator."""
 
     def __init__(
         self,
         host: Host,
-        emit: Callable[[peers.Presence], None],
+        emit: Callable[[str, Word], None],
         observe: Callable[[messages.Event], None],
+        replied: Callable[[ev.Reply], None],
     ) -> None:
         self.host = host
         host.starts += 1
-        self.core = core.Director("sim", frozenset(host.kernel.services), host.clock())
+        services = frozenset(host.kernel.services)
+        self.core = core.Director("sim", services, host.clock(), (), host.stance)
         self.loop = Loop(host.agenda, host.rng, self._turn)
-        self._incarnation = host.starts
-        self._sequence = 0
-        self._emit = emit
+        self._channel = PeerChannel(host, emit)
         self._observe = observe
-        self._inbox: list[ev.Event] = [ev.Configured(host.config)]
+        self._replied = replied
+        self._reads = 0
+        self._inbox: list[ev.Event | Word] = [ev.Configured(host.config)]
         host.to_director.wake = self.loop.wake
         self._beat()
         self.loop.wake(host.agenda.now)
         host.to_election.send(messages.Hello(Process.DIRECTOR, host.starts), inf)
 
-    def put(self, event: ev.Event) -> None:
+    def put(self, event: ev.Event | Word) -> None:
         """Something for the next turn."""
         if self.loop.alive and len(self._inbox) < QUEUE:
             self._inbox.append(event)
@@ -49,8 +56,10 @@ class DirectorProcess:
             ev.From(Process.ELECTION, letter.message, letter.valid_until)
             for letter in self.host.to_director.read()
         ]
-        for event in inbox:
-            self._handle(event)
+        for one in inbox:
+            event = self._channel.hear(one) if isinstance(one, Word) else one
+            if event is not None:
+                self._handle(event)
         if self.core.deadline() <= self.host.clock():
             self._handle(ev.Woken())
         self.loop.wake(self.host.when(self.core.deadline()))
@@ -61,26 +70,45 @@ class DirectorProcess:
 
     def _do(self, action: ev.Action) -> None:
         match action:
+            case ev.Send(Process.ELECTION, messages.Tracks()):
+                pass  # what fails is told by faults.py alone
             case ev.Send(Process.ELECTION, message, valid_for):
                 self.host.to_election.send(message, self.host.clock() + valid_for)
             case ev.Send(Process.CHECKER, messages.Targets() as targets):
                 delay = self.host.first_verdict
                 self.host.agenda.after(delay, lambda: self.put(_all_up(targets)))
-            case ev.SendPresence(presence):
-                self._sequence += 1
-                self._emit(
-                    replace(presence, incarnation=self._incarnation, sequence=self._sequence)
-                )
-            case ev.ReadKernel():
-                self.put(ev.KernelRead(self.host.kernel.services, ipvs.Usage(), 0.001))
-            case ev.Apply(operations):
-                kernel = self.host.kernel
-                kernel.services = plan.apply_to(kernel.services, operations)
-                self.put(ev.Applied(frozenset(map(plan.service_of, operations))))
+            case ev.SendPresence() | ev.TellPeer():
+                self._channel.send(action)
+            case ev.SaveStance(stance):
+                self.host.agenda.after(self.host.rng.uniform(*DISK), lambda: self._save(stance))
+            case ev.Reply():
+                self._replied(action)
             case ev.Write(event):
                 self._observe(event)
-            case ev.Send() | ev.SaveOwned() | ev.Settle():
+            case ev.ReadKernel() | ev.Apply():
+                self._use_kernel(action)
+            case ev.Send() | ev.SaveOwned() | ev.Settle() | ev.Employ() | ev.SaveHooks():
                 pass
+
+    def _use_kernel(self, action: ev.ReadKernel | ev.Apply) -> None:
+        if isinstance(action, ev.ReadKernel):
+            self._reads += 1
+            takes = 0.0 if self._reads <= FIRST_READS else READ_TAKES
+            self.host.agenda.after(takes, self._tell_kernel)
+        else:
+            kernel = self.host.kernel
+            kernel.services = plan.apply_to(kernel.services, action.operations)
+            self.put(ev.Applied(frozenset(map(plan.service_of, action.operations))))
+
+    def _save(self, stance: Stance) -> None:
+        """By a thread: it outlives a loop that stands still, but not the process."""
+        if self.loop.alive:
+            self.host.stance = stance
+            self.put(ev.StanceSaved())
+
+    def _tell_kernel(self) -> None:
+        if self.loop.alive:
+            self.put(ev.KernelRead(self.host.kernel.services, ipvs.Usage(), 0.001))
 
     def _beat(self) -> None:
         if not self.loop.alive:

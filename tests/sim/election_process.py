@@ -12,8 +12,7 @@ from tests.sim.host import Host
 from tests.sim.process import PACKETS, Letter, Loop
 
 RECONCILE_EVERY = 2.0  # seconds between looks at the kernel without a cause
-HEARTBEAT = 1.0  # seconds
-RENEW_AT_LEAST = 0.2  # seconds between looks of the lease thread
+HEARTBEAT = 2.0  # seconds; in truth 1, and the director has 3 s of patience
 
 Observer = Callable[["ElectionProcess", et.Input, tuple[et.Action, ...]], None]
 
@@ -30,15 +29,15 @@ class ElectionProcess:
         self.halted = False  # the lease thread too: SIGSTOP, or the whole node asleep
         self.knows = False  # settings are known: the kernel may be touched
         self.reconciled = False  # what former processes left is gone or adopted
+        self.duels: set[tuple[str, str, str]] = set()  # told of, and not over yet
         self.die_after: int | None = None  # actions still done before a death in their middle
         self._observe = observe
         self._emit = emit
         self._inbox: list[et.Input] = [host.links()]
         self._reconcile_at = host.agenda.now + RECONCILE_EVERY
-        self._renewed_at = host.agenda.now
         host.to_election.wake = host.stop_order.wake = self.loop.wake
         self._lease_thread()
-        self._beat()
+        host.agenda.after(HEARTBEAT, self._beat)
         self.loop.wake(host.agenda.now)
 
     def put(self, what: et.Input) -> None:
@@ -57,6 +56,10 @@ class ElectionProcess:
     def wanted(self) -> dict[tuple[Address, str], et.PlacedAddress]:
         """The addresses its core wants held now."""
         return {(p.address, p.interface): p for p in self.core.desired().addresses}
+
+    def at_rest(self) -> bool:
+        """Whether none of its routers waits for anything but its master's next advert."""
+        return all(_rests(router) for router in self.core.routers())
 
     # --- turns -------------------------------------------------------------------------------
 
@@ -82,16 +85,16 @@ class ElectionProcess:
 
     def _open(self, letter: Letter) -> et.Input | None:
         """A letter as the core takes it. An expired level is not believed: of Tracks and Peers
-        the last are kept, and no Ready means not ready."""
+        the last are kept, and no Ready means not ready; an old order is none."""
         message = letter.message
         match message:
             case messages.Heartbeat() | messages.Hello():
                 if isinstance(message, messages.Hello):
                     self._report()
                 return et.DirectorHeard()
-            case messages.Order() | messages.ElectionSettings():
+            case messages.ElectionSettings() | messages.Stance():
                 return message
-            case messages.Ready() | messages.Tracks() | messages.Peers():
+            case messages.Ready() | messages.Tracks() | messages.Peers() | messages.Order():
                 return message if letter.valid_until >= self.host.clock() else None
             case _:
                 raise AssertionError(message)
@@ -113,7 +116,7 @@ class ElectionProcess:
 
     def _do(self, action: et.Action) -> None:
         match action:
-            case et.SendAdvert() | et.Announce() | et.AskGateway():
+            case et.SendAdvert() | et.Announce() | et.AskGateway() | et.AskHolder():
                 self._emit(action)
             case et.Place() | et.Drop() | et.SetLease():
                 self._change(action)
@@ -127,6 +130,8 @@ class ElectionProcess:
                 self._reconcile()
                 self.stopped = True
                 self.loop.kill()
+            case messages.Obeyed():
+                self.host.to_director.send(action, inf)
             case messages.Event():
                 self.host.to_director.send(messages.Events((action,)), inf)
             case unreachable:
@@ -178,15 +183,23 @@ class ElectionProcess:
         third = min(leases, default=2) / 3
         blocked = self.loop.blocked_since
         turns = blocked is None or (not self.halted and now - blocked < third)
-        if turns and now - self._renewed_at >= third - RENEW_AT_LEAST / 2:
-            self._renewed_at = now
+        if leases and turns:
             for place in self.wanted():
                 self.host.kernel.renew(place)
-        self.host.agenda.after(min(third, RENEW_AT_LEAST), self._lease_thread)
+        self.host.agenda.after(third, self._lease_thread)
 
     def _beat(self) -> None:
         if not self.loop.alive:
             return
         if self.loop.runs:
-            self.host.to_director.send(messages.Heartbeat(0.0, 0.0), inf)
+            self._report()
         self.host.agenda.after(HEARTBEAT, self._beat)
+
+
+def _rests(router: messages.Router) -> bool:
+    """A master that is what it is configured to be, or a backup that follows one."""
+    degraded = router.effective_priority != router.priority
+    moves = "waiting" in router.reason or "preempt" in router.reason or "delay" in router.reason
+    if router.state is messages.RouterStateName.BACKUP:
+        return router.master is not None and not degraded and not moves
+    return router.state is messages.RouterStateName.MASTER and not degraded and not router.rivals

@@ -8,21 +8,31 @@ it does from the episode's own random numbers.
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
+from hadirector.core import advert, messages
 from hadirector.core import director_events as ev
-from hadirector.core import messages
-from hadirector.core.messages import OrderKind
+from hadirector.core import election_types as et
+from hadirector.core.address import Address
+from hadirector.core.advert import Advert
+from hadirector.core.requests import HandOver, Outcome, Release, StandBy
 from hadirector.core.settings.cluster import Config
-from hadirector.core.settings.instances import Instance
+from hadirector.core.settings.instances import Checksum, Instance
+from hadirector.core.stance import Stance
 from tests.sim.host import INTERFACES
-from tests.sim.network import FAIR, PLANES, Weather
+from tests.sim.network import FAIR, PLANES, VRRP, Weather
 from tests.sim.node import Node
 from tests.sim.scenario import ADDED, FRONT
 from tests.sim.world import World
 
 STARTS_IN = (0.05, 0.6)  # seconds from the start of a process to its first turn
 SILENCE = 10.0  # seconds after which the supervisor kills a process that hangs
-PORT_OPENS_IN = 2.0  # seconds at most until a switch forwards for a node that was powered on
+OPERATOR = 1.5  # seconds until he asks again
+OPERATOR_GIVES_UP = 7.0  # seconds after the healing, and some patience: before the next episode
+# Seconds at most until a switch forwards for a node that was powered on: a port on the edge, or one
+# that takes part in the spanning tree.
+PORT_OPENS_IN = (2.0, 2.0, 2.0, 35.0)
+INTRUDER = Address("198.51.100.77")
 
 
 @dataclass(slots=True)
@@ -92,6 +102,40 @@ def split(scene: Scene, duration: float) -> None:
     planes = scene.rng.choice((PLANES, ("eth0", "eth1"), ("eth0",), ("eth1",), ("peer",)))
     both = ((one.name, other.name), (other.name, one.name))
     cut(scene, duration, [(plane, *way) for plane in planes for way in both])
+
+
+def filtered(scene: Scene, duration: float) -> None:
+    """A firewall drops protocol 112, one way or both, on one segment; all else passes."""
+    one, other = scene.pair
+    ways = [(one.name, other.name), (other.name, one.name)][: scene.rng.randint(1, 2)]
+    plane = VRRP[scene.rng.choice(INTERFACES)]
+    cut(scene, duration, [(plane, *way) for way in ways])
+
+
+def stranger(scene: Scene, duration: float) -> None:
+    """Somebody else on the segment sends adverts with our virtual router ID."""
+    packet = intruder(scene)
+    scene.note(None, f"a stranger sends {packet.message.hex()}, TTL {packet.ttl}")
+    interval = max(scene.world.scenario.advert_int, 0.05)
+    for number in range(min(int(duration / interval), 50)):
+        scene.after(number * interval, lambda: scene.world.intrude(packet))
+
+
+def intruder(scene: Scene) -> et.PacketReceived:
+    """An advert of priority 254 that is wrong in one way: addresses of another router, another
+    version, a bad checksum, a TTL that crossed a router, or cut short."""
+    version = scene.world.scenario.version
+    addresses = (Address("203.0.113.9"),)
+    kind = scene.rng.choice(("addresses", "version", "checksum", "ttl", "length"))
+    version = 5 - version if kind == "version" else version
+    said = Advert(version, 51, 254, 1.0, addresses)
+    group = advert.GROUPS[4]
+    message = bytearray(advert.encode(said, INTRUDER, group, Checksum.AUTO))
+    if kind == "checksum":
+        message[6] ^= 0x55
+    if kind == "length":
+        del message[-1:]
+    return et.PacketReceived("eth0", INTRUDER, group, 254 if kind == "ttl" else 255, bytes(message))
 
 
 def swizzle(scene: Scene, duration: float) -> None:
@@ -185,7 +229,9 @@ def power_off(scene: Scene, duration: float) -> None:
     scene.after(duration * scene.rng.random(), lambda: power_on(scene, node))
 
 
-def power_on(scene: Scene, node: Node, port: float = 0.3) -> None:
+def power_on(
+    scene: Scene, node: Node, port: float = 0.3, opens_in: Sequence[float] = PORT_OPENS_IN
+) -> None:
     """Back, knowing nothing; `port`: the chance of a switch port that opens late."""
     if node.on:
         return
@@ -194,8 +240,8 @@ def power_on(scene: Scene, node: Node, port: float = 0.3) -> None:
     if scene.rng.random() < port:
         others = [n.name for n in scene.world.nodes if n is not node] + ["gateway"]
         ways = [(node.name, o) for o in others] + [(o, node.name) for o in others]
-        opens_in = scene.rng.uniform(0.0, PORT_OPENS_IN)
-        cut(scene, opens_in, [(plane, *way) for plane in INTERFACES for way in ways])
+        closed = scene.rng.uniform(0.0, scene.rng.choice(opens_in))
+        cut(scene, closed, [(plane, *way) for plane in INTERFACES for way in ways])
     node.start()
 
 
@@ -226,9 +272,12 @@ def hang(scene: Scene, node: Node, whole: bool) -> None:
     scene.note(node, f"election hangs, {'whole' if whole else 'its loop'}")
     node.hang_election(whole)
     hanging = node.election
+    since = hanging.loop.blocked_since if hanging is not None else None
 
     def lose_patience() -> None:
-        if node.election is hanging and hanging is not None and not hanging.loop.runs:
+        if node.election is not hanging or hanging is None or not hanging.loop.alive:
+            return
+        if since is not None and hanging.loop.blocked_since == since:
             node.kill_election()
             scene.after(scene.rng.uniform(*STARTS_IN), node.start_election)
 
@@ -304,11 +353,40 @@ def untrack(node: Node) -> None:
 
 
 def handover(scene: Scene, duration: float) -> None:
-    """A planned switch, released later."""
+    """A planned switch, forced at times, released later."""
     node, subject = scene.node, subject_of(scene.world)
     scene.note(node, f"hands over {subject}")
-    node.order(OrderKind.YIELD, subject)
-    scene.after(duration * scene.rng.random(), lambda: node.order(OrderKind.RELEASE, subject))
+    answered = partial(_answer, scene, node)
+    node.ask(HandOver(subject, force=scene.rng.random() < 0.3), answered)
+    scene.after(duration * scene.rng.random(), lambda: node.ask(Release(subject)))
+
+
+def standby(scene: Scene, duration: float) -> None:
+    """A node is taken out for maintenance, and is back later."""
+    node = scene.node
+    scene.note(node, "standby on")
+    answered = partial(_answer, scene, node)
+    node.ask(StandBy(on=True, force=scene.rng.random() < 0.3), answered)
+    scene.after(duration * scene.rng.random(), lambda: node.ask(StandBy(on=False), answered))
+
+
+def back_on_duty(scene: Scene, node: Node) -> None:
+    """An operator who asks again until nothing keeps the node from serving, while the cluster is
+    given time to settle."""
+    until = scene.world.agenda.now + OPERATOR_GIVES_UP + 2 * scene.world.scenario.patience
+
+    def again() -> None:
+        stance = node.director.core.operations.stance if node.director else node.host.stance
+        if stance != Stance() and scene.world.agenda.now < until:
+            node.ask(Release())
+            node.ask(StandBy(on=False))
+            scene.after(OPERATOR, again)
+
+    scene.after(OPERATOR, again)
+
+
+def _answer(scene: Scene, node: Node, outcome: Outcome) -> None:
+    scene.note(node, f"{outcome.verdict.value}: {'; '.join(outcome.lines)}")
 
 
 def subject_of(world: World) -> str:
@@ -322,8 +400,8 @@ def reload_priority(scene: Scene, duration: float) -> None:
     scene.note(chosen, f"priority of {FRONT} becomes {priority}")
     for node in scene.world.nodes:
         own = node is chosen
-        change = _own_priority(priority) if own else _peers(scene.world, chosen, priority)
-        scene.after(min(duration, scene.rng.random()), lambda n=node, c=change: reload(n, c))  # type: ignore[misc]  # bound defaults
+        change = _own_priority(priority) if own else _peers(scene.world, node, chosen, priority)
+        scene.after(min(duration, scene.rng.random()), lambda n=node, c=change: reload(n, c, True))  # type: ignore[misc]  # bound defaults
 
 
 def reload_addresses(scene: Scene, duration: float) -> None:
@@ -340,9 +418,13 @@ def toggled(instance: Instance) -> Instance:
     return replace(instance, virtual_addresses=kept if had else (*kept, ADDED))
 
 
-def reload(node: Node, change: Callable[[Instance], Instance]) -> None:
-    """Change FRONT in a node's file; a running director reads it now."""
-    instances = tuple(change(i) if i.name == FRONT else i for i in node.host.config.instances)
+def reload(node: Node, change: Callable[[Instance], Instance], whole: bool = False) -> None:
+    """Change FRONT in a node's file, or its `whole` group: those that move together have the same
+    priorities. A running director reads it now."""
+    grouped = whole and bool(node.host.config.sync_groups)
+    instances = tuple(
+        change(i) if i.name == FRONT or grouped else i for i in node.host.config.instances
+    )
     config: Config = replace(node.host.config, instances=instances)
     node.host.config = replace(config, digest=f"{config.digest}+")
     if node.director is not None:
@@ -353,14 +435,15 @@ def _own_priority(priority: int) -> Callable[[Instance], Instance]:
     return lambda instance: replace(instance, priority=priority)
 
 
-def _peers(world: World, changed: Node, priority: int) -> Callable[[Instance], Instance]:
-    """`peer_priorities` have the other nodes' order; what the changed one had is replaced."""
-    before = next(i.priority for i in changed.host.config.instances if i.name == FRONT)
+def _peers(
+    world: World, node: Node, changed: Node, priority: int
+) -> Callable[[Instance], Instance]:
+    """`peer_priorities` have the other nodes' order."""
+    at = [other for other in world.nodes if other is not node].index(changed)
 
     def change(instance: Instance) -> Instance:
         known = list(instance.peer_priorities)
-        if before in known:
-            known[known.index(before)] = priority
+        known[at] = priority
         return replace(instance, peer_priorities=tuple(known))
 
     return change
@@ -376,6 +459,8 @@ FAULTS: dict[str, Fault] = {
         weather,
         one_way,
         split,
+        filtered,
+        stranger,
         swizzle,
         link_down,
         no_gateway,
@@ -391,6 +476,7 @@ FAULTS: dict[str, Fault] = {
         channel_cut,
         track,
         handover,
+        standby,
         reload_priority,
         reload_addresses,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from hadirector.core import election_types as et
 from hadirector.core.address import Address
 from hadirector.core.settings.cluster import Config
+from hadirector.core.stance import Stance
 from tests.sim.agenda import Agenda
 from tests.sim.kernel import Kernel
 from tests.sim.network import Network
@@ -35,6 +36,7 @@ class Host:
     stalled: float = 0.0
     first_verdict: float = 0.2  # seconds the checker takes for its first round
     starts: int = 0  # of directors: their incarnation
+    stance: Stance = field(default_factory=Stance)  # on disk
 
     def __post_init__(self) -> None:
         self.boot()
@@ -84,9 +86,11 @@ class Host:
 
 
 def own_addresses(index: int, interface: str) -> tuple[Address, ...]:
-    """The IPv4 and the link-local address of node `index` on an interface."""
+    """The IPv4 and the link-local address of node `index` on an interface. Who has the highest
+    differs from link to link and from family to family, as it may anywhere."""
     segment = INTERFACES.index(interface)
+    other = 8 - index
     return (
-        Address(f"198.51.{100 + segment}.{index + 1}"),
-        Address(f"fe80::{segment + 1}:{index + 1:x}"),
+        Address(f"198.51.{100 + segment}.{(other if segment else index) + 1}"),
+        Address(f"fe80::{segment + 1}:{(index if segment else other) + 1:x}"),
     )

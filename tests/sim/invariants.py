@@ -9,6 +9,8 @@ group-agrees        then the routers of a sync group are in one state
 client-knows        then a client's neighbour cache points to the master
 advert-rate         adverts of a router are bounded, whatever comes in
 announce-rate       so are announcements
+duels-told          a master that hears another one for longer than an advert has told of it, once
+splits-told         two masters that do not hear each other are told of by those who can know
 reasons             each transition has an event with a reason
 lease-ends          a dead or hung node with a peer loses its addresses within lease + 1 s
 permanent-alone     without a live peer, addresses are permanent
@@ -16,18 +18,19 @@ promise             what an episode's single fault may cost: see single.py
 """
 
 import math
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from hadirector.core import advert, messages
 from hadirector.core import election_types as et
-from hadirector.core import messages
 from hadirector.core.address import Address
 from hadirector.core.messages import RouterStateName
 from hadirector.core.settings.cluster import LeaseMode
 from hadirector.core.settings.instances import Preempt
 from tests.sim.agenda import Agenda
 from tests.sim.election_process import ElectionProcess
+from tests.sim.host import INTERFACES, own_addresses
 from tests.sim.node import Node
 from tests.sim.scenario import Scenario
 
@@ -37,7 +40,7 @@ MASTER, BACKUP = RouterStateName.MASTER, RouterStateName.BACKUP
 INTERVALS = 10  # over which the advert rate is looked at
 PER_INTERVAL = 2  # adverts: a rival is answered each half of it
 TRANSITIONS = 10  # adverts more: priority 0, becoming master, reloads
-ANNOUNCEMENTS = 14  # bursts within a second: a duel's ten, and those of a transition or two
+ANNOUNCEMENTS = 18  # bursts within a second: a duel's ten, and those of a few transitions
 HEAVY = (et.Report, et.Place, et.Drop, et.SetLease, et.Reconcile, messages.Event)
 
 
@@ -73,10 +76,17 @@ class Invariants:
         self.settled = False
         self.promises: list[Promise] = []
         self.adverts: dict[str, int] = defaultdict(int)  # sent so far, by node
+        self.moves: Counter[tuple[str, Key]] = Counter()  # changes of a router's state so far
         self._scenario = scenario
         self._agenda = agenda
         self._nodes = nodes
         self._cache = cache
+        self._voices = {  # where the nodes' adverts come from
+            address
+            for index in range(len(nodes))
+            for interface in INTERFACES
+            for address in own_addresses(index, interface)
+        }
         self._routers: dict[str, dict[Key, messages.Router]] = defaultdict(dict)
         self._lives: dict[str, ElectionProcess] = {}
         self._sent: dict[tuple[object, ...], deque[float]] = defaultdict(deque)
@@ -98,6 +108,11 @@ class Invariants:
         """The nodes whose election says it is master."""
         routers = [(node, self.router(node, key)) for node in self._nodes]
         return [node for node, router in routers if router and router.state is MASTER]
+
+    def advertised(self, node: Node, key: Key) -> int:
+        """With which priority a node speaks."""
+        router = self.router(node, key)
+        return router.voice.priority if router and router.voice else 0
 
     def addresses(self, key: Key) -> list[Address]:
         """Those that go with a router."""
@@ -137,11 +152,40 @@ class Invariants:
         told = [action for action in actions if isinstance(action, messages.Event)]
         for event in told:
             self.told(node, event)
+            self._pair(process, event)
         for key, router in routers.items():
             was = before.get(key)
             if was is not None and was.state is not router.state:
                 self._moved(node, key, was.state, router, told)
         self._check_placed(node, process, routers)
+
+    def heard(self, node: Node, process: ElectionProcess, packet: et.PacketReceived) -> None:
+        """A packet was handled: a master that hears another one has told of it."""
+        interface, source = packet.interface, packet.source
+        family = 6 if ":" in source else 4
+        if self._lives.get(node.name) is not process:
+            return  # one that has not told of anything yet
+        if source not in self._voices or source in node.host.own_addresses(interface):
+            return
+        vrid, resigns = packet.message[1], packet.message[2] == advert.RESIGN
+        for instance in node.host.config.instances:
+            if (instance.interface, instance.virtual_router_id) != (interface, vrid):
+                continue
+            router = self._routers[node.name].get((instance.name, family))
+            if router is None or router.state is not MASTER or resigns:
+                continue
+            settled = node.host.clock() - router.since > 1.5 * instance.advert_int
+            if settled and source not in router.rivals:
+                raise Violation("duels-told", f"{node.name} {instance.name} hears {source}")
+
+    def _pair(self, process: ElectionProcess, event: messages.Event) -> None:
+        """A duel is told when it begins and when it ends, in turn."""
+        if event.kind not in ("duel", "duel_over"):
+            return
+        name = (event.subject, event.inputs["family"], event.inputs["from"])
+        if (name in process.duels) is (event.kind == "duel"):
+            raise Violation("duels-told", f"{process.host.name} {name}: {event.kind} again")
+        process.duels ^= {name}
 
     def told(self, node: Node, event: messages.Event) -> None:
         """A line of the journal."""
@@ -178,6 +222,7 @@ class Invariants:
         router: messages.Router,
         told: Sequence[messages.Event],
     ) -> None:
+        self.moves[node.name, key] += 1
         what = f"{node.name} {key[0]}/ipv{key[1]}: {was.value} -> {router.state.value}"
         if not any(event.subject == key[0] for event in told):
             raise Violation("reasons", f"{what} without an event")
@@ -201,15 +246,28 @@ class Invariants:
 
     # --- in the calm -------------------------------------------------------------------------
 
+    def in_order(self) -> bool:
+        """Whether `settle` would find nothing now."""
+        try:
+            self.check()
+        except Violation:
+            return False
+        return True
+
     def settle(self) -> None:
         """All must be in order now, and stay so until `settled` is unset."""
+        self.check()
+        self.settled = True
+
+    def check(self) -> None:
+        """Raise what is not in order now."""
         for key in self.every():
             self._check_one_master(key)
         for node in self._nodes:
             self._check_group(node)
             self._check_leases(node)
+            self._check_told(node)
         self._check_rightful()
-        self.settled = True
 
     def _check_one_master(self, key: Key) -> None:
         what = f"{key[0]}/ipv{key[1]}"
@@ -249,6 +307,14 @@ class Invariants:
         if len(states) > 1:
             detail = ", ".join(f"{r.instance}/ipv{r.family} {r.state.value}" for r in routers)
             raise Violation("group-agrees", f"{node.name}: {detail}")
+
+    def _check_told(self, node: Node) -> None:
+        """One master: nobody says any more that there are two."""
+        election, director = node.elects, node.director
+        if election is not None and election.duels:
+            raise Violation("duels-told", f"{node.name}: not over: {sorted(election.duels)}")
+        if director is not None and director.core.splits.troubles:
+            raise Violation("splits-told", f"{node.name}: {director.core.splits.troubles}")
 
     def _check_leases(self, node: Node) -> None:
         """Every node is up here, so every address has its lease, unless leases are off."""

@@ -1,7 +1,8 @@
 """The network between the nodes: what is lost, late, doubled, overtaken or cut off.
 
 Three planes: the segments `eth0` and `eth1` carry adverts and announcements, `peer` carries
-presences. A cut has a direction, so that one side may hear what the other does not.
+presences. A cut has a direction, so that one side may hear what the other does not. What a firewall
+drops is protocol 112 alone: a plane of its own on each segment.
 """
 
 import random
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from tests.sim.agenda import Agenda
 
 PLANES = ("eth0", "eth1", "peer")
+VRRP = {"eth0": "112 on eth0", "eth1": "112 on eth1"}  # what only adverts need
 STORM = 40  # copies of one packet at most
 FLIGHT = (0.00005, 0.0003)  # seconds a packet takes on a switched segment
 
@@ -54,6 +56,13 @@ class Network:
             if weather.late and rng.random() < weather.late:
                 flight += rng.uniform(0.0, weather.late_by)
             self._agenda.after(flight, deliver)
+
+    def carry_advert(
+        self, segment: str, source: str, target: str, deliver: Callable[[], None]
+    ) -> None:
+        """The same for an advert on a segment."""
+        if (VRRP[segment], source, target) not in self.cuts:
+            self.carry(segment, source, target, deliver)
 
     def echoes(self, plane: str) -> bool:
         """Whether this packet comes back to its sender."""

@@ -3,11 +3,14 @@
 from collections.abc import Callable
 from math import inf
 
+from hadirector.core import director_events as ev
 from hadirector.core import election_types as et
-from hadirector.core import messages, peers
+from hadirector.core import messages
+from hadirector.core.requests import Outcome, Request
 from tests.sim.director_process import DirectorProcess
 from tests.sim.election_process import ElectionProcess, Observer
 from tests.sim.host import Host
+from tests.sim.peer_channel import Word
 
 
 class Node:
@@ -19,7 +22,7 @@ class Node:
         host: Host,
         observe: Observer,
         emit: Callable[["Node", et.Action], None],
-        tell: Callable[["Node", peers.Presence], None],
+        tell: Callable[["Node", str, Word], None],
         journal: Callable[["Node", messages.Event], None],
     ) -> None:
         self.host = host
@@ -33,6 +36,7 @@ class Node:
         self._tell = tell
         self._journal = journal
         self._tokens = 0
+        self._asked: dict[str, Callable[[Outcome], None]] = {}
 
     @property
     def name(self) -> str:
@@ -56,6 +60,20 @@ class Node:
     def hears(self, interface: str) -> bool:
         """Whether packets come in by an interface."""
         return self.answers and interface not in self.host.down
+
+    def at_rest(self) -> bool:
+        """Whether everything runs, knows of its peers, is ready and has nothing left to read."""
+        election, director, host = self.elects, self.director, self.host
+        if election is None or director is None or not director.loop.runs or host.down:
+            return False
+        if not (host.to_election.at_rest and host.to_director.at_rest):
+            return False
+        known = director.core.peers.known.values() if director.core.peers else ()
+        return (
+            director.core.readiness().ready
+            and all(peer.alive for peer in known)
+            and election.at_rest()
+        )
 
     # --- starting ----------------------------------------------------------------------------
 
@@ -82,8 +100,9 @@ class Node:
             return
         self.director = DirectorProcess(
             self.host,
-            lambda presence: self._tell(self, presence),
+            lambda to, word: self._tell(self, to, word),
             lambda event: self._journal(self, event),
+            self._reply,
         )
         if self.asleep:
             self.hang_director()
@@ -119,9 +138,15 @@ class Node:
         self.supervised = False
         self.host.stop_order.send(messages.Order(messages.OrderKind.STOP, self._token()), inf)
 
-    def order(self, kind: messages.OrderKind, subject: str) -> None:
-        """An operator's order by way of the director."""
-        self.host.to_election.send(messages.Order(kind, self._token(), subject), inf)
+    def ask(self, request: Request, answered: Callable[[Outcome], None] = lambda _: None) -> None:
+        """An operator's request; who asks a director that does not run asks nobody."""
+        if self.director is not None and self.answers:
+            token = self._token()
+            self._asked[token] = answered
+            self.director.put(ev.Asked(token, request))
+
+    def _reply(self, reply: ev.Reply) -> None:
+        self._asked.pop(reply.token)(reply.outcome)
 
     def _token(self) -> str:
         self._tokens += 1

@@ -12,7 +12,14 @@ PROMPT = (0.00001, 0.0005)  # seconds a timer or a packet waits for its loop on 
 QUEUE = 256  # numbered messages a pipe holds, as shell/channel does
 PACKETS = 400  # what the receive buffer of a socket holds for a loop that does not turn
 
-NUMBERED = (messages.Order, messages.Events, messages.Request, messages.Verdicts, messages.Hello)
+NUMBERED = (
+    messages.Order,
+    messages.Obeyed,
+    messages.Events,
+    messages.Request,
+    messages.Verdicts,
+    messages.Hello,
+)
 
 
 class Loop:
@@ -26,7 +33,8 @@ class Loop:
         self._agenda = agenda
         self._rng = rng
         self._turn = turn
-        self._wake_at = inf
+        self._when = self._wake_at = inf  # what was asked for, and with its lateness
+        self._parked = (inf, inf)  # the same of a wake-up that an earlier one came before
 
     @property
     def runs(self) -> bool:
@@ -37,9 +45,15 @@ class Loop:
         """Turn at `when`, unless it will do so earlier anyway."""
         if when >= self._wake_at or not self.runs:
             return
+        if self._wake_at < inf:
+            self._parked = (self._when, self._wake_at)
+        elif when == self._parked[0] and self._parked[1] > self._agenda.now:
+            self._when, self._wake_at = self._parked  # it is on the agenda still
+            return
         late = self._rng.uniform(*PROMPT)
         if self.lateness and self._rng.random() < self.lateness:
             late += self._rng.uniform(0.0, self.late_by)
+        self._when = when
         self._wake_at = due = max(when, self._agenda.now) + late
         self._agenda.at(due, lambda: self._woken(due))
 
@@ -48,6 +62,7 @@ class Loop:
         if self.blocked_since is None:
             self.blocked_since = self._agenda.now
         self._wake_at = inf
+        self._parked = (inf, inf)
 
     def resume(self) -> None:
         """Go on."""
@@ -83,12 +98,17 @@ class Pipe:
         self._agenda = agenda
         self._rng = rng
         self._letters: list[Letter] = []
+        self._sent_at = -inf
 
     def send(self, message: messages.Message, valid_until: float) -> None:
         """Queue it; the reader is woken when it arrives."""
-        arrives_at = self._agenda.now + self._rng.uniform(0.00002, 0.001)
-        if self._letters:
-            arrives_at = max(arrives_at, self._letters[-1].arrives_at)
+        if self._sent_at == self._agenda.now and self._letters:
+            arrives_at = self._letters[-1].arrives_at  # what is sent at once arrives at once
+        else:
+            arrives_at = self._agenda.now + self._rng.uniform(0.00002, 0.001)
+            if self._letters:
+                arrives_at = max(arrives_at, self._letters[-1].arrives_at)
+        self._sent_at = self._agenda.now
         if not isinstance(message, NUMBERED):
             kind = type(message)
             self._letters = [one for one in self._letters if type(one.message) is not kind]
@@ -103,6 +123,11 @@ class Pipe:
             yield self._letters.pop(0)
         if self._letters and not self.cut:
             self.wake(self._letters[0].arrives_at)  # still under way
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is held back in it."""
+        return not self.cut and all(one.arrives_at > self._agenda.now for one in self._letters)
 
     def clear(self) -> None:
         """Both ends were closed."""

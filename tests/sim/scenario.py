@@ -29,8 +29,8 @@ GATEWAY = VirtualAddress(Address("10.0.1.254"), 24, "eth1")
 ADDED = VirtualAddress(Address("192.0.2.11"), 24, "eth0")  # by a reload
 
 LAYOUTS = ("one", "dual", "uncoupled", "two", "group")
-INTERVALS = (0.01, 0.03, 0.1, 0.1, 1.0, 1.0)
-RARE_INTERVAL = 40.0
+# Seconds, with how often they are drawn: the shorter, the more events; the longer, the more time.
+INTERVALS = {0.01: 2, 0.03: 4, 0.1: 14, 0.3: 50, 1.0: 29, 40.0: 0.3}
 GARP = Garp(repeat=5, delay=1.0, refresh=4.0)  # refreshed within the quiet of an episode
 
 
@@ -52,6 +52,7 @@ class Scenario:
     lease: VipLease
     unicast: bool
     track: bool
+    keyed: bool
     kinds: tuple[str, ...]
 
     @property
@@ -79,6 +80,7 @@ class Scenario:
                 Node(name, priority, own_addresses(i, "eth0")[0])
                 for i, (name, priority) in enumerate(zip(self.names, self.priorities, strict=True))
             ),
+            key_file="/etc/hadirector/cluster.key" if self.keyed else None,
             vip_lease=self.lease,
             instances=tuple(instances),
             sync_groups=groups,
@@ -127,7 +129,7 @@ def draw(seed: int, kinds: tuple[str, ...]) -> Scenario:
     count = 3 if rng.random() < 0.2 else 2
     version = 2 if rng.random() < 0.1 else 3
     layout = rng.choice(LAYOUTS if version == 3 else ("one", "two", "group"))
-    interval = RARE_INTERVAL if rng.random() < 0.03 else rng.choice(INTERVALS)
+    (interval,) = rng.choices(tuple(INTERVALS), tuple(INTERVALS.values()))
     if version == 2:
         interval = rng.choice((1.0, 2.0))
     return Scenario(
@@ -155,5 +157,6 @@ def draw(seed: int, kinds: tuple[str, ...]) -> Scenario:
         ),
         unicast=version == 3 and layout in ("one", "two", "group") and rng.random() < 0.15,
         track=rng.random() < 0.3,
+        keyed=random.Random(f"key {seed}").random() < 0.6,
         kinds=tuple(kind for kind in kinds if rng.random() < 0.4) or kinds,
     )

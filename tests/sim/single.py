@@ -6,14 +6,13 @@ Each function does one thing to the world, makes its promises and gives how long
 from collections.abc import Callable
 
 from hadirector.core.advert import OWNER
-from hadirector.core.messages import OrderKind
 from hadirector.core.settings.cluster import LeaseMode
 from hadirector.core.settings.instances import Preempt
 from tests.sim import faults
 from tests.sim.faults import Scene
 from tests.sim.host import INTERFACES
 from tests.sim.invariants import Key, Promise
-from tests.sim.network import PLANES, Weather
+from tests.sim.network import PLANES, VRRP, Weather
 from tests.sim.node import Node
 from tests.sim.scenario import ADDED, FRONT
 
@@ -49,24 +48,6 @@ def stop(scene: Scene) -> float:
     return _switch(scene, victim, keys, takes)
 
 
-def handover(scene: Scene) -> float:
-    """A planned switch: the same, and the old master holds back until released."""
-    key = _front(scene)
-    victim = scene.world.invariants.masters(key)[0]
-    keys = [key] if not scene.world.scenario.coupled else scene.world.invariants.every()
-    others = [node for node in scene.world.nodes if node is not victim]
-    scene.note(victim, "hands over")
-    takes = max(_takeover(scene, key, others, intervals=0) for key in keys)
-    victim.order(OrderKind.YIELD, faults.subject_of(scene.world))
-    watch = 3 * scene.world.scenario.patience + scene.world.scenario.preempt_delay
-    back = f"{victim.name} is back before it was released"
-    scene.after(
-        takes + SLACK,
-        lambda: _always(scene, back, lambda: not _is_master(scene, victim, keys), watch),
-    )
-    return max(_switch(scene, victim, keys, takes), takes + 2 * SLACK + watch)
-
-
 def adoption(scene: Scene) -> float:
     """The election dies and is back before its peers have waited long: nothing moves."""
     interval = scene.world.scenario.advert_int
@@ -76,7 +57,8 @@ def adoption(scene: Scene) -> float:
     _nothing_moves(scene, keys, until=4 * interval)
     scene.note(victim, "election killed")
     victim.kill_election()
-    scene.after(scene.rng.uniform(0.01, 1.8 * interval), victim.start_election)
+    back = min(1.8 * interval, 3.0)  # before a lease of 5 s ends
+    scene.after(scene.rng.uniform(0.01, back), victim.start_election)
     return 4 * interval
 
 
@@ -257,6 +239,93 @@ def comeback(scene: Scene) -> float:
     return lasts
 
 
+def deaf_boot(scene: Scene) -> float:
+    """The best node comes back deaf: its port forwards late, or its firewall lets protocol 112 in
+    late, or drops it both ways. Who is not to preempt does not take a healthy master's place."""
+    scenario, world = scene.world.scenario, scene.world
+    victim, keys = _a_master(scene)
+    others = [node for node in world.nodes if node is not victim]
+    away = 2 * scenario.patience + 0.5
+    deaf = scene.rng.choice((1.0, 3.0, 12.0, 25.0)) + scenario.patience
+    victim.host.first_verdict = 2 * (away + deaf) + 30.0
+    scene.note(victim, f"power off, then deaf for {deaf:.1f} s")
+    victim.power_off()
+
+    def back() -> None:
+        how = scene.rng.choice(("port", "in", "both"))
+        planes = PLANES if how == "port" else tuple(VRRP.values())
+        ends = [n.name for n in others] + (["gateway"] if how == "port" else [])
+        ways = [(end, victim.name) for end in ends]
+        ways += [(victim.name, end) for end in ends] if how != "in" else []
+        faults.cut(scene, deaf, [(plane, *way) for plane in planes for way in ways])
+        # A switch that snoops on groups lets adverts through a little after the rest.
+        snoops = deaf + scene.rng.uniform(0.0, 2.0) * scenario.advert_int
+        faults.cut(scene, snoops, [(plane, *way) for plane in VRRP.values() for way in ways])
+        faults.power_on(scene, victim, port=0.0)
+        masters = {key: world.invariants.masters(key) for key in keys}
+
+        def in_place() -> bool:
+            return all(
+                all(node in world.invariants.masters(key) for node in before)
+                for key, before in masters.items()
+            )
+
+        _always(scene, "a healthy master lost its place to a deaf one", in_place, deaf + away)
+
+    scene.after(away, back)
+
+    def ready() -> None:
+        """Its checker has its verdicts: the next director hears of them at once."""
+        victim.host.first_verdict = 0.2
+        victim.kill_director()
+        victim.start_director()
+
+    scene.after(away + deaf + away, ready)
+    return away + deaf + away + SLACK
+
+
+def unheard(scene: Scene) -> float:
+    """Protocol 112 is filtered both ways, the peer channel works: both are master, both directors
+    say so, clients on the common segment turn to the better one, and it is over once."""
+    world, scenario = scene.world, scene.world.scenario
+    lasts = 2 * scenario.patience + max(4.0, 2 * scenario.patience) + 8.0
+    names = [node.name for node in world.nodes]
+    ways = [(one, other) for one in names for other in names if one != other]
+    faults.cut(scene, lasts, [(plane, *way) for plane in VRRP.values() for way in ways])
+
+    def told() -> bool:
+        return all(
+            node.director is not None and node.director.core.splits.troubles for node in world.nodes
+        )
+
+    told_by = lasts - 6.0
+    _eventually(scene, "both directors tell of two masters", told, told_by, "splits-told")
+
+    def turn_to_the_better() -> bool:
+        """Of two equal ones the higher address is better; which is for the core's own tests."""
+        for key in world.invariants.every():
+            ranks = {n: world.invariants.advertised(n, key) for n in world.nodes}
+            best = [n.name for n in world.nodes if ranks[n] == max(ranks.values())]
+            if any(world.cache.get(a) not in best for a in world.invariants.addresses(key)):
+                return False
+        return True
+
+    def look() -> None:
+        _always(scene, "clients turn to the better one", turn_to_the_better, lasts - told_by - 5.1)
+
+    scene.after(told_by + 5.0, look)
+    return lasts
+
+
+def stranger(scene: Scene) -> float:
+    """Somebody else's adverts with our number, of the highest priority but for other addresses, or
+    wrong in another way: nothing moves."""
+    lasts = 3 * scene.world.scenario.patience
+    _nothing_moves(scene, scene.world.invariants.every(), until=lasts)
+    faults.stranger(scene, lasts)
+    return lasts
+
+
 def _is_master(scene: Scene, node: Node, keys: list[Key]) -> bool:
     return any(node in scene.world.invariants.masters(key) for key in keys)
 
@@ -276,7 +345,6 @@ def _known(scene: Scene) -> bool:
 SINGLE: tuple[Single, ...] = (
     crash,
     stop,
-    handover,
     adoption,
     restart_director,
     silent_director,
@@ -289,6 +357,9 @@ SINGLE: tuple[Single, ...] = (
     suspend,
     late_restart,
     comeback,
+    deaf_boot,
+    unheard,
+    stranger,
 )
 
 # --- promises --------------------------------------------------------------------------------
@@ -402,4 +473,12 @@ def _always(scene: Scene, what: str, holds: Callable[[], bool], lasts: float) ->
 
 def lawful(single: Single, scene: Scene) -> bool:
     """Whether this single fault's promises apply: never-preempting masters keep what they get."""
-    return not (single is silent_director and scene.world.scenario.preempt is Preempt.NEVER)
+    scenario = scene.world.scenario
+    if single is silent_director:
+        return scenario.preempt is not Preempt.NEVER
+    if single is deaf_boot:
+        owner = 255 in scenario.priorities
+        return (
+            scenario.startup_delay is None and scenario.preempt is not Preempt.ALWAYS and not owner
+        )
+    return True

@@ -3,8 +3,7 @@
 import random
 from collections.abc import Callable
 
-from hadirector.core.messages import OrderKind
-from tests.sim import faults, single
+from tests.sim import faults, planned, single
 from tests.sim.faults import FAULTS, Scene
 from tests.sim.invariants import Violation
 from tests.sim.scenario import Scenario, draw
@@ -12,16 +11,21 @@ from tests.sim.world import World
 
 START = 5.0  # seconds until a node that is started listens: its port, the gateway's answer
 CATCH_UP = 4.5  # seconds for presences, levels and the refresh of announcements
-CALM = 1.0  # seconds at least of looking at a settled cluster
+CALM = 0.5  # seconds at least of looking at a settled cluster
+PORT_OPENS_IN = (2.0,)  # seconds at most: it is waited for
+WINDOWS = (1.0,) * 10 + (4.0,) * 9 + (30.0,)  # seconds of faults at least
+RESTARTS_IN = 1.0  # seconds after which healing starts what is dead
 
 
 class Story:
     """Runs episodes of one seed; `run` raises Violation."""
 
-    def __init__(self, seed: int, on_trace: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, seed: int, on_trace: Callable[[str], None] | None = None) -> None:
+        """`on_trace` is given each line of the trace; without it none is kept."""
         self.scenario: Scenario = draw(seed, tuple(FAULTS))
-        self.world = World(self.scenario)
-        self.world.on_trace = on_trace
+        self.world = World(self.scenario, traced=on_trace is not None)
+        if on_trace is not None:
+            self.world.on_trace = on_trace
         self.scene = Scene(self.world, random.Random(f"faults {seed}"))
         self.episodes = 0
 
@@ -54,7 +58,7 @@ class Story:
 
     def _single(self) -> None:
         """One fault, with what it may cost."""
-        choice = self.scene.rng.choice(single.SINGLE)
+        choice = self.scene.rng.choice((*single.SINGLE, *planned.PLANNED))
         if single.lawful(choice, self.scene):
             self.world.note("----", f"episode: {choice.__name__} alone")
             self.world.run(choice(self.scene))
@@ -73,34 +77,40 @@ class Story:
     def _window(self) -> float:
         """A few master-down intervals, or long enough for leases and patience to end."""
         patience = self.scenario.patience
-        short = self.scene.rng.uniform(2 * patience, 8 * patience)
-        return max(short, self.scene.rng.choice((1.0, 4.0, 30.0)))
+        short = self.scene.rng.uniform(1.5 * patience, 5 * patience)
+        return max(short, self.scene.rng.choice(WINDOWS))
 
     def _heal(self) -> None:
         """Everything that is broken is mended, in no particular order."""
         self.world.note("----", "healing")
         self.world.network.heal()
         self.world.gateway_answers = True
-        subject = faults.subject_of(self.world)
         for node in self.scene.rng.sample(self.world.nodes, len(self.world.nodes)):
             for interface in sorted(node.host.down):
                 faults.set_link(self.scene, node, interface, up=True)
-            faults.power_on(self.scene, node)
+            faults.power_on(self.scene, node, opens_in=PORT_OPENS_IN)
             faults.restart(node)
             node.resume_election()
             node.resume_director()
-            self.scene.after(1.0, node.start_election)
-            self.scene.after(1.0, node.start_director)
+            self.scene.after(RESTARTS_IN, node.start_election)
+            self.scene.after(RESTARTS_IN, node.start_director)
             faults.untrack(node)
-            node.order(OrderKind.RELEASE, subject)
+            faults.back_on_duty(self.scene, node)
 
     def _quiet(self) -> None:
-        """Long enough for everything to settle; then look on for a while."""
-        scenario = self.scenario
-        settling = 4 * scenario.patience + 2 * scenario.preempt_delay
-        self.world.run(START + CATCH_UP + settling)
-        self.world.invariants.promises.clear()
+        """Until everything has settled, for as long as that may take; then look on for a while."""
+        scenario, invariants = self.scenario, self.world.invariants
+        left = START + CATCH_UP + 4 * scenario.patience + 2 * scenario.preempt_delay
+        pause = max(0.3, 1.1 * scenario.advert_int)
+        self.world.run(RESTARTS_IN + pause)
+        left -= RESTARTS_IN + pause
+        rests = 0  # looks in a row that found it at rest
+        while rests < 2 and left > 0:
+            rests = rests + 1 if self.world.at_rest() else 0
+            self.world.run(pause)
+            left -= pause
+        invariants.promises.clear()
         self.world.note("----", "settled?")
-        self.world.invariants.settle()
-        self.world.run(max(CALM, 2 * scenario.patience))
-        self.world.invariants.settle()
+        invariants.settle()
+        self.world.run(max(CALM, 1.2 * scenario.patience))
+        invariants.settle()

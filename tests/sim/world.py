@@ -5,8 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from hashlib import sha256
 
-from hadirector.core import advert, messages, peers
-from hadirector.core import director_events as ev
+from hadirector.core import advert, messages
 from hadirector.core import election_types as et
 from hadirector.core.address import Address
 from tests.sim.agenda import Agenda
@@ -15,16 +14,19 @@ from tests.sim.host import Host, own_addresses
 from tests.sim.invariants import Invariants
 from tests.sim.network import FLIGHT, Network
 from tests.sim.node import Node
+from tests.sim.peer_channel import Word
 from tests.sim.scenario import Scenario
 
 TRACE = 400  # last events kept for a report
 
 
 class World:
-    """Everything one seed runs."""
+    """Everything one seed runs. `traced`: what happens is noted; a seed that failed untraced is
+    run again."""
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Scenario, traced: bool = True) -> None:
         self.scenario = scenario
+        self.traced = traced
         self.agenda = Agenda()
         self.rng = random.Random(f"world {scenario.seed}")
         self.network = Network(self.agenda, self.rng)
@@ -38,6 +40,8 @@ class World:
 
     def note(self, who: str, what: str) -> None:
         """One line of the trace."""
+        if not self.traced:
+            return
         line = f"{self.agenda.now:12.6f} {who:4} {what}"
         self._hash.update(line.encode())
         self.trace.append(line)
@@ -53,6 +57,11 @@ class World:
         while self.agenda.step(until):
             self.invariants.after_step()
 
+    def at_rest(self) -> bool:
+        """Whether nothing is under way any more that may still move something: it need not be
+        waited for that longer."""
+        return all(node.at_rest() for node in self.nodes) and self.invariants.in_order()
+
     # --- between the nodes -------------------------------------------------------------------
 
     def _node(self, index: int, name: str) -> Node:
@@ -65,7 +74,7 @@ class World:
                 node.election.relink()
 
         host = Host(index, config, self.agenda, self.network, rng, lambda: None)
-        node = Node(host, self._observed, self._emit, self._presence, self._journal)
+        node = Node(host, self._observed, self._emit, self._word, self._journal)
         host.links_changed = relink
         host.boot()
         return node
@@ -82,29 +91,56 @@ class World:
                     self.network.carry(
                         interface, "gateway", node.name, lambda: _deliver(node, interface, heard)
                     )
+            case et.AskHolder():
+                self._ask_holder(node, action)
 
     def _advert(self, node: Node, sent: et.SendAdvert) -> None:
         self.invariants.sent(node, sent)
         interface, destination = sent.interface, sent.destination
-        said = f"> {sent.instance}/ipv{sent.family} prio {sent.advert.priority}"
-        if not node.hears(interface):
-            self.note(node.name, f"{said} not sent: no link")
+        hears = node.hears(interface)
+        if self.traced:
+            said = f"> {sent.instance}/ipv{sent.family} prio {sent.advert.priority}"
+            self.note(node.name, said if hears else f"{said} not sent: no link")
+        if not hears:
             assert node.election is not None
             node.election.put(et.SendFailed(sent.instance, sent.family, "network is down"))
             return
-        self.note(node.name, said)
         packet = et.PacketReceived(interface, sent.source, destination, advert.TTL, sent.message)
         for other in self.nodes:
             if other is node:
                 if self.network.echoes(interface):
                     self.agenda.after(FLIGHT[1], lambda: _deliver(node, interface, packet))
             elif advert.is_multicast(destination) or _has(other, interface, destination):
-                self.network.carry(
+                self.network.carry_advert(
                     interface,
                     node.name,
                     other.name,
                     lambda other=other: _deliver(other, interface, packet),  # type: ignore[misc]  # a bound default
                 )
+
+    def intrude(self, packet: et.PacketReceived) -> None:
+        """Somebody else on a segment sends a packet of protocol 112 to all."""
+        for node in self.nodes:
+            self.network.carry_advert(
+                packet.interface,
+                "stranger",
+                node.name,
+                lambda node=node: _deliver(node, packet.interface, packet),  # type: ignore[misc]  # a bound default
+            )
+
+    def _ask_holder(self, node: Node, asked: et.AskHolder) -> None:
+        """By broadcast; whoever has the address on answers the one who asked."""
+        interface, heard = asked.interface, et.HolderHeard(asked.interface, asked.address)
+
+        def answer(other: Node) -> None:
+            if other.holds(asked.address) and other.hears(interface):
+                self.network.carry(
+                    interface, other.name, node.name, lambda: _deliver(node, interface, heard)
+                )
+
+        for other in self.nodes:
+            if other is not node and node.hears(interface):
+                self.network.carry(interface, node.name, other.name, lambda o=other: answer(o))  # type: ignore[misc]  # a bound default
 
     def _announce(self, node: Node, action: et.Announce) -> None:
         self.invariants.announced(node, action)
@@ -113,17 +149,11 @@ class World:
             if held and node.hears(one.interface):
                 self.cache[one.address] = node.name
 
-    def _presence(self, node: Node, presence: peers.Presence) -> None:
+    def _word(self, node: Node, to: str, word: Word) -> None:
         if not node.answers:
             return
-        for other in self.nodes:
-            if other is not node:
-                self.network.carry(
-                    "peer",
-                    node.name,
-                    other.name,
-                    lambda other=other: _introduce(other, presence),  # type: ignore[misc]  # a bound default
-                )
+        other = next(one for one in self.nodes if one.name == to)
+        self.network.carry("peer", node.name, to, lambda: _introduce(other, word))
 
     def _journal(self, node: Node, event: messages.Event) -> None:
         self.note(node.name, f". {event.subject} {event.kind}: {event.reason}")
@@ -133,11 +163,13 @@ class World:
         self, process: ElectionProcess, what: et.Input, actions: tuple[et.Action, ...]
     ) -> None:
         node = next(n for n in self.nodes if n.election is process)
-        for action in actions:
+        for action in actions if self.traced else ():
             if isinstance(action, messages.Event):
                 where = f"{action.subject}/{action.inputs.get('family', '')}"
                 self.note(node.name, f"= {where} {action.kind}: {action.reason}")
         self.invariants.observed(node, process, actions)
+        if isinstance(what, et.PacketReceived):
+            self.invariants.heard(node, process, what)
         if process.stopped:
             self.note(node.name, "left in order")
             node.kill_all()
@@ -148,9 +180,9 @@ def _deliver(node: Node, interface: str, what: et.Input) -> None:
         node.election.put(what)
 
 
-def _introduce(node: Node, presence: peers.Presence) -> None:
+def _introduce(node: Node, word: Word) -> None:
     if node.answers and node.director is not None:
-        node.director.put(ev.Heard(presence))
+        node.director.put(word)
 
 
 def _has(node: Node, interface: str, destination: Address) -> bool:

@@ -36,12 +36,23 @@ class AuthenticationKind(Enum):
     HMAC = "hmac"
 
 
+class Signing(Enum):
+    """keepalived's modes of auth_hmac. enforce: unsigned adverts are refused. permissive: they are
+    taken, and signed ones are sent. receive-only: none is signed, and signed ones are verified."""
+
+    ENFORCE = "enforce"
+    PERMISSIVE = "permissive"
+    RECEIVE_ONLY = "receive-only"
+
+
 @dataclass(frozen=True, slots=True)
 class Authentication:
-    """How adverts are signed; `file` holds the password of PASS."""
+    """How adverts are authenticated; `file` holds the password of PASS or the keys of HMAC, which
+    `signing` is for."""
 
     kind: AuthenticationKind = AuthenticationKind.NONE
     file: str | None = None
+    signing: Signing = Signing.ENFORCE
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,14 @@ import errno
 import os
 import socket
 from collections.abc import Callable
+from functools import partial
 
 from hadirector.core import address
-from hadirector.core.address import Endpoint
+from hadirector.core.address import Address, Endpoint
 from hadirector.core.pacing import Cause, Outcome
 from hadirector.core.settings.checks import Check, Target
 from hadirector.shell.probes import base
+from hadirector.shell.probes.own_link import NO_WAY
 
 READ = 16 << 10  # bytes per turn: a fast sender gets no more of the loop than others
 DRAIN = 64 << 10  # bytes thrown away before closing: unread ones would make the close a reset
@@ -43,6 +45,16 @@ _OURS = frozenset(
 )
 
 
+_UNANSWERED = frozenset({Cause.PARTIAL, Cause.SILENT, Cause.UNREACHABLE, Cause.OURS})
+
+Trouble = Callable[[Address], str]
+"""Why nothing gets to a server from here; empty: nothing known."""
+
+
+def _none(_: Address) -> str:
+    return ""
+
+
 def outcome_of(error: OSError) -> Outcome:
     """What an error of the socket says about the server, or about us."""
     number = error.errno or 0
@@ -50,23 +62,39 @@ def outcome_of(error: OSError) -> Outcome:
     if number in _ANSWERS:
         return base.answered(_ANSWERS[number])
     if number in _OURS:
-        return Outcome(Cause.OURS, f"could not probe: {text}")
+        return Outcome(Cause.OURS, text)
     return Outcome(Cause.UNREACHABLE, _UNREACHABLE.get(number, text))
 
 
-class StreamEngine:
-    """Probes of one check type; `begin` makes the conversation of a probe."""
+def outcome_of_start(error: OSError) -> Outcome:
+    """The same for an error that the first system calls gave at once."""
+    if error.errno in NO_WAY:
+        return Outcome(Cause.OURS, os.strerror(error.errno))
+    return outcome_of(error)
 
-    def __init__(self, begin: Callable[[Check, Endpoint], base.Conversation]) -> None:
+
+class StreamEngine:
+    """Probes of one check type; `begin` makes the conversation of a probe, `trouble` tells of an
+    unanswered one whether our own link is the reason."""
+
+    def __init__(
+        self, begin: Callable[[Check, Endpoint], base.Conversation], trouble: Trouble = _none
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._begin = begin
+        self._trouble = trouble
 
     def start(self, target: Target, done: base.Done) -> base.Running:
         """Begin; an error is an outcome, never an exception."""
         port = target.check.port or target.endpoint.port
         endpoint = Endpoint(target.endpoint.address, port)
         talk = self._begin(target.check, endpoint)
-        return _Stream(self._loop, talk, endpoint, target.check.timeout, done)
+        finish = partial(self._ended, endpoint.address, done)
+        return _Stream(self._loop, talk, endpoint, target.check.timeout, finish)
+
+    def _ended(self, server: Address, done: base.Done, outcome: Outcome) -> None:
+        trouble = self._trouble(server) if outcome.cause in _UNANSWERED else ""
+        done(Outcome(Cause.OURS, trouble) if trouble else outcome)
 
 
 class _Stream:
@@ -106,7 +134,7 @@ class _Stream:
         except OSError as error:
             # Not from within `start`: who starts a probe may not be ready for its end.
             self._timer.cancel()
-            self._timer = loop.call_soon(self._end, outcome_of(error))
+            self._timer = loop.call_soon(self._end, outcome_of_start(error))
 
     def cancel(self) -> None:
         self._done = None

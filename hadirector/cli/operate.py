@@ -1,0 +1,89 @@
+"""Verbs that change what a running node does: handover, release, standby."""
+
+import argparse
+import json
+import sys
+from urllib.parse import urlencode
+
+from hadirector.cli.live import add_verb, ask
+
+DEADLINE = 180.0  # seconds: with adverts of 40 s a successor may take 160
+EXITS = {"done": 0, "refused": 4, "failed": 1}
+
+_HANDOVER = """\
+The peer's director is asked first whether it is ready, by the keyed peer channel; then the peer
+takes over at once and this node follows. Without key_file, or beside a foreign router, this node
+gives up by priority 0 and forwards on until its successor is heard. Afterwards this node holds
+back until `hadirector release`, also after a restart or a reboot; it replaces a peer that is gone.
+Exit status: 0 handed over; 4 refused, and nothing was changed; 1 failed (nobody took over, and
+this node is master again) or no daemon answers."""
+
+_STANDBY = """\
+on: hand over everything and stay out, also after a reboot, as long as another node is master or
+alive on the peer channel and able to be. Only where nobody else is left does a node in standby
+serve: it says so, and gives way to any other node that comes. To stay out strictly, stop the
+daemon; it hands over as well. off: back on duty; mastership comes back as `preempt` says.
+Exit status: 0 done; 4 refused, and nothing was changed; 1 failed."""
+
+
+def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add these verbs."""
+    text = "give mastership to the peer, and hold back until released"
+    handover = add_verb(verbs, "handover", hand_over, text, _HANDOVER)
+    _add_instance(handover, "all this node is master of")
+    _add_why(handover)
+    text = "stop holding back after a handover: preempt again as configured"
+    _add_instance(add_verb(verbs, "release", release, text), "all that are held")
+    standby = add_verb(
+        verbs, "standby", stand_by, "begin or end maintenance of this node", _STANDBY
+    )
+    standby.add_argument("state", choices=("on", "off"))
+    _add_why(standby)
+
+
+def _add_instance(parser: argparse.ArgumentParser, default: str) -> None:
+    text = f"an instance or a sync group (default: {default})"
+    parser.add_argument("instance", nargs="?", default="", metavar="INSTANCE", help=text)
+
+
+def _add_why(parser: argparse.ArgumentParser) -> None:
+    text = "do it although the peer is not ready, or not to be asked"
+    parser.add_argument("--force", action="store_true", help=text)
+    parser.add_argument("--reason", default="", metavar="TEXT", help="for status and journal")
+
+
+def hand_over(options: argparse.Namespace) -> int:
+    """Hand over, and say who took over and how fast."""
+    return _post(options, "handover", instance=options.instance, **_why(options))
+
+
+def release(options: argparse.Namespace) -> int:
+    """End holds."""
+    return _post(options, "release", instance=options.instance)
+
+
+def stand_by(options: argparse.Namespace) -> int:
+    """Begin or end standby."""
+    return _post(options, "standby", on="1" if options.state == "on" else "0", **_why(options))
+
+
+def _why(options: argparse.Namespace) -> dict[str, str]:
+    return {"force": "1" if options.force else "0", "reason": options.reason}
+
+
+def _post(options: argparse.Namespace, verb: str, **asked: str) -> int:
+    """The answer comes when it is known how it went; what is not done is told on stderr."""
+    query = urlencode({name: value for name, value in asked.items() if value})
+    _, told = ask(options.socket, "POST", f"/v1/{verb}?{query}", DEADLINE)
+    verdict = told.get("verdict", "failed")
+    if options.json:
+        print(json.dumps(told))
+        return EXITS[verdict]
+    for warning in told.get("warnings", []):
+        print(f"warning: {warning}", file=sys.stderr)
+    for line in told.get("lines") or [told.get("error", "refused")]:
+        if verdict == "done":
+            print(line)
+        else:
+            print(f"{verdict}: {line}", file=sys.stderr)
+    return EXITS[verdict]

@@ -1,0 +1,88 @@
+"""What a virtual router has heard so far, and what it may do while it is deaf.
+
+A node that boots is deaf for a while: a switch port forwards only after its spanning tree's delay,
+a firewall lets protocol 112 in only once its rules are loaded. By RFC 9568 it would find its
+master down, become master and, with the higher priority, push a healthy one out of its place as
+soon as it is heard itself. Three rules keep it from that:
+
+1. The startup gate (core/vrrp): listening begins when frames are known to pass, or after 10 s.
+2. Who never heard an advert of this virtual router, while somebody else on the segment answers for
+   its addresses, is deaf to a living master. It holds back as long as a live peer says that it is
+   that master; for 10 s where nobody says so, since what answers may be what a dead node left
+   behind. A peer's word alone holds nobody back: where its addresses are not answered for, the
+   segment is in two, and this half has nobody else.
+3. Who becomes master having heard nothing at all is master in the dark: it serves, but advertises
+   priority 1, so as to give way to whoever is there. Once the network is heard it goes on so for
+   one master-down interval, in which a master that is there is heard; then it says its own.
+
+A link that went down makes deaf anew. Rules 2 and 3 are part of `startup_delay: auto`: who writes
+a number there has decided how long to wait, and for what.
+"""
+
+import math
+from collections.abc import Sequence
+
+from hadirector.core.vrrp_states import Claim
+
+STARTUP_PATIENCE = 10.0  # seconds: for the network, and for a master that only answers for itself
+ANSWER_HOLDS = 15.0  # seconds: the kernel asks a neighbour it knew again only after 5
+
+
+class Ears:
+    """One router's, from a start or from a link that came up. `network`: frames are known to pass;
+    `advert`: an advert of this virtual router came."""
+
+    def __init__(self, network: bool) -> None:
+        self.network = network
+        self.advert = network
+        self._told = False  # that it holds back
+        self.dark = False
+        self._lit_at = math.inf
+        self._answered_at = -math.inf
+        self._listens_from = -math.inf
+
+    def listen(self, now: float) -> None:
+        """Listening begins."""
+        self._listens_from = now
+
+    def answered(self, now: float) -> None:
+        """Somebody else answers for an address of this router."""
+        self._answered_at = now
+
+    def is_deaf(self, claimed: bool, now: float) -> bool:
+        """Rule 2: whether there is a master that this router merely does not hear."""
+        if self.advert or now - self._answered_at > ANSWER_HOLDS:
+            return False
+        return claimed or now < self._listens_from + STARTUP_PATIENCE
+
+    def tells(self) -> bool:
+        """Whether it is to be told that it holds back: once."""
+        first, self._told = not self._told, True
+        return first
+
+    def go_dark(self) -> None:
+        """Rule 3, at becoming master."""
+        self.dark = not self.network
+        self._lit_at = math.inf
+
+    def light(self, patience: float, now: float) -> None:
+        """The network is heard. `patience`: as long as a master that is there may be silent."""
+        self.network = True
+        if self.dark:
+            self._lit_at = min(self._lit_at, now + patience)
+
+    def see(self, now: float) -> bool:
+        """Whether the dark ends now."""
+        ends = self.dark and now >= self._lit_at
+        self.dark = self.dark and not ends
+        return ends
+
+    def leave_the_dark(self) -> None:
+        """No master any more."""
+        self.dark = False
+
+
+def holding_back(claims: Sequence[Claim], interface: str) -> str:
+    """Why, with the likely cause."""
+    who = f"{claims[0].node} is master" if claims else "somebody answers for its addresses"
+    return f"{who}, but no advert arrives: holding back; does {interface} let protocol 112 in?"

@@ -1,0 +1,146 @@
+"""What somebody must look at, and the one line that says how this node is.
+
+`build` gives a sentence for each trouble, the node's own first; `headline` is what a monitor or a
+tired operator reads: the role, and the worst thing.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from hadirector.core import attendance_status, deaths, messages, own_election
+from hadirector.core.director import Director
+from hadirector.core.weight import ServiceState
+
+SHOWN = 5  # services told by name for each state; a farm of a thousand may be down at once
+
+_ROLES = ("master", "backup", "fault", "init")
+_WORDS = {
+    ServiceState.DOWN: "DOWN",
+    ServiceState.FALLBACK: "on the fallback",
+    ServiceState.DEGRADED: "degraded",
+}
+
+
+def build(director: Director, shell: Mapping[str, str]) -> list[str]:
+    """Every trouble, one sentence each, what an operator did himself first; `shell` are the
+    shell's, by kind."""
+    told = _operators(director)
+    if director.kernel_trouble:
+        told.append(director.kernel_trouble)
+    told += deaths.trouble(director.processes, director.turned_at)
+    if director.election.unknown not in ("", own_election.DIED):
+        told.append(director.election.unknown)
+    if director.checker_silent:
+        told.append("the checker is silent: weights stay as they are")
+    told += director.blind
+    told += [
+        f"{router.instance}/ipv{router.family} is in fault: {router.reason}"
+        for router in director.routers
+        if router.state is messages.RouterStateName.FAULT
+    ]
+    told += director.splits.troubles
+    told += [
+        f"{router.instance}/ipv{router.family}: {text}"
+        for router in director.routers
+        for text in (*router.troubles, *(c.reason for c in (*router.refused, *router.odd)))
+    ]
+    told += [f"{kind}: {text}" for kind, text in sorted(shell.items())]
+    if director.refused:
+        told.append(director.refused)
+    told += _of_peers(director)
+    told += attendance_status.trouble(director.attendance)
+    told += director.failing.values()
+    return told + _of_services(director)
+
+
+def headline(director: Director, troubles: int) -> str:
+    """`lb1: MASTER of front; 2 services DOWN (web, direct)`; `troubles` is how many there are."""
+    config = director.config
+    assert config is not None
+    hurt = _hurt(director)
+    worst = [
+        f"{_count(len(names), 'service')} {_WORDS[state]} ({_some(names)})"
+        for state, names in hurt.items()
+    ]
+    others = troubles - len(_of_services(director))
+    if others:
+        worst.append(f"{_count(others, 'other trouble' if worst else 'trouble')}")
+    return f"{config.node}: {_role(director)}; {'; '.join(worst) or 'all well'}"
+
+
+def _operators(director: Director) -> list[str]:
+    """What waits for the operator to end it."""
+    stance, told = director.operations.stance, list[str]()
+    masters = [r.instance for r in director.routers if r.state is messages.RouterStateName.MASTER]
+    if stance.standby is not None:
+        serves = f", and serves {masters[0]}: no other node could" if masters else ""
+        told.append(f"in standby{serves}; `hadirector standby off` ends it")
+    return told + [
+        f"{name} is held back: {since.reason}; `hadirector release {name}` ends it"
+        for name, since in stance.holds.items()
+    ]
+
+
+def _of_peers(director: Director) -> list[str]:
+    told = []
+    for name, known in director.peers.known.items() if director.peers else ():
+        if known.missed:
+            told.append(known.missed)
+        if known.differs:
+            told.append(f"{name} runs another configuration")
+        if known.heard_at is not None and not known.alive:
+            told.append(f"{name} is silent on the peer channel")
+        if known.trouble and not known.alive:
+            told.append(known.trouble)
+    return told
+
+
+def _of_services(director: Director) -> list[str]:
+    """A few of each state in full, the rest as a number."""
+    told = []
+    for state, names in _hurt(director).items():
+        for name in names[:SHOWN]:
+            told.append(f"{name} is {_WORDS[state]}: {director.services.weights[name].reason}")
+        if len(names) > SHOWN:
+            told.append(f"{_count(len(names) - SHOWN, 'more service')} {_WORDS[state]}")
+    return told
+
+
+def _hurt(director: Director) -> dict[ServiceState, list[str]]:
+    """The services that are not up, by state, the worst state first. While a server still waits
+    for its first verdict nothing bad is known of its service."""
+    found: dict[ServiceState, list[str]] = {state: [] for state in _WORDS}
+    for name, weights in director.services.weights.items():
+        if weights.state in found and not weights.unsettled:
+            found[weights.state].append(name)
+    return {state: names for state, names in found.items() if names}
+
+
+def _role(director: Director) -> str:
+    """`MASTER of front, BACKUP of back`: an instance by its name where its routers agree."""
+    if not director.routers:
+        return "no instances" if director.config and not director.config.instances else "starting"
+    by_instance: dict[str, list[messages.Router]] = defaultdict(list)
+    for router in director.routers:
+        by_instance[router.instance].append(router)
+    roles: dict[str, list[str]] = {state: [] for state in _ROLES}
+    for name, routers in by_instance.items():
+        if len({router.state for router in routers}) == 1:
+            roles[routers[0].state.value].append(name)
+        else:
+            for router in routers:
+                roles[router.state.value].append(f"{name}/ipv{router.family}")
+    word = {"init": "NOT KNOWN whether master"} if director.election.unknown else {}
+    told = [f"{word.get(s, s.upper())} of {_some(names)}" for s, names in roles.items() if names]
+    out = ["in standby"] if director.operations.stance.standby is not None else []
+    return ", ".join([*out, *told])
+
+
+def _some(names: Iterable[str]) -> str:
+    every = list(names)
+    more = f" and {len(every) - SHOWN} more" if len(every) > SHOWN else ""
+    return ", ".join(every[:SHOWN]) + more
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
