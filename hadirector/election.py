@@ -165,6 +165,7 @@ class ElectionProcess:
         self._virtual = [
             v for i in settings.instances for v in i.virtual_addresses + i.excluded_addresses
         ]
+        self._sockets.expect(len(settings.instances))
         self._changed = self._reconcile = True  # other interfaces and addresses count from now on
         self._put(settings)
 

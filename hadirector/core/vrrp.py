@@ -72,6 +72,7 @@ from hadirector.core.vrrp_states import (
     Standing,
     State,
     Stopped,
+    Successor,
     Take,
     Tell,
     Then,
@@ -80,6 +81,7 @@ from hadirector.core.vrrp_states import (
     name_of,
 )
 
+SUCCESSOR_SETTLES = 0.02  # seconds from a keepalived's first advert to its addresses
 SETTLED = 1.0  # seconds: until then the announcements of the takeover itself are still to come
 DEAF_LOOKS_EVERY = 1.0  # seconds at most between looks whether the master it cannot hear is there
 
@@ -176,6 +178,8 @@ class Router:
                 effects += self._tick_master(now)
             case Waking():
                 effects += self._resume(now, "slept, and nobody took over")
+            case Leaving(then=then, successor=Successor(advert, source)):
+                effects += self._succeed(advert, source, then, now)
             case Leaving(then=Then.BACKUP):
                 effects += self._resume(now, "handover failed: nobody took over")
             case Leaving():
@@ -200,9 +204,9 @@ class Router:
                 effects += self._heard_as_master(self.state, advert, source, now)
             case Waking():
                 effects += self._heard_waking(advert, source, now)
-            case Leaving(then=then) if advert.priority != RESIGN:
-                effects += self._succeed(advert, source, then, now)
-            case Init() | Leaving() | Fault() | Stopped():
+            case Leaving():
+                effects += self._heard_leaving(self.state, advert, source, now)
+            case Init() | Fault() | Stopped():
                 pass
             case unreachable:
                 assert_never(unreachable)
@@ -520,6 +524,22 @@ class Router:
         self.state = Leaving(now + peers_patience(self.instance), then)
         self.reason = f"{reason}: waiting for a successor"
         return [Advertise(RESIGN), Tell("leaving", self.reason, {}), *self._end_duels("left", now)]
+
+    def _heard_leaving(
+        self, state: Leaving, advert: Advert, source: Address, now: float
+    ) -> list[Effect]:
+        """keepalived speaks first and puts its addresses on then; one of ours does it at once."""
+        if advert.priority == RESIGN:
+            if state.successor is not None and state.successor.source == source:
+                until = now + peers_patience(self.instance)
+                self.state = replace(state, until=until, successor=None)
+            return []
+        if self.standing.accompanied:
+            return self._succeed(advert, source, state.then, now)
+        if state.successor is None:
+            successor = Successor(advert, source)
+            self.state = replace(state, until=now + SUCCESSOR_SETTLES, successor=successor)
+        return []
 
     def _succeed(self, advert: Advert, source: Address, then: Then, now: float) -> list[Effect]:
         """The successor speaks: from now on the addresses are its."""

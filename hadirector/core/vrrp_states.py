@@ -5,6 +5,7 @@ from enum import Enum
 from typing import assert_never
 
 from hadirector.core.address import Address
+from hadirector.core.advert import Advert
 from hadirector.core.messages import RouterStateName
 
 
@@ -85,12 +86,22 @@ class Then(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Successor:
+    """Who was heard to take over from a leaving master."""
+
+    advert: Advert
+    source: Address
+
+
+@dataclass(frozen=True, slots=True)
 class Leaving:
     """A master that gave up (priority 0 is sent) and still holds the addresses until its
-    successor is heard, at most until `until`."""
+    successor is heard, at most until `until`. A foreign one has been heard, `successor`, but may
+    not have put the addresses on yet."""
 
     until: float
     then: Then
+    successor: Successor | None = None
 
 
 @dataclass(frozen=True, slots=True)

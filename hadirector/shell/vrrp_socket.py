@@ -22,11 +22,13 @@ from hadirector.core.election_types import Deaf, PacketReceived
 
 log = logging.getLogger(__name__)
 
-READS = 32  # packets per wake-up: a flood of them may not keep the loop
+READS = 32  # packets per wake-up, at least: a flood of them may not keep the loop
+BUFFER = 4 << 20  # bytes unread: 255 routers' adverts come at once, 2 to 4 KiB each as cards count
 TRAFFIC_CLASS = 0xC0  # internetwork control
 _LARGEST = 4096  # 255 IPv6 addresses are 4088 bytes
 _IPV4_HEADER = struct.Struct("!BBHHHBBH4s4s")
 
+_SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 _IP_MTU_DISCOVER, _PMTUDISC_DONT = 10, 0
 _IP_PKTINFO = 8
 _IP_MULTICAST_ALL = 49
@@ -55,6 +57,7 @@ class VrrpSocket:
         except OSError:
             self._socket.close()
             raise
+        self._make_room()
 
     def fileno(self) -> int:
         """For the loop's reader."""
@@ -78,11 +81,11 @@ class VrrpSocket:
             return error.strerror or str(error)
         return ""
 
-    def receive(self) -> list[PacketReceived]:
+    def receive(self, at_most: int = READS) -> list[PacketReceived]:
         """The packets that lie ready, a bounded number at once."""
         found: list[PacketReceived] = []
         read = self._receive_4 if self.family == 4 else self._receive_6
-        for _ in range(READS):
+        for _ in range(at_most):
             try:
                 packet = read()
             except BlockingIOError:
@@ -93,6 +96,17 @@ class VrrpSocket:
             if packet is not None:
                 found.append(packet)
         return found
+
+    def _make_room(self) -> None:
+        """For a burst of adverts, coming and going; as much as is allowed."""
+        for forced, plain in (
+            (_SO_RCVBUFFORCE, socket.SO_RCVBUF),
+            (_SO_SNDBUFFORCE, socket.SO_SNDBUF),
+        ):
+            try:
+                self._socket.setsockopt(socket.SOL_SOCKET, forced, BUFFER)
+            except PermissionError:
+                self._socket.setsockopt(socket.SOL_SOCKET, plain, BUFFER)
 
     def _receive_4(self) -> PacketReceived | None:
         return parse_ipv4(self.interface, self._socket.recv(_LARGEST))
@@ -128,6 +142,7 @@ class VrrpSockets:
         self._forget = forget
         self._sockets: dict[tuple[str, Family], VrrpSocket] = {}
         self._refused: dict[tuple[str, Family], str] = {}
+        self._reads = READS
 
     @property
     def deaf(self) -> tuple[Deaf, ...]:
@@ -153,6 +168,12 @@ class VrrpSockets:
             if key not in self._sockets:
                 self._open(key, index)
 
+    def expect(self, routers: int) -> None:
+        """So many virtual routers are listening. After a sleep an advert for each of them may lie
+        ready, and must be heard before the timers it would have stopped: twice as many are read
+        at once."""
+        self._reads = max(READS, 2 * routers)
+
     def send(self, interface: str, message: bytes, source: Address, destination: Address) -> str:
         """Send one message out of an interface; empty text, or why it could not go out."""
         key = (interface, address.family(source))
@@ -162,7 +183,7 @@ class VrrpSockets:
 
     def receive(self) -> list[PacketReceived]:
         """The packets that lie ready on all of them."""
-        return [packet for sock in self._sockets.values() for packet in sock.receive()]
+        return [packet for sock in self._sockets.values() for packet in sock.receive(self._reads)]
 
     def close(self) -> None:
         """Close all."""

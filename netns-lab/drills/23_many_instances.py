@@ -2,7 +2,9 @@
 
 Every VRID there is, one address each. For a minute nothing happens: measured are the CPU share of
 each node's election, how far adverts are from their second, by the kernel's stamps, and whether any
-instance changed hands. Then the master loses power, and the standby has to take over all of them.
+instance changed hands. Then the standby stands still for longer than its master-down interval, as a
+virtual machine that is moved: the adverts that came meanwhile lie ready, and nobody may fail over
+for it. Then the master loses power, and the standby has to take over all of them.
 """
 
 import re
@@ -20,27 +22,29 @@ from labkit.sniffer import Heard
 RUNS = 1
 INSTANCES = range(1, 256)
 SECONDS = 60.0
+FREEZE = 5.0
 PATIENCE = 20.0
 MASTER_DOWN = 3.0 + (256 - PRIORITIES["lb2"]) / 256
 GOALS = {
     "takeovers": at_most(0),
-    "worst_gap_ms": at_most(1500),
-    "gap_p999_ms": at_most(1100),
-    "master_cpu_pc": at_most(25),
-    "standby_cpu_pc": at_most(25),
+    "takeovers_after_freeze": at_most(0),
+    "worst_gap_ms": at_most(1100),
+    "gap_p999_ms": at_most(1050),
+    "master_cpu_pc": at_most(10),
+    "standby_cpu_pc": at_most(10),
     "not_taken_over": at_most(0),
-    "last_taken_over_ms": at_most(1000 * MASTER_DOWN + 1000),
-    "last_address_ms": at_most(1000 * MASTER_DOWN + 1000),
+    "last_taken_over_ms": at_most(1000 * MASTER_DOWN + 100),
+    "last_address_ms": at_most(1000 * MASTER_DOWN + 200),
 }
 
 
 def run(lab: Lab) -> Figures:
     for director in lab.directors:
         director.configure_as(config(director))
-        director.start()
+    lab.lb1.start()
     lab.wait(lambda: held(lab.lb1) == len(INSTANCES), "master of all", within=60)
-    lab.wait(lambda: held(lab.lb2) == 0, "standby of all", within=60)
-    time.sleep(8)  # the second round of announcements is over
+    lab.lb2.start()
+    time.sleep(10)  # it has started, and the second round of announcements is over
     with lab.sniff() as sniffer:
         time.sleep(1)
         before = {director.name: cpu(director) for director in lab.directors}
@@ -48,17 +52,20 @@ def run(lab: Lab) -> Figures:
         time.sleep(SECONDS)
         ended = lab.note("they end")
         used = {d.name: cpu(d) - before[d.name] for d in lab.directors}
+        thawed = freeze(lab)
         struck = lab.note("lb1 loses power")
         lab.lb1.power_off()
         while held(lab.lb2) < len(INSTANCES) and time.monotonic() < struck + PATIENCE:
             time.sleep(0.05)  # looking costs more than it is worth to look oftener
         taken = time.monotonic() - struck
         time.sleep(1)
+    frozen = [heard for heard in sniffer.heard if thawed <= heard.at < struck]
     calm = [heard for heard in sniffer.heard if began <= heard.at < ended]
     gaps = sorted(gaps_of(calm, topology.front(1)))
     first = first_adverts(sniffer.heard, topology.front(2), struck)
     return {
-        "takeovers": len({heard.vrid for heard in calm if heard.source != topology.front(1)}),
+        "takeovers": taken_over(calm),
+        "takeovers_after_freeze": taken_over(frozen),
         "adverts_per_s": len(calm) / SECONDS,
         "worst_gap_ms": 1000 * gaps[-1],
         "gap_p999_ms": 1000 * gaps[int(0.999 * len(gaps))],
@@ -70,6 +77,22 @@ def run(lab: Lab) -> Figures:
         "last_taken_over_ms": 1000 * (max(first.values()) - struck),
         "last_address_ms": 1000 * taken,
     }
+
+
+def freeze(lab: Lab) -> float:
+    """The standby's daemon stands still and goes on; when it did."""
+    lab.note(f"lb2 stands still for {FREEZE:g} s")
+    lab.lb2.freeze()
+    time.sleep(FREEZE)
+    thawed = lab.note("it goes on")
+    lab.lb2.resume()
+    time.sleep(MASTER_DOWN + 2)
+    return thawed
+
+
+def taken_over(adverts: list[Heard]) -> int:
+    """How many virtual routers the standby spoke for."""
+    return len({heard.vrid for heard in adverts if heard.source != topology.front(1)})
 
 
 def held(director: Director) -> int:

@@ -80,12 +80,16 @@ class Director:
             self._logged = log.tell()
             self._daemon = self.node.spawn(self.command(), log)
 
-    def stop(self, wait: float = 30.0) -> None:
-        """A clean stop: SIGTERM, and until it has left."""
+    def stop(self, wait: float = 30.0) -> int:
+        """A clean stop: SIGTERM, and until it has left; its exit status."""
         self.terminate()
-        if self._daemon:
-            self._daemon.wait(wait)
-            self._daemon = None
+        return self.wait_gone(wait)
+
+    def wait_gone(self, wait: float = 30.0) -> int:
+        """Until it has left, as it was told to; its exit status."""
+        status = self._daemon.wait(wait) if self._daemon else 0
+        self._daemon = None
+        return status
 
     def terminate(self) -> None:
         """SIGTERM alone."""

@@ -78,6 +78,7 @@ def list_all() -> int:
     for bench in _benches([]):
         title = (ast.get_docstring(ast.parse(bench.read_text())) or "").split("\n")[0]
         print(f"bench  {bench.stem:27} {title}")
+    print(f"matrix {'':27} {matrix.TITLE}")
     return 0
 
 

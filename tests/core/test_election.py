@@ -144,9 +144,9 @@ def test_a_stopping_master_holds_its_addresses_until_the_successor_speaks() -> N
         (6.609, "lb2", "place 192.0.2.10"),
         (6.609, "lb2", "announce 192.0.2.10 x5"),
         (6.609, "lb2", "front master"),
-        (6.609, "lb1", "drop 192.0.2.10"),
-        (6.609, "lb1", "front stopped"),
-        (6.609, "lb1", "stopped"),
+        (6.629, "lb1", "drop 192.0.2.10"),
+        (6.629, "lb1", "front stopped"),
+        (6.629, "lb1", "stopped"),
     ]
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from hadirector.core import messages
 from hadirector.core.election_types import Note
+from hadirector.core.vrrp import SUCCESSOR_SETTLES
 from tests.core.electorate import (
     FRONT,
     Electorate,
@@ -106,6 +107,7 @@ def test_an_ordered_takeover_happens_at_once() -> None:
     electorate.tell("lb1", order(messages.OrderKind.YIELD, "front"))
 
     electorate.tell("lb2", order(messages.OrderKind.TAKE_OVER, "front"))
+    electorate.run(SUCCESSOR_SETTLES)
 
     assert electorate.holders() == ["lb2"]
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from hadirector.core.settings.instances import Preempt
-from hadirector.core.vrrp import Router
+from hadirector.core.vrrp import SUCCESSOR_SETTLES, Router
 from hadirector.core.vrrp_states import (
     Advertise,
     Backup,
@@ -101,6 +101,27 @@ def test_a_stopping_master_keeps_its_addresses_until_its_successor_is_heard() ->
 
     assert kinds(router.heard(said(1), PEER, now + 0.6)) == ["release", "tell stopped"]
     assert not router.holds_addresses
+
+
+def test_a_foreign_successor_is_given_time_to_put_the_addresses_on() -> None:
+    router, now = master(standing=with_standing(accompanied=False))
+    router.stop(now)
+
+    assert router.heard(said(90), PEER, now + 0.6) == []
+    assert router.holds_addresses
+    assert router.deadline == now + 0.6 + SUCCESSOR_SETTLES
+    assert kinds(router.tick(now + 0.6 + SUCCESSOR_SETTLES)) == ["release", "tell stopped"]
+
+
+def test_a_foreign_successor_that_gives_up_at_once_is_none() -> None:
+    router, now = master(standing=with_standing(accompanied=False))
+    router.stop(now)
+    router.heard(said(90), PEER, now + 0.6)
+
+    router.heard(said(0), PEER, now + 0.61)
+
+    assert router.tick(now + 0.7) == []
+    assert router.state == Leaving(now + 0.61 + PATIENCE, Then.STOPPED)
 
 
 def test_a_stopping_master_without_successor_drops_after_the_peers_patience() -> None:

@@ -131,7 +131,7 @@ def held_back() -> Scene:
     made = scene(Kind.HELD_BACK, 10.5, steadily("lb2", 9.8, 11.0, 100))
     seen = replace(made.evidence.seen, **asked(11.0, lambda _: "lb2"))  # type: ignore[arg-type]
     evidence = replace(made.evidence, seen=seen, owned=((1.0, "lb2", True),))
-    return Scene(WIRE, Expected(Kind.HELD_BACK, "lb2", "lb2", DOWN, 20.0), evidence)
+    return Scene(WIRE, Expected(Kind.HELD_BACK, "lb2", "lb2", DOWN, 20.0, 100), evidence)
 
 
 @pytest.mark.parametrize("make", [killed, stopped, lowered, raised, held_back])
@@ -148,7 +148,6 @@ def test_figures_are_what_the_wire_the_kernels_and_the_client_saw() -> None:
         "overlap": 0.0,
         "unowned": 0.35,  # from the kill on
         "client_gap": 0.001,  # the longest it waited
-        "stood_still": 0.02,
         "moved_after": 0.37,
     }
 
@@ -307,6 +306,10 @@ def test_only_keepalived_may_send_ipv6_unicast_with_the_kernels_hop_limit() -> N
             "lb1 took the address",
         ),
         (
+            replace(killed(), expected=replace(killed().expected, priority=200)),
+            "lb2 advertised 100, not 200",
+        ),
+        (
             with_evidence(held_back(), done=None),
             "the better one does not follow the master",
         ),
@@ -338,4 +341,3 @@ def test_a_client_that_could_not_ask_saw_no_gap() -> None:
     made = with_seen(made, questions=questions, answers=answers)
 
     assert made.findings() == ()
-    assert round(made.verdict().figures["stood_still"], 2) == 0.26

@@ -25,6 +25,7 @@ from tests.sim.single import (
 
 COMMANDED = 0.05  # seconds for a handover with a key: some wake-ups and packets
 DEAF_FROM = 3.0  # seconds after which a node that was started anew knows its peers
+COMES_BACK = 5.0  # seconds until a node that was powered on listens
 REPORT = 0.1  # seconds until the director has heard of it, and the disk has the stance
 
 
@@ -69,7 +70,7 @@ def forsaken(scene: Scene) -> float:
 
 def standby(scene: Scene) -> float:
     """A node is taken out for maintenance: it gives up all it has and stays out, whatever of it is
-    started anew, but serves when all the others are gone."""
+    started anew, but serves when all the others are gone, and until one of them is back."""
     victim, keys = _a_master(scene)
     scenario = scene.world.scenario
     others = [node for node in scene.world.nodes if node is not victim]
@@ -102,8 +103,17 @@ def standby(scene: Scene) -> float:
                 serves,
             )
 
+    def get_them_back() -> None:
+        for node in others:
+            faults.power_on(scene, node, port=0.0)
+        yields = f"{victim.name} gives way to who comes back"
+        every = scene.world.invariants.every()
+        _eventually(scene, yields, lambda: not _is_master(scene, victim, every), back)
+
+    back = COMES_BACK + 2 * scenario.patience + scenario.preempt_delay
     scene.after(gone_at, lose_the_others)
-    return max(_switch(scene, victim, keys, takes), gone_at + serves)
+    scene.after(gone_at + serves + SLACK, get_them_back)
+    return max(_switch(scene, victim, keys, takes), gone_at + serves + back + 2 * SLACK)
 
 
 def _gives_up(scene: Scene, victim: Node, keys: list[Key], request: Request) -> float:

@@ -1,7 +1,7 @@
 """One wire with a hadirector and a keepalived on it, and everything that looks on.
 
-lb1 has the better priority, whoever it is; lb2 is its backup. A client asks the first virtual
-address for an echo all the time, tcpdump sits on the switch.
+lb1 has the better priority, whoever it is; lb2 is its backup. A client asks one of the virtual
+addresses for an echo all the time, tcpdump sits on the switch.
 """
 
 import shutil
@@ -20,6 +20,7 @@ from labkit.interop.cells import PRODUCT, Row, Wire
 from labkit.interop.client import Client
 from labkit.interop.complaints import Account
 from labkit.interop.configs import Terms
+from labkit.interop.metronome import Metronome
 from labkit.interop.scene import Evidence
 from labkit.story import Story
 from labkit.topology import Plan
@@ -49,7 +50,7 @@ class Side:
 
 
 class Arena:
-    """A context manager: both daemons run and lb1 is master when the block begins."""
+    """A context manager: the network, and a client that asks. `settle` starts the daemons."""
 
     def __init__(self, row: Row) -> None:
         self.row = row
@@ -62,6 +63,7 @@ class Arena:
         self.worse = self._side("lb2", PRODUCT[_OTHER[row.master]], Terms(WORSE, BETTER))
         self.sides = (self.better, self.worse)
         self.macs = {self._mac(side.name): side.name for side in self.sides}
+        self.metronome = Metronome()
         self._watch = AddressWatch(
             [side.director for side in self.sides], self.story, self.followed
         )
@@ -87,13 +89,10 @@ class Arena:
 
     def __exit__(self, *_: object) -> None:
         self._client.__exit__()
+        self.metronome.stop()
         self._watch.stop()
         self.network.end()
         shutil.rmtree(self.directory, ignore_errors=True)
-
-    def side(self, product: str) -> Side:
-        """The one of the two that runs this product."""
-        return next(side for side in self.sides if side.product == product)
 
     # What can be done.
 

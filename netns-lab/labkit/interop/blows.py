@@ -50,7 +50,9 @@ def stop(arena: Arena) -> Iterator[Move]:
     arena.settle()
     better, worse = arena.better, arena.worse
     yield _move(arena, Kind.STOPPED, better, worse, lambda: arena.stop(better), skew(arena, WORSE))
-    better.director.stop()
+    status = better.director.wait_gone()
+    if status:
+        raise RuntimeError(f"{better.name}, {better.product}, left with status {status}")
 
 
 def preempt(arena: Arena) -> Iterator[Move]:
@@ -123,4 +125,5 @@ def _stay_away(arena: Arena, better: Side, worse: Side) -> Move:
         within=STARTING,
         rest=2.5 * wait,
     )
-    return Expected(Kind.HELD_BACK, worse.name, worse.name, wait, STARTING), evidence
+    stays = Expected(Kind.HELD_BACK, worse.name, worse.name, wait, STARTING, worse.terms.priority)
+    return stays, evidence

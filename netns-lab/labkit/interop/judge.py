@@ -42,7 +42,7 @@ class Expected:
     new: str
     wait: float
     before: float = 0.0
-    priority: int = 0  # of the new one
+    priority: int = 0  # that the new one advertises
     keeps: bool = False  # the old one keeps the addresses until it hears the new one
 
 
@@ -57,7 +57,8 @@ class Verdict:
 def judge(wire: Wire, expected: Expected, seen: Evidence, slack: float = SLACK) -> Verdict:
     """All rules that apply to this move."""
     case = _Case(wire, expected, seen, slack)
-    rules = [_packets, _complaints, _holders, _clients, _owners, _announced, _speakers]
+    rules = [_packets, _complaints, _holders, _clients, _owners]
+    rules += [_announced, _speakers, _priority]
     rules += [_held_back] if expected.kind is Kind.HELD_BACK else [_came_about, _silence]
     findings = [text for rule in rules for text in rule(case)]
     return Verdict(case.figures(), tuple(findings))
@@ -101,7 +102,6 @@ class _Case:
             "overlap": self.overlap(),
             "unowned": self.unowned(),
             "client_gap": self.client_gap(),
-            "stood_still": self.stood_still(),
         }
         if self.expected.kind is Kind.HELD_BACK:
             return found
@@ -158,11 +158,6 @@ class _Case:
                 longest = max(longest, answered[question.number] - since)
                 since = None
         return longest if since is None else max(longest, self.seen.ended - since)
-
-    def stood_still(self) -> float:
-        """The longest the client did not ask: the lab as a whole had no CPU."""
-        stamps = [question.at for question in self.seen.seen.questions]
-        return max((b - a for a, b in pairwise([self.seen.began, *stamps])), default=0.0)
 
 
 # --- rules --------------------------------------------------------------------------------------
@@ -315,6 +310,13 @@ def _speakers(case: _Case) -> list[str]:
     if len(late) > _LAST_WORDS:
         return [f"{expected.old} sent {len(late)} adverts after {expected.new}'s first"]
     return []
+
+
+def _priority(case: _Case) -> list[str]:
+    """The new master says the priority it was told."""
+    first, told = case.first_new(), case.expected.priority
+    said = {a.priority for a in case.adverts(case.expected.new) if a.at >= (first or 0.0)}
+    return [f"{case.expected.new} advertised {p}, not {told}" for p in sorted(said - {told})]
 
 
 def _held_back(case: _Case) -> list[str]:
