@@ -47,7 +47,7 @@ MUTANTS = (
     Mutant("owner-forgets-hold", "vrrp", "== OWNER and not self.standing.held", "== OWNER"),
     Mutant("standby-is-no-reason", "priority", "if standing.silent or standing.standby:", "if standing.silent:"),
     Mutant("standby-never-serves", "vrrp", "if self.standing.aside:\n", "if self.standing.standby:\n"),
-    Mutant("standby-does-not-wait", "vrrp", "if self.standing.aside:\n", "if False:\n", 1),
+    Mutant("standby-does-not-wait", "vrrp", "if self.standing.aside:\n", "if False:\n", 14),
     Mutant("stance-not-saved", "operations", "return [self.level(), ev.SaveStance(stance)]", "return [self.level()]"),
     Mutant("takes-over-unasked", "handover", "return Prepare(self.token, self.names)", "return TakeOver(self.token, self.names)", 1),
     Mutant("successor-not-told", "handover", "now if self.commanded else inf)", "inf)"),
