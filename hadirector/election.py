@@ -22,7 +22,6 @@ from hadirector.core import messages
 from hadirector.core.address import Family
 from hadirector.core.election import Election
 from hadirector.core.messages import OrderKind, Process
-from hadirector.core.settings.instances import VirtualAddress
 from hadirector.shell import (
     announce,
     child,
@@ -35,10 +34,11 @@ from hadirector.shell import (
     survey,
     timerfd,
     vip_note,
+    vmac_socket,
     vrrp_socket,
     wall_clock,
 )
-from hadirector.shell.addresses import Addresses
+from hadirector.shell.belongings import Belongings
 from hadirector.shell.channel import Received
 from hadirector.shell.lease import Lease
 from hadirector.shell.netlink import KernelError
@@ -81,8 +81,11 @@ class ElectionProcess:
         self._survey = survey.Survey(self._table, self._surveyed)
         self._lease = Lease(child.now)
         marks = vip_note.kernel_keeps_marks()
-        self._addresses = Addresses(self._route, self._table, self._lease, marks)
+        self._belongings = Belongings(
+            *(self._route, self._table, self._lease, marks), self._disturbed
+        )
         self._sockets = vrrp_socket.VrrpSockets(self._listen, self._ignore)
+        self._virtual_macs = vmac_socket.VirtualMacs(self._put)
         self._announcements = announce.Announcements(self._table.hardware)
         self._gateways = gateway.Gateways(self._route)
         self._clock = wall_clock.WallClock()
@@ -90,10 +93,8 @@ class ElectionProcess:
         self._changed = True  # the kernel has something new to tell the core
         self._reconcile = False
         self._repair_at = 0.0
-        self._obstacles = et.Obstacles(())
         self._ears = et.DeafEars(())
         self._ready_until: float | None = None
-        self._virtual: list[VirtualAddress] = []
         self._file = vip_note.Keeper(marks, self._wake.set)
 
     async def run(self) -> int:
@@ -160,11 +161,9 @@ class ElectionProcess:
             self._left.set()
             return
         if self._settings is None:
-            self._addresses.noted = self._file.load(settings.state_file)
+            self._belongings.addresses.noted = self._file.load(settings.state_file)
         self._settings = settings
-        self._virtual = [
-            v for i in settings.instances for v in i.virtual_addresses + i.excluded_addresses
-        ]
+        self._belongings.configure(settings.instances)
         self._sockets.expect(len(settings.instances))
         self._changed = self._reconcile = True  # other interfaces and addresses count from now on
         self._put(settings)
@@ -204,6 +203,10 @@ class ElectionProcess:
     def _surveyed(self, changed: bool) -> None:
         """What is deaf is tried again at this pace, and what should be there is made so."""
         self._changed |= changed or bool(self._ears.deaf)
+        self._belongings.doubt()
+        self._disturbed()
+
+    def _disturbed(self) -> None:
         self._reconcile = True
         self._wake.set()
 
@@ -217,6 +220,7 @@ class ElectionProcess:
     def _ignore(self, sock: vrrp_socket.VrrpSocket) -> None:
         asyncio.get_running_loop().remove_reader(sock.fileno())
         self._announcements.forget(sock.interface)
+        self._virtual_macs.forget(sock.interface)
 
     # --- the turn ----------------------------------------------------------------------------
 
@@ -229,7 +233,7 @@ class ElectionProcess:
 
     def _turn(self) -> None:
         self._lease.turned()
-        for packet in self._sockets.receive():
+        for packet in (*self._sockets.receive(), *self._virtual_macs.receive()):
             self._put(packet)
         for _ in range(len(self._inbox)):  # what comes of these is for the next turn
             self._handle(self._inbox.popleft())
@@ -241,7 +245,7 @@ class ElectionProcess:
         self._repair()
         self._news.tell(child.now())
         if self._settings is not None:
-            self._file.keep(self._settings.state_file, self._addresses.own)
+            self._file.keep(self._settings.state_file, self._belongings.own)
         self._timer.set(self._next_wake())
         if left or self._inbox:
             self._wake.set()
@@ -276,15 +280,16 @@ class ElectionProcess:
 
     def _follow_kernel(self) -> None:
         """Tell the core what is new; the sockets follow the links."""
-        if self._addresses.stale:
-            self._addresses.stale = False
+        if self._belongings.addresses.stale:
+            self._belongings.addresses.stale = False
             self._survey.begin()
         if not self._changed or self._settings is None:
             return
         self._changed = False
         self._reconcile = True
+        self._belongings.doubt()
         interfaces = self._core.interfaces()
-        self._table.concern(interfaces, frozenset(v.address for v in self._virtual))
+        self._belongings.concern(interfaces)
         speaking = {(i.interface, f) for i in self._settings.instances for f in i.families()}
         # What is removed listens until it has left.
         speaking |= {key for key in self._sockets.open if key[0] in interfaces}
@@ -294,19 +299,24 @@ class ElectionProcess:
         if ears != self._ears:
             self._ears = ears
             self._handle(ears)
-        obstacles = et.Obstacles(self._addresses.obstacles(self._virtual))
-        if obstacles != self._obstacles:
-            self._obstacles = obstacles
-            self._handle(obstacles)
+        devices = self._belongings.devices.wanted
+        self._virtual_macs.keep((d, self._table.index(d.name)) for d in devices)
+        for told in self._belongings.news():
+            self._handle(told)
         self._handle(et.Links(self._table.links(interfaces)))
+        moved = self._table.take_moved()
+        if moved:
+            self._handle(et.Moved(moved))
 
     def _repair(self) -> None:
-        """Make the kernel's addresses what they should be; a fight over one is not fought fast."""
+        """Make the kernel what it should be; a fight over something is not fought fast."""
         if not self._reconcile or self._settings is None or child.now() < self._repair_at:
             return
         self._reconcile = False
-        if self._addresses.reconcile(self._core.desired().addresses):
+        if self._belongings.reconcile(self._core.desired()):
             self._repair_at = child.now() + REPAIR_SPACING
+        for told in self._belongings.news():
+            self._put(told)
 
     # --- actions -----------------------------------------------------------------------------
 
@@ -319,7 +329,7 @@ class ElectionProcess:
             case et.SendAdvert():
                 self._send(action)
             case et.Place() | et.SetLease() | et.Drop():
-                self._move(action)
+                self._belongings.move(action)
             case et.Announce(addresses=virtual, count=count):
                 self._announcements.add(virtual, count)
             case et.AskGateway() | et.AskHolder():
@@ -345,18 +355,15 @@ class ElectionProcess:
             self._news.add(what, child.now())
 
     def _send(self, action: et.SendAdvert) -> None:
-        reason = self._sockets.send(
-            action.interface, action.message, action.source, action.destination
-        )
+        way, message, source = action.interface, action.message, action.source
+        if action.hardware:
+            send = partial(self._virtual_macs.send, way, action.hardware)
+        else:
+            send = partial(self._sockets.send, way)
+        reason = send(message, source, action.destination)
         if reason:
             log.debug("instance=%s advert not sent: %s", action.instance, reason)
             self._put(et.SendFailed(action.instance, action.family, reason))
-
-    def _move(self, action: et.Place | et.SetLease | et.Drop) -> None:
-        if isinstance(action, et.Drop):
-            self._addresses.drop(action.addresses)
-        else:
-            self._addresses.place(action.addresses)
 
     def _ask(self, question: et.AskGateway | et.AskHolder) -> None:
         interface = question.interface
@@ -433,6 +440,8 @@ class ElectionProcess:
         if self._stopped:
             self._clear()
         self._announcements.close()
+        self._belongings.close()
+        self._virtual_macs.close()
         self._sockets.close()
         self._file.close()
         self._route.close()
@@ -443,8 +452,7 @@ class ElectionProcess:
             self._table.read(self._route)
         except KernelError as error:
             log.error("kernel not read: %s", error)
-        self._addresses.reconcile(())
-        self._addresses.restore()
+        self._belongings.clear()
 
 
 def _missing_capabilities() -> str:

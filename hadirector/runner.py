@@ -12,7 +12,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from hadirector.core import messages
+from hadirector.core import messages, runner_messages
 from hadirector.shell import channel, child, confine, process_table, programs, tracked_files
 
 HUNG = 5.0  # seconds: a look at the processes that takes longer is told
@@ -24,7 +24,7 @@ class Runner:
     def __init__(self, send: Callable[[messages.Message], None]) -> None:
         self._send = send
         self._programs = programs.Programs(send)
-        self._watched: messages.Watch | None = None
+        self._watched: runner_messages.Watch | None = None
         self._looking: list[asyncio.Task[None]] = []
 
     def receive(self, message: messages.Message) -> None:
@@ -32,7 +32,7 @@ class Runner:
         match message:
             case messages.Run():
                 self._programs.start(message)
-            case messages.Watch():
+            case runner_messages.Watch():
                 self._watch(message)
             case _:
                 pass  # not for us
@@ -43,7 +43,7 @@ class Runner:
             task.cancel()
         await self._programs.end()
 
-    def _watch(self, watch: messages.Watch) -> None:
+    def _watch(self, watch: runner_messages.Watch) -> None:
         if watch == self._watched:
             return
         self._watched = watch
@@ -58,7 +58,7 @@ class Runner:
 
     async def _look_at_files(self, paths: tuple[str, ...]) -> None:
         files = tracked_files.TrackedFiles(paths)
-        told: messages.FilesSeen | None = None
+        told: runner_messages.FilesSeen | None = None
         while True:
             seen = await files.look()
             # The director counts looks at what is not as it should be.
@@ -69,12 +69,12 @@ class Runner:
 
     async def _look_at_processes(self, names: tuple[str, ...]) -> None:
         table = process_table.ProcessTable(names)
-        told: messages.ProcessesSeen | None = None
+        told: runner_messages.ProcessesSeen | None = None
         while True:
             answer = _in_thread(table.look)
             done, _ = await asyncio.wait([answer], timeout=HUNG)
             if not done:
-                self._send(messages.ProcessesSeen((), "/proc does not answer"))
+                self._send(runner_messages.ProcessesSeen((), "/proc does not answer"))
             seen, pause = await answer
             if seen != told or not done or any(not one.count for one in seen.processes):
                 self._send(seen)
@@ -82,7 +82,7 @@ class Runner:
             await asyncio.sleep(pause)
 
 
-Look = tuple[messages.ProcessesSeen, float]
+Look = tuple[runner_messages.ProcessesSeen, float]
 
 
 def _in_thread(look: Callable[[], Look]) -> "asyncio.Future[Look]":

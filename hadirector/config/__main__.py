@@ -7,7 +7,7 @@ in memory goes with this process. Exit status: 0 a configuration, 1 none.
 import argparse
 import sys
 
-from hadirector.config import handover
+from hadirector.config import handover, routing
 from hadirector.config.load import load
 
 
@@ -17,7 +17,7 @@ def main() -> int:
     parser.add_argument("file")
     parser.add_argument("--node")
     options = parser.parse_args()
-    loaded = load(options.file, options.node)
+    loaded = load(options.file, options.node, tables=routing.read_tables())
     sys.stdout.buffer.write(handover.encode(loaded) + b"\n")
     return 0 if loaded.config is not None else 1
 

@@ -12,6 +12,7 @@ from hadirector.config import (
 )
 from hadirector.config.problem import Problems, Wrong
 from hadirector.config.reader import Section
+from hadirector.config.routing import Tables
 from hadirector.config.tree import Mapping, Scalar, Tree, digest
 from hadirector.core.address import Address
 from hadirector.core.ipvs import Timeouts
@@ -33,7 +34,9 @@ _KERNEL_SECONDS = 2**31 // 1000  # what IPVS's timeouts take, in jiffies of a mi
 _SYNC_GROUP = Address("224.0.0.81")  # IP_VS_SYNC_GROUP
 
 
-def read(tree: Mapping, path: str, me: str, problems: Problems) -> Config | None:
+def read(
+    tree: Mapping, path: str, me: str, problems: Problems, tables: Tables = None
+) -> Config | None:
     """What node `me` runs; None when something is wrong, which `problems` then tells."""
     root = Section(tree, "", problems)
     known_nodes = nodes.read(root, me, problems)
@@ -47,6 +50,7 @@ def read(tree: Mapping, path: str, me: str, problems: Problems) -> Config | None
         scripts=_names(root, "scripts"),
         services=_names(root, "virtual_services"),
         key_file=key_file,
+        tables=tables,
     )
     found_instances, sync_groups = instances.read(root, scope)
     config = Config(

@@ -32,7 +32,6 @@ class Inactive:
         return not tree.null and tree.text not in self.but
 
 
-_INSTANCE = "vrrp.instances.*"
 _SERVICE = "virtual_services.*"
 _FIRST = "servers checked only by it stay unknown, and new ones get no connections"
 
@@ -55,10 +54,6 @@ INACTIVE = (
     Inactive("checks.*.held", "death is learned by the next probe", but=("false",)),
     Inactive(f"{_SERVICE}.slow_start", "recovered servers get their weight at once", but=("0",)),
     Inactive(f"{_SERVICE}.floor", "every server can be taken out by checks", but=("0", "0.0")),
-    Inactive(f"{_INSTANCE}.virtual_routes", "the master adds no routes"),
-    Inactive(f"{_INSTANCE}.virtual_rules", "the master adds no rules"),
-    Inactive(f"{_INSTANCE}.vmac", "the interface's own hardware address answers", but=("false",)),
-    Inactive(f"{_INSTANCE}.accept", "the master answers on its addresses", but=("true",)),
 )
 
 

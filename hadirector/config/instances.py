@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from hadirector.config import addresses, scalars, tracking, wire
+from hadirector.config import addresses, routing, scalars, tracking, wire
 from hadirector.config.nodes import Nodes, by_node, per_node, required_per_node
 from hadirector.config.problem import Place
 from hadirector.config.reader import Section, one_of_names
@@ -28,8 +28,10 @@ class Scope:
     scripts: tuple[str, ...]
     services: tuple[str, ...]
     key_file: str | None
+    tables: routing.Tables = None
     routers: dict[tuple[str, Family, int], str] = field(default_factory=dict)
     addresses: dict[Address, tuple[str, Place]] = field(default_factory=dict)
+    devices: dict[int, tuple[str, str]] = field(default_factory=dict)  # virtual MACs, by VRID
 
 
 def read(root: Section, scope: Scope) -> tuple[tuple[Instance, ...], tuple[SyncGroup, ...]]:
@@ -98,6 +100,8 @@ def _instance(name: str, section: Section, defaults: wire.Timing, scope: Scope) 
     if not virtual and not section.node.entries.get("virtual_addresses"):
         text = "'virtual_addresses' is missing: add 'virtual_addresses: [192.0.2.10/24]'"
         section.error(section.at, "", text)
+    excluded = _addresses(section, "excluded_addresses", home, scope)
+    families = tuple(sorted({family(v.address) for v in virtual + excluded}))
     priority, peer_priorities = _priorities(section, scope.nodes)
     scripts = one_of_names(scope.scripts, "script")
     services = one_of_names(scope.services, "virtual service")
@@ -110,7 +114,7 @@ def _instance(name: str, section: Section, defaults: wire.Timing, scope: Scope) 
         version=timing.version,
         advert_int=timing.advert_int,
         virtual_addresses=virtual,
-        excluded_addresses=_addresses(section, "excluded_addresses", home, scope),
+        excluded_addresses=excluded,
         couple=section.read("couple", scalars.boolean, True),
         preempt=section.read("preempt", scalars.choice(Preempt), Preempt.WHEN_SYNCED),
         preempt_delay=section.read("preempt_delay", scalars.duration(0), 0.0),
@@ -122,8 +126,8 @@ def _instance(name: str, section: Section, defaults: wire.Timing, scope: Scope) 
         track_files=tracking.read_files(section),
         track_processes=tracking.read_tracked(section, "track_processes", tracking.process),
         track_services=tracking.read_tracked(section, "track_services", services),
-        virtual_routes=tracking.read_routes(section),
-        virtual_rules=tracking.read_rules(section),
+        virtual_routes=routing.read_routes(section, scope.nodes, families, scope.tables),
+        virtual_rules=routing.read_rules(section, families, scope.tables),
         garp=tracking.read_garp(section),
         vmac=section.read("vmac", scalars.boolean, False),
         accept=section.read("accept", scalars.boolean, True),
@@ -221,6 +225,7 @@ def _lint(section: Section, instance: Instance, scope: Scope) -> None:
     """What only the whole instance shows."""
     _lint_routers(section, instance, scope)
     _lint_tracking(section, instance, scope)
+    _lint_vmac(section, instance, scope)
     wire.lint(section, instance)
     if instance.priority == OWNER:
         text = "255 says that this node owns the addresses for good: take 254 or less"
@@ -237,6 +242,24 @@ def _lint_routers(section: Section, instance: Instance, scope: Scope) -> None:
                 f"(IPv{kind}): take another number"
             )
             section.error(section.value_at("virtual_router_id"), "virtual_router_id", text)
+
+
+def _lint_vmac(section: Section, instance: Instance, scope: Scope) -> None:
+    """Its device is named by the number alone."""
+    if not instance.vmac:
+        return
+    other = scope.devices.setdefault(
+        instance.virtual_router_id, (instance.name, instance.interface)
+    )
+    if other[1] != instance.interface:
+        text = (
+            f"its device would be named as that of {other[0]}, which has the same "
+            "virtual_router_id on another interface: take another number"
+        )
+        section.error(section.value_at("vmac"), "vmac", text)
+    if instance.unicast is not None:
+        text = "unicast adverts go from the interface's own MAC: only its announcements teach it"
+        section.warn(section.value_at("vmac"), "vmac", text)
 
 
 def _lint_tracking(section: Section, instance: Instance, scope: Scope) -> None:

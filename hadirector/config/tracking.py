@@ -1,11 +1,11 @@
-"""What an instance tracks, and the routes and rules that move with it.
+"""What an instance tracks, and how its master announces itself.
 
 A tracked thing is named in a list (its failure is a fault) or with a number (the priority changes
 by it while it fails); `{eth1: fault, eth2: -20}` has both. A positive number is lawful and warned
 of: keepalived adds it while the thing is well.
 """
 
-from hadirector.config import addresses, scalars
+from hadirector.config import scalars
 from hadirector.config.problem import Wrong, shown
 from hadirector.config.reader import Parse, Section
 from hadirector.config.tree import Mapping, Scalar, Tree
@@ -13,8 +13,6 @@ from hadirector.core.settings.instances import (
     Garp,
     Tracked,
     TrackedFile,
-    VirtualRoute,
-    VirtualRule,
 )
 
 _MOST = 253  # a delta beyond it could only mean a fault
@@ -62,46 +60,6 @@ def read_files(section: Section) -> tuple[TrackedFile, ...]:
     return tuple(files)
 
 
-def read_routes(section: Section) -> tuple[VirtualRoute, ...]:
-    """`virtual_routes`: held by the master."""
-    routes = []
-    for item in section.items("virtual_routes"):
-        route = section.under("virtual_routes", item)
-        if route is None:
-            continue
-        to = route.required("to", addresses.network, "203.0.113.0/24")
-        via = route.read("via", addresses.address, None)
-        interface = route.read("interface", scalars.interface, None)
-        source = route.read("source", addresses.address, None)
-        table = route.read("table", _table, "main")
-        metric = route.read("metric", scalars.integer(0, 2**32 - 1), None)
-        if not route.has("via") and not route.has("interface"):
-            route.error(route.at, "", "leads nowhere: add 'via: ADDRESS' or 'interface: NAME'")
-        route.close()
-        if to is not None:
-            routes.append(VirtualRoute(to, via, interface, source, table, metric))
-    return tuple(routes)
-
-
-def read_rules(section: Section) -> tuple[VirtualRule, ...]:
-    """`virtual_rules`: held by the master."""
-    rules = []
-    for item in section.items("virtual_rules"):
-        rule = section.under("virtual_rules", item)
-        if rule is None:
-            continue
-        source = rule.read("from", addresses.network, None)
-        to = rule.read("to", addresses.network, None)
-        table = rule.required("table", _table, "100")
-        priority = rule.read("priority", scalars.integer(1, 2**32 - 1), None)
-        if not rule.has("from") and not rule.has("to"):
-            rule.error(rule.at, "", "holds for everything: add 'from: PREFIX' or 'to: PREFIX'")
-        rule.close()
-        if table is not None:
-            rules.append(VirtualRule(source, to, table, priority))
-    return tuple(rules)
-
-
 def read_garp(section: Section) -> Garp:
     """How the master announces its addresses."""
     below = section.section("garp")
@@ -139,11 +97,3 @@ def _weight(tree: Tree) -> int | None:
         return scalars.integer(-_MOST, _MOST, but=0)(tree)
     except Wrong as wrong:
         raise Wrong(f"{wrong.text}; write 'fault' where its failure is a fault") from None
-
-
-def _table(tree: Tree) -> str:
-    """A routing table by number or by its name in rt_tables."""
-    value = scalars.name(tree)
-    if value.isdigit() and not 1 <= int(value) < 2**32:
-        raise Wrong(f"{value} is out of range for a routing table: 1 to {2**32 - 1}")
-    return value

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from hadirector.core import director_events as ev
-from hadirector.core import messages, peers
+from hadirector.core import messages, peers, runner_messages
 from hadirector.core.deaths import DIED
 from hadirector.core.hooks import Hooks, Pending
 from hadirector.core.messages import Health, Process, RouterStateName
@@ -52,7 +52,7 @@ class Attendance:
         self._greeted = False
         self.wanted = False
         self._peers_known_at = FOREVER
-        self._watch = messages.Watch((), ())
+        self._watch = runner_messages.Watch((), ())
         self._saved: tuple[Pending, ...] = ()
         self._save_at = -FOREVER
 
@@ -65,7 +65,7 @@ class Attendance:
         if self._peers_known_at == FOREVER:
             self._peers_known_at = now + (peers.SILENCE if config.peers else 0.0)
         files, processes = self.tracking.names(Kind.FILE), self.tracking.names(Kind.PROCESS)
-        self._watch = messages.Watch(files, processes)
+        self._watch = runner_messages.Watch(files, processes)
         wanted = bool(self.tracking.scripts() or files or processes or config.hooks)
         before, self.wanted = self.wanted, wanted
         actions: list[ev.Action] = [ev.Employ(wanted)] if wanted != before else []
@@ -77,14 +77,14 @@ class Attendance:
             case messages.Hello():
                 self._greeted = True
                 return [], self._tell_watch()
-            case messages.Ran():
+            case runner_messages.Ran():
                 name = self._schedule.ended(message)
                 if name is not None:
                     self.tracking.ran(name, message, now)
                 return self.hooks.ended(message, now), []
-            case messages.FilesSeen():
+            case runner_messages.FilesSeen():
                 self.tracking.files_seen(message, now)
-            case messages.ProcessesSeen():
+            case runner_messages.ProcessesSeen():
                 self.tracking.processes_seen(message, now)
             case messages.Processes(processes=(state,)):
                 return self._runner_is(state, now), []

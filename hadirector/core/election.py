@@ -43,12 +43,15 @@ from hadirector.core.election_types import (
     Input,
     LastAdverts,
     Links,
+    Moved,
     NetworkHeard,
     Obstacles,
     PacketReceived,
     Place,
     Reconcile,
+    Refusals,
     Report,
+    Restored,
     SendFailed,
     SetLease,
     Stopped,
@@ -172,6 +175,8 @@ class Election:
             case SendFailed() | AnnounceFailed():
                 self._count(what)
                 return []
+            case Moved() | Restored() | Refusals():
+                return self._keep_up(what, now)
             case messages.Order():
                 return self._obey(what, now)
             case _:
@@ -199,6 +204,11 @@ class Election:
             case unreachable:
                 assert_never(unreachable)
         return self._review(now)
+
+    def _keep_up(self, what: Moved | Restored | Refusals, now: float) -> list[Action]:
+        """What others do to what is ours."""
+        self._touched |= dict.fromkeys(self._roster)
+        return [a for member in self._roster for a in member.keep_up(what, self._journal, now)]
 
     def _be_told(self, what: _Told, now: float) -> list[Action]:
         """The director's levels; each is a sign of life as well."""
@@ -237,7 +247,7 @@ class Election:
         for member in self._deadlines.take_due(now):
             self._touched[member] = None
             actions += self._act(member, member.router.tick, now)
-            actions += member.announce(now)
+            actions += [*member.announce(now), *member.calm(self._journal, now)]
         return actions
 
     def _receive(self, packet: PacketReceived, now: float) -> list[Action]:

@@ -17,7 +17,9 @@ from dataclasses import dataclass, field
 from hadirector.core import messages
 from hadirector.core.address import Address, Family
 from hadirector.core.advert import Advert
-from hadirector.core.settings.instances import VirtualAddress, VirtualRoute, VirtualRule
+from hadirector.core.routing import Belonging, Route, Rule
+from hadirector.core.settings.instances import VirtualAddress
+from hadirector.core.vmac import VirtualDevice
 
 # --- inputs ----------------------------------------------------------------------------------
 
@@ -145,6 +147,28 @@ class AnnounceFailed:
     address: VirtualAddress
 
 
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """These interfaces reach the network by another way than before: a bond changed its active
+    link, a virtual machine its host, a link came back, a device was made anew."""
+
+    interfaces: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """Somebody had removed these, and they are back."""
+
+    things: tuple["PlacedAddress | Belonging", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """A level: the routes and rules that should be there and that the kernel refuses, with why."""
+
+    refused: tuple[tuple[Belonging, str], ...]
+
+
 Input = (
     Tick
     | PacketReceived
@@ -157,6 +181,9 @@ Input = (
     | WallClock
     | SendFailed
     | AnnounceFailed
+    | Moved
+    | Restored
+    | Refusals
     | messages.ElectionSettings
     | messages.Tracks
     | messages.Ready
@@ -174,23 +201,26 @@ class PlacedAddress:
 
     `lifetime` is its valid_lft in whole seconds, renewed every third of it by the lease thread;
     None is forever. Whether it goes on as /32 (or /128) with NOPREFIXROUTE or with `prefix` is the
-    shell's decision, which knows the interface's other addresses.
+    shell's decision, which knows the interface's other addresses, and those of `beside`: the
+    parent of a device with a virtual MAC.
     """
 
     address: Address
     prefix: int
     interface: str
     lifetime: int | None
+    beside: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """All of ours that the kernel should have now: what masters hold, nothing else. Placed in this
-    order, removed in the opposite one."""
+    """All of ours that the kernel should have now: what masters hold, and the devices with a
+    virtual MAC of every router. Placed in this order, removed in the opposite one."""
 
     addresses: tuple[PlacedAddress, ...] = ()
-    routes: tuple[VirtualRoute, ...] = ()
-    rules: tuple[VirtualRule, ...] = ()
+    routes: tuple[Route, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    devices: tuple[VirtualDevice, ...] = ()
 
 
 # --- actions ---------------------------------------------------------------------------------
@@ -202,6 +232,7 @@ class SendAdvert:
     TOS 0xC0, out of `interface`. It is complete, checksum included; `advert` is for the log.
 
     `destination` is the group (224.0.0.18, ff02::12) or one unicast peer: one action per peer.
+    `hardware` is the virtual MAC to send from; empty: the interface's own.
     """
 
     instance: str
@@ -211,6 +242,7 @@ class SendAdvert:
     destination: Address
     message: bytes = field(repr=False)  # as above
     advert: Advert
+    hardware: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,8 +252,8 @@ class Place:
     instance: str
     family: Family
     addresses: tuple[PlacedAddress, ...]
-    routes: tuple[VirtualRoute, ...]
-    rules: tuple[VirtualRule, ...]
+    routes: tuple[Route, ...]
+    rules: tuple[Rule, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,8 +264,8 @@ class Drop:
     instance: str
     family: Family
     addresses: tuple[PlacedAddress, ...]
-    routes: tuple[VirtualRoute, ...]
-    rules: tuple[VirtualRule, ...]
+    routes: tuple[Route, ...]
+    rules: tuple[Rule, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ Rules
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from hadirector.core.messages import Event, Ran, Run, RunEnd
+from hadirector.core.messages import Event, Run
+from hadirector.core.runner_messages import Ran, RunEnd
 from hadirector.core.scripts import NO_WORD, is_good
 from hadirector.core.services import Change
 from hadirector.core.settings.cluster import Config, Hook

@@ -24,7 +24,9 @@ GRAVE = frozenset(
         *("state_not_saved", "api_http", "advert_refused", "advert_differs", "secrets"),
         *("peer_refused", "handover_refused", "handover_failed", "standby_serves"),
         *("stance_not_saved", "peer_missing", "election_silent", "runtime_dir", "own_address"),
-        *("track_down", "hook_failed", "hook_given_up"),
+        *("track_down", "hook_failed", "hook_given_up", "acceptance"),
+        *("vip_restored", "vip_contested", "route_restored", "route_contested", "route_refused"),
+        *("rule_restored", "rule_contested", "rule_refused"),
     }
 )
 """Kinds somebody must look at: logged as warnings (`journalctl -p warning`)."""

@@ -7,7 +7,7 @@ neighbours. It may lie in its own words; it must not be able to order anybody.
 from collections.abc import Mapping
 from typing import assert_never
 
-from hadirector.core import messages
+from hadirector.core import messages, runner_messages
 from hadirector.core.messages import OrderKind, Process, RequestKind
 
 _LEVELS: Mapping[tuple[Process, Process], frozenset[type[messages.Message]]] = {
@@ -23,9 +23,9 @@ _LEVELS: Mapping[tuple[Process, Process], frozenset[type[messages.Message]]] = {
         {messages.Routers, messages.Events, messages.Obeyed}
     ),
     (Process.SUPERVISOR, Process.DIRECTOR): frozenset({messages.Processes}),
-    (Process.DIRECTOR, Process.RUNNER): frozenset({messages.Run, messages.Watch}),
+    (Process.DIRECTOR, Process.RUNNER): frozenset({messages.Run, runner_messages.Watch}),
     (Process.RUNNER, Process.DIRECTOR): frozenset(
-        {messages.Ran, messages.FilesSeen, messages.ProcessesSeen}
+        {runner_messages.Ran, runner_messages.FilesSeen, runner_messages.ProcessesSeen}
     ),
 }
 """Beside these: Hello and Heartbeat to everybody, and what `_order` and `_request` let pass."""

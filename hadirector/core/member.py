@@ -8,7 +8,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import assert_never
 
-from hadirector.core import address, messages
+from hadirector.core import address, messages, routing
 from hadirector.core.address import Address, Family
 from hadirector.core.advert import Advert
 from hadirector.core.announce import Announcer
@@ -22,15 +22,19 @@ from hadirector.core.election_types import (
     Desired,
     Drop,
     HolderHeard,
+    Moved,
     Note,
     PacketReceived,
     Place,
     PlacedAddress,
+    Refusals,
+    Restored,
     SendAdvert,
     SetLease,
 )
-from hadirector.core.node_view import NodeView, addresses_of, unicast_of
+from hadirector.core.node_view import NodeView, addresses_of, device_of, homes_of, unicast_of
 from hadirector.core.settings.instances import Instance, VirtualAddress
+from hadirector.core.upkeep import Told, Upkeep
 from hadirector.core.vrrp import Router
 from hadirector.core.vrrp_states import (
     HOLDING,
@@ -68,6 +72,7 @@ class Member:
         self.family = family
         self.router = Router(instance, now, noted_at)
         self.announcer = Announcer(instance.garp)
+        self.upkeep = Upkeep()
         self.wire = Wire(family)
         self.counters = self.wire.counters
         self.counters |= dict.fromkeys(_COUNTERS, 0)
@@ -88,8 +93,8 @@ class Member:
     @property
     def deadline(self) -> float | None:
         """When it has something to do by itself."""
-        both = (self.router.deadline, self.announcer.deadline)
-        return min((at for at in both if at is not None), default=None)
+        all_three = (self.router.deadline, self.announcer.deadline, self.upkeep.deadline)
+        return min((at for at in all_three if at is not None), default=None)
 
     @property
     def face(self) -> tuple[object, ...]:
@@ -104,6 +109,7 @@ class Member:
             self.lifetime,
             router.standing.source,
             len(router.duels.rivals),
+            self.upkeep.troubles,
         )
 
     def interfaces(self) -> set[str]:
@@ -119,14 +125,13 @@ class Member:
         if self.router.waits_for_network:
             asked.append(AskGateway(self.instance.interface))
         if not self.router.holds_addresses and (asked or self.router.listens_in_vain):
-            held = addresses_of(self.instance, self.family)[:1]
-            asked += [AskHolder(v.interface, v.address) for v in held]
+            homes = homes_of(self.instance, self.family)
+            asked += [AskHolder(at, held) for held, at in islice(homes.items(), 1)]
         return asked
 
     def hear_holder(self, heard: HolderHeard, now: float) -> None:
         """Another host answers for an address."""
-        mine = addresses_of(self.instance, self.family)
-        there = any((v.address, v.interface) == (heard.address, heard.interface) for v in mine)
+        there = homes_of(self.instance, self.family).get(heard.address) == heard.interface
         if there and not self.router.holds_addresses:
             self.router.ears.answered(now)
 
@@ -203,6 +208,30 @@ class Member:
             return []
         return [Announce(*self.key, (VirtualAddress(source, 0, self.instance.interface),), 1)]
 
+    def keep_up(
+        self, what: Moved | Restored | Refusals, journal: Journal, now: float
+    ) -> list[Action]:
+        """What others do to the belongings; nothing where it does not concern this router."""
+        match what:
+            case Moved(interfaces=moved):
+                return self._move(moved, journal, now)
+            case Restored(things=things):
+                mine = self.belongings()
+                held = {(a.address, a.interface) for a in mine.addresses}
+                found = [a for a in things if isinstance(a, PlacedAddress)]
+                back = [a for a in found if (a.address, a.interface) in held]
+                others = [t for t in things if t in mine.routes or t in mine.rules]
+                told = self.upkeep.restored([*back, *others], now)
+                return [*self._say(told, journal, now), *self._announce_again(back, now)]
+            case Refusals(refused=refused):
+                mine = self.belongings() if self.router.holds_addresses else Desired()
+                told = self.upkeep.refuse(dict(refused), (*mine.routes, *mine.rules))
+                return self._say(told, journal, now)
+
+    def calm(self, journal: Journal, now: float) -> list[Action]:
+        """What is due of the above."""
+        return self._say(self.upkeep.calm(now), journal, now)
+
     def exchange(
         self, instance: Instance, view: NodeView, elsewhere: Desired, now: float
     ) -> list[Action]:
@@ -238,15 +267,25 @@ class Member:
     def belongings(self) -> Desired:
         """What a master of this router holds."""
         family = self.family
+        instance, first = self.instance, self.instance.families()[0]
+        device = device_of(instance, family)
+        beside = device.parent if device else ""
         return Desired(
             tuple(
-                PlacedAddress(v.address, v.prefix, v.interface, self.lifetime)
-                for v in addresses_of(self.instance, family)
+                PlacedAddress(v.address, v.prefix, v.interface, self.lifetime, beside)
+                for v in addresses_of(instance, family)
             ),
             tuple(
-                r for r in self.instance.virtual_routes if self._is_of_family(r.to, r.via, r.source)
+                routing.route_of(r, family, instance.interface)
+                for r in instance.virtual_routes
+                if routing.family_of((r.to, r.via, r.source), first) == family
             ),
-            tuple(r for r in self.instance.virtual_rules if self._is_of_family(r.from_, r.to)),
+            tuple(
+                routing.rule_of(r, family)
+                for r in instance.virtual_rules
+                if routing.family_of((r.from_, r.to), first) == family
+            ),
+            () if device is None else (device,),
         )
 
     def status(self, now: float) -> messages.Router:
@@ -282,7 +321,7 @@ class Member:
     def _troubles(self, now: float) -> list[str]:
         router = self.router
         told = [sentence(rival, router.side, now) for rival in router.duels.rivals]
-        return [*told, router.reason] if router.is_deaf else told
+        return [*told, *([router.reason] if router.is_deaf else []), *self.upkeep.troubles]
 
     def _context(self, view: NodeView, now: float) -> Context | None:
         """What the wire is to know; None: nothing can be said or believed without a key."""
@@ -296,8 +335,12 @@ class Member:
         if source is None or context is None:
             return []  # the link is gone: nothing can be said
         said = self.wire.said(priority, context)
+        # A virtual MAC says where the addresses are: who has given them up must not send from it.
+        device = device_of(self.instance, self.family) if self.router.holds_addresses else None
+        multicast = unicast_of(self.instance, self.family) is None
+        hardware = device.hardware if device is not None and multicast else b""
         sent: list[Action] = [
-            SendAdvert(*self.key, self.instance.interface, source, to, payload, said)
+            SendAdvert(*self.key, self.instance.interface, source, to, payload, said, hardware)
             for to, payload in self.wire.write(priority, source, context)
         ]
         stays = isinstance(self.router.state, Master)
@@ -306,9 +349,36 @@ class Member:
     def _drop(self, what: Desired, elsewhere: Desired) -> list[Action]:
         """Take off what no other router of this node holds."""
         gone = _minus(what, elsewhere)
-        return (
-            [] if gone == Desired() else [Drop(*self.key, gone.addresses, gone.routes, gone.rules)]
-        )
+        if gone == Desired():
+            return []
+        return [Drop(*self.key, gone.addresses, gone.routes, gone.rules)]
+
+    def _move(self, moved: frozenset[str], journal: Journal, now: float) -> list[Action]:
+        """Where its neighbours find a master's addresses is to be told again."""
+        homes = homes_of(self.instance, self.family)
+        found = sorted(moved & set(homes.values()))
+        if not found or not isinstance(self.router.state, Master):
+            return []
+        reason = f"{', '.join(found)} reaches the network by another way: announced again"
+        self.announcer.start(now)
+        told = self._say([Told("announced_again", reason, {})], journal, now)
+        return [*self.announce(now), *told]
+
+    def _announce_again(self, back: list[PlacedAddress], now: float) -> list[Action]:
+        """Once each: neighbours may have looked for them meanwhile."""
+        if not back or not isinstance(self.router.state, Master):
+            return []
+        if not self.upkeep.may_announce(now):
+            return []
+        names = {(a.address, a.interface) for a in back}
+        every = addresses_of(self.instance, self.family)
+        these = tuple(v for v in every if (v.address, v.interface) in names)
+        return [Announce(*self.key, these, 1)]
+
+    def _say(self, told: list[Told], journal: Journal, now: float) -> list[Action]:
+        family = {"family": f"ipv{self.family}"}
+        name = self.instance.name
+        return [journal(t.kind, name, t.reason, family | t.inputs, now) for t in told]
 
     def _tell(
         self, kind: str, reason: str, inputs: dict[str, str], journal: Journal, now: float
@@ -332,13 +402,6 @@ class Member:
         family = (a for a in every if address.family(a) == self.family)
         return tuple(islice(family, 255))  # the count is one byte
 
-    def _is_of_family(self, *texts: str | None) -> bool:
-        """Whether a route or rule with these prefixes is this family's; the instance's first
-        family takes those that do not say."""
-        named = [text for text in texts if text and (":" in text or "." in text)]
-        families = {6 if ":" in text else 4 for text in named}
-        return self.family in (families or {self.instance.families()[0]})
-
     def _master(self) -> Address | None:
         match self.router.state:
             case Backup(master=master) | Candidate(was=Backup(master=master)):
@@ -354,4 +417,4 @@ def _minus(what: Desired, kept: Desired) -> Desired:
         tuple(a for a in what.addresses if (a.address, a.prefix, a.interface) not in names),
         tuple(r for r in what.routes if r not in kept.routes),
         tuple(r for r in what.rules if r not in kept.rules),
-    )
+    )  # devices are a level only: they stay while a router wants them

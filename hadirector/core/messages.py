@@ -22,6 +22,7 @@ Who tells whom (core/lawful.py is what holds everybody to it):
 from dataclasses import dataclass, field
 from enum import Enum
 
+from hadirector.core import runner_messages
 from hadirector.core.address import Address, Family
 from hadirector.core.keys import Secrets
 from hadirector.core.settings.checks import Target
@@ -361,84 +362,16 @@ class Request:
     subject: str = ""
 
 
-class RunEnd(Enum):
-    """How a program ended."""
-
-    EXITED = "exited"  # by itself
-    KILLED = "killed"  # by somebody's signal
-    LATE = "late"  # its time was up
-    REFUSED = "refused"  # it could not be executed
-    VOID = "void"  # this host could not start it, which says nothing of the program
-
-
 @dataclass(frozen=True, slots=True)
 class Run:
     """Run a program once, for `timeout` seconds at most; `about` is what it finds on its standard
-    input, as one line of JSON. `Ran` answers with the same ticket."""
+    input, as one line of JSON. runner_messages.Ran answers with the same ticket."""
 
     ticket: str
     command: tuple[str, ...]
     environment: dict[str, str]
     timeout: float
     about: Event | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Ran:
-    """How a program ended, after `took` seconds, with the exit status `status` if by itself.
-    `reason` says it for an operator, with the last line it printed.
-
-    `gone` False comes first when its time is up, before it is dead: a process that waits for a
-    disk cannot be killed. The same ticket comes again when it is.
-    """
-
-    ticket: str
-    end: RunEnd
-    status: int
-    reason: str
-    took: float
-    gone: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """All files and processes that are to be looked at, again and again."""
-
-    files: tuple[str, ...]
-    processes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class FileSeen:
-    """The number in a file; None: there is none, `reason` says why."""
-
-    path: str
-    number: int | None
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class FilesSeen:
-    """One look at every watched file. `silent`: whose disk does not answer, nothing is known."""
-
-    files: tuple[FileSeen, ...]
-    silent: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessSeen:
-    """How many living processes have this name."""
-
-    name: str
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessesSeen:
-    """One look at the table of processes; `trouble`: it could not be read, and nothing is known."""
-
-    processes: tuple[ProcessSeen, ...]
-    trouble: str = ""
 
 
 Message = (
@@ -459,8 +392,8 @@ Message = (
     | Processes
     | Request
     | Run
-    | Ran
-    | Watch
-    | FilesSeen
-    | ProcessesSeen
+    | runner_messages.Ran
+    | runner_messages.Watch
+    | runner_messages.FilesSeen
+    | runner_messages.ProcessesSeen
 )

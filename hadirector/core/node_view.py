@@ -3,9 +3,9 @@ one virtual router (its `Standing`)."""
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from hadirector.core import address, messages
+from hadirector.core import address, messages, vmac
 from hadirector.core.address import Address, Family
 from hadirector.core.election_types import Deaf, Link, Obstacle
 from hadirector.core.keys import Secrets
@@ -17,6 +17,7 @@ from hadirector.core.settings.instances import (
     Unicast,
     VirtualAddress,
 )
+from hadirector.core.vmac import VirtualDevice
 from hadirector.core.vrrp_states import Claim, Standing
 
 DIRECTOR_PATIENCE = 10.0  # seconds without a word before the director counts as gone
@@ -182,7 +183,7 @@ class NodeView:
         counted = {t.name for t in instance.track_interfaces}
         # An address whose interface is down serves nobody: as keepalived, another node is to have
         # it, unless `track_interfaces` says what that interface is worth.
-        counted |= {v.interface for v in addresses_of(instance, family)} - {instance.interface}
+        counted |= set(homes_of(instance, family).values()) - {instance.interface}
         troubles = (self._trouble(name) for name in sorted(counted - weighed))
         faults += [trouble for trouble in troubles if trouble is not None]
         faults += [t.reason for t in self.tracks if t.fault and t.instance == instance.name]
@@ -217,9 +218,35 @@ class NodeView:
 
 
 def addresses_of(instance: Instance, family: Family) -> tuple[VirtualAddress, ...]:
-    """All a master of this family takes over, those first that its adverts list."""
+    """All a master of this family takes over, those first that its adverts list; with a virtual
+    MAC those of the instance's own interface sit on its device."""
     every = instance.virtual_addresses + instance.excluded_addresses
-    return tuple(v for v in every if address.family(v.address) == family)
+    own = tuple(v for v in every if address.family(v.address) == family)
+    device = device_of(instance, family)
+    if device is None:
+        return own
+    return tuple(
+        replace(v, interface=device.name) if v.interface == device.parent else v for v in own
+    )
+
+
+def homes_of(instance: Instance, family: Family) -> dict[Address, str]:
+    """The interfaces that lead to a master's addresses: the device of a virtual MAC comes and goes
+    with mastership, and what counts is its parent."""
+    device = device_of(instance, family)
+    return {
+        v.address: device.parent if device and v.interface == device.name else v.interface
+        for v in addresses_of(instance, family)
+    }
+
+
+def device_of(instance: Instance, family: Family) -> VirtualDevice | None:
+    """The device with this router's virtual MAC, if it has one."""
+    if not instance.vmac:
+        return None
+    vrid = instance.virtual_router_id
+    hardware = vmac.hardware_of(vrid, family)
+    return VirtualDevice(vmac.name_of(vrid, family), instance.interface, family, hardware)
 
 
 def unicast_of(instance: Instance, family: Family) -> Unicast | None:

@@ -6,6 +6,7 @@ Pure: what should be, what is, and what this process did itself go in; what to w
   of the system's that covers it. Then it can come and go, also by the kernel's own hand when its
   lease ends, and nothing else changes: a first /24 that expires takes the other addresses of its
   net along, and an IPv6 /64 made finite takes the node's own /64 route (both measured).
+- A device with a virtual MAC has no address of the system's: its parent's count for it.
 - Without such an address it goes on with its own prefix, for the route to its net. Then the
   interface must have promote_secondaries.
 - An address found at start that a former process of ours left is removed and added, never changed
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from hadirector.core import address
 from hadirector.core.address import Address, Family
 from hadirector.core.election_types import Obstacle, PlacedAddress
+from hadirector.core.node_view import is_link_local
 from hadirector.core.settings.instances import VirtualAddress
 
 MARK = 112  # IFA_PROTO of our addresses: VRRP's number, which no other program claims
@@ -172,8 +174,11 @@ def _by_name(held: Iterable[Held]) -> dict[tuple[str, Address], list[Held]]:
 
 def _form(wanted: PlacedAddress, lasting: list[Held]) -> Put:
     full = _width(address.family(wanted.address))
+    # A link-local one answers by its own interface only, so it needs the route there.
+    beside = "" if is_link_local(wanted.address) else wanted.beside
+    homes = {wanted.interface, beside}
     bare = wanted.prefix == full or any(
-        h.interface == wanted.interface and _covers(h, wanted.address) for h in lasting
+        h.interface in homes and _covers(h, wanted.address) for h in lasting
     )
     prefix = full if bare else wanted.prefix
     return Put(wanted.interface, wanted.address, prefix, bare, wanted.lifetime)

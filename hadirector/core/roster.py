@@ -67,13 +67,16 @@ class Roster:
         return self._by_wire.get((packet.interface, vrid, address.family(packet.source)), [])
 
     def holdings(self) -> Desired:
-        """What the masters hold; an address held twice is listed once."""
-        held = [m.belongings() for m in self if m.router.holds_addresses]
+        """What the masters hold; an address held twice is listed once. The devices are those of
+        all."""
+        every = [(m, m.belongings()) for m in self]
+        held = [mine for m, mine in every if m.router.holds_addresses]
         addresses = {(a.address, a.interface): a for one in reversed(held) for a in one.addresses}
         return Desired(
             tuple(reversed(addresses.values())),
             tuple(dict.fromkeys(r for one in held for r in one.routes)),
             tuple(dict.fromkeys(r for one in held for r in one.rules)),
+            tuple(dict.fromkeys(d for _, mine in every for d in mine.devices)),
         )
 
     def elsewhere(self, member: Member) -> Desired:

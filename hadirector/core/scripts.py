@@ -13,7 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from hadirector.core.deadlines import Deadlines
-from hadirector.core.messages import Ran, Run, RunEnd
+from hadirector.core.messages import Run
+from hadirector.core.runner_messages import Ran, RunEnd
 from hadirector.core.settings.cluster import Script
 
 AT_ONCE = 8  # scripts under way

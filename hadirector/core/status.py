@@ -107,7 +107,7 @@ def _instances(director: Director, offset: float) -> Json:
             "routers": routers,
             "virtual_router_id": instance.virtual_router_id,
             "interface": instance.interface,
-            "held": _since(director.operations.stance.holds.get(instance.name), offset),
+            "hold": _since(director.operations.stance.holds.get(instance.name), offset),
             "tracked": attendance_status.tracked(director.attendance, instance.name, offset),
         }
     return found
@@ -137,6 +137,7 @@ def _router(router: messages.Router, offset: float) -> Json:
             }
             for source, speaker in router.peers.items()
         },
+        "troubles": list(router.troubles),
         "refused": [_complaint_json(complaint, offset) for complaint in router.refused],
         "odd": [_complaint_json(complaint, offset) for complaint in router.odd],
         "counters": dict(router.counters),

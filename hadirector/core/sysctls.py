@@ -81,6 +81,29 @@ def accept_ra(interface: str) -> str:
     return f"net.ipv6.conf.{interface}.accept_ra"
 
 
+def for_vmac(parents: Iterable[str]) -> tuple[Sysctl, ...]:
+    """What the interfaces under virtual MACs need, so that only these speak for the addresses.
+
+    An interface may be called eth0.100: sysctl(8) takes a slash for a dot within a name.
+    """
+    return tuple(
+        Sysctl(f"net.ipv4.conf.{parent.replace('.', '/')}.{name}", value, why, raise_only=True)
+        for parent in parents
+        for name, value, why in (
+            (
+                "arp_ignore",
+                "1",
+                "an address on another interface is not answered for with this one's MAC",
+            ),
+            (
+                "arp_announce",
+                "2",
+                "asking for a client's MAC never tells it that a virtual address is here",
+            ),
+        )
+    )
+
+
 def for_sync(timeouts: Timeouts) -> tuple[Sysctl, ...]:
     """What connection sync needs before its threads start; `timeouts` are those in force.
 

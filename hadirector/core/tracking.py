@@ -21,8 +21,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from hadirector.core import health, messages
-from hadirector.core.messages import Health, Ran
+from hadirector.core import health, messages, runner_messages
+from hadirector.core.messages import Health
+from hadirector.core.runner_messages import Ran
 from hadirector.core.scripts import is_good
 from hadirector.core.services import Change
 from hadirector.core.settings.cluster import Script
@@ -174,7 +175,7 @@ class Tracking:
             thing = Thing(Kind.SCRIPT, name)
             self._see(thing, is_good(ran), self._scripts[name], ran.reason, now)
 
-    def files_seen(self, seen: messages.FilesSeen, now: float) -> None:
+    def files_seen(self, seen: runner_messages.FilesSeen, now: float) -> None:
         """The files were read."""
         if self._silent != frozenset(seen.silent):
             self._silent, self._level = frozenset(seen.silent), None
@@ -188,7 +189,7 @@ class Tracking:
                 if self.conditions[thing].health in _OUT:
                     self._set(thing, replace(self.conditions[thing], number=0))
 
-    def processes_seen(self, seen: messages.ProcessesSeen, now: float) -> None:
+    def processes_seen(self, seen: runner_messages.ProcessesSeen, now: float) -> None:
         """The table of processes was looked at."""
         for one in seen.processes:
             reason = f"{one.count} running" if one.count else "not running"

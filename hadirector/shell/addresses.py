@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hadirector.core import placement
+from hadirector.core.address import Address
 from hadirector.core.election_types import Obstacle, PlacedAddress
 from hadirector.core.placement import Key, Ownership, Put, Relet, Step, Take
 from hadirector.core.settings.instances import VirtualAddress
@@ -33,6 +34,7 @@ class Addresses:
     ) -> None:
         self.noted: frozenset[Key] = frozenset()  # left by a former process, by its file
         self.stale = False  # something was refused: the table has to be read again
+        self.restored: list[PlacedAddress] = []  # by `reconcile`, for whoever tells of it
         self._route = route
         self._table = table
         self._lease = lease
@@ -55,8 +57,9 @@ class Addresses:
     def place(self, wanted: Iterable[PlacedAddress]) -> None:
         """Put these on, or give them their new lifetime, now."""
         these = tuple(wanted)
-        there = self._table.held(each.interface for each in these)
-        self._carry_out(placement.place(these, there, self.ownership), these)
+        homes = {name for each in these for name in (each.interface, each.beside)}
+        steps = placement.place(these, self._table.held(homes), self.ownership)
+        self._carry_out(steps, these)
 
     def drop(self, unwanted: Iterable[PlacedAddress]) -> None:
         """Take these off, now."""
@@ -71,9 +74,18 @@ class Addresses:
         self._carry_out(steps, ())
 
     def reconcile(self, wanted: tuple[PlacedAddress, ...]) -> int:
-        """Make it so that exactly these are there; how many steps that took."""
-        steps = placement.reconcile(wanted, self._table.held(), self.ownership)
+        """Make it so that exactly these are there; how many steps that took. What was gone though
+        we had put it there is `restored`."""
+        held = self._table.held()
+        names = self._names()
+        gone = names - {(h.interface, h.address) for h in held}
+        steps = placement.reconcile(wanted, held, self.ownership)
         self._carry_out(steps, wanted)
+        if gone:
+            # On an interface that is down they went with it, and come and go as they like.
+            up = {name for name, _ in gone if self._table.is_up(name)}
+            back = gone & self._table.present(up)
+            self.restored += [each for each in wanted if (each.interface, each.address) in back]
         return len(steps)
 
     def obstacles(self, virtual: Iterable[VirtualAddress]) -> tuple[Obstacle, ...]:
@@ -85,6 +97,9 @@ class Addresses:
         for interface, value in self._promoted.items():
             _write_setting(_CONF / interface / "promote_secondaries", value)
         self._promoted.clear()
+
+    def _names(self) -> set[tuple[str, Address]]:
+        return {(put.interface, put.address) for put in self._own.values()}
 
     def _carry_out(self, steps: list[Step], wanted: tuple[PlacedAddress, ...]) -> None:
         """Write the steps and remember what came of them."""

@@ -1,7 +1,6 @@
 """Announcing virtual addresses: gratuitous ARP and unsolicited neighbour advertisements.
 
-Whole Ethernet frames, made here and sent by a packet socket for each interface: neither the
-routing table nor a neighbour entry can hold them up. As keepalived sends them:
+Whole Ethernet frames (shell/frames.py), as keepalived sends them:
 
 - ARP *request*, sender and target address both the virtual one, all to broadcast. Requests are
   what every implementation updates its cache from.
@@ -10,7 +9,6 @@ routing table nor a neighbour entry can hold them up. As keepalived sends them:
 """
 
 import logging
-import socket
 import struct
 from collections import deque
 from collections.abc import Callable
@@ -19,6 +17,7 @@ from pathlib import Path
 from hadirector.core import address, advert
 from hadirector.core.address import Address
 from hadirector.core.settings.instances import VirtualAddress
+from hadirector.shell.frames import ETH_ARP, ETH_IP, ETH_IPV6, Frames
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +27,6 @@ BACKLOG = 65536  # frames waiting; more are not of use to anybody
 _BROADCAST = b"\xff" * 6
 _ALL_NODES_HARDWARE = bytes.fromhex("333300000001")
 _ALL_NODES = address.packed(Address("ff02::1"))
-_ETH_ARP, _ETH_IPV6 = 0x0806, 0x86DD
 _ETHERNET = struct.Struct("!6s6sH")
 _ARP = struct.Struct("!HHBBH6s4s6s4s")
 _IPV6 = struct.Struct("!IHBB16s16s")
@@ -40,8 +38,8 @@ _ROUTER, _OVERRIDE = 0x80000000, 0x20000000
 def gratuitous_arp(hardware: bytes, what: Address) -> bytes:
     """The frame that tells everybody that `what` is at `hardware`."""
     raw = address.packed(what)
-    return _ETHERNET.pack(_BROADCAST, hardware, _ETH_ARP) + _ARP.pack(
-        1, 0x0800, 6, 4, 1, hardware, raw, _BROADCAST, raw
+    return _ETHERNET.pack(_BROADCAST, hardware, ETH_ARP) + _ARP.pack(
+        1, ETH_IP, 6, 4, 1, hardware, raw, _BROADCAST, raw
     )
 
 
@@ -54,7 +52,7 @@ def unsolicited_advertisement(hardware: bytes, what: Address, router: bool) -> b
     checksum = advert.internet_checksum(pseudo + plain)
     body = _ADVERTISEMENT.pack(136, 0, checksum, flags, raw, 2, 1, hardware)
     return (
-        _ETHERNET.pack(_ALL_NODES_HARDWARE, hardware, _ETH_IPV6)
+        _ETHERNET.pack(_ALL_NODES_HARDWARE, hardware, ETH_IPV6)
         + _IPV6.pack(6 << 28, len(body), _ICMPV6, 255, raw, _ALL_NODES)
         + body
     )
@@ -67,7 +65,7 @@ class Announcements:
     def __init__(self, hardware: Callable[[str], bytes]) -> None:
         self._hardware = hardware
         self._waiting: deque[VirtualAddress] = deque()
-        self._sockets: dict[str, socket.socket] = {}
+        self._frames = Frames()
         self._failed: list[VirtualAddress] = []  # at most a burst, until they are taken
 
     def add(self, addresses: tuple[VirtualAddress, ...], count: int) -> None:
@@ -102,14 +100,11 @@ class Announcements:
 
     def forget(self, interface: str) -> None:
         """The interface went away or came anew: its socket is of no use."""
-        sock = self._sockets.pop(interface, None)
-        if sock is not None:
-            sock.close()
+        self._frames.forget(interface)
 
     def close(self) -> None:
         """Close all sockets."""
-        for interface in list(self._sockets):
-            self.forget(interface)
+        self._frames.close()
 
     def _send(self, each: VirtualAddress) -> None:
         hardware = self._hardware(each.interface)
@@ -121,22 +116,10 @@ class Announcements:
             frame = unsolicited_advertisement(
                 hardware, each.address, _forwards_ipv6(each.interface)
             )
-        try:
-            self._socket(each.interface).send(frame)
-        except OSError as error:
+        reason = self._frames.send(each.interface, frame)
+        if reason:
             self._failed.append(each)
-            self.forget(each.interface)
-            log.debug("interface=%s announce %s: %s", each.interface, each.address, error)
-
-    def _socket(self, interface: str) -> socket.socket:
-        """Protocol 0: it sends, and nothing is ever queued to it."""
-        if interface not in self._sockets:
-            sock = socket.socket(
-                socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0
-            )
-            self._sockets[interface] = sock
-            sock.bind((interface, 0))
-        return self._sockets[interface]
+            log.debug("interface=%s announce %s: %s", each.interface, each.address, reason)
 
 
 def _forwards_ipv6(interface: str) -> bool:

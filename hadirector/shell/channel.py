@@ -20,7 +20,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from hadirector.core import messages
+from hadirector.core import messages, runner_messages
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ _NUMBERED = (
     messages.Verdicts,
     messages.Hello,
     messages.Run,
-    messages.Ran,
+    runner_messages.Ran,
 )
 _encoder = msgspec.msgpack.Encoder()
 _envelope = msgspec.msgpack.Decoder(tuple[str, float, msgspec.Raw])

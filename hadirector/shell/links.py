@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TypeVar
 
-from hadirector.core import placement
+from hadirector.core import placement, vmac
 from hadirector.core.address import Address
 from hadirector.core.election_types import Link
 from hadirector.core.placement import Held, Put, Relet, Step, Take
@@ -30,6 +30,7 @@ class Table:
         self._news: set[int | Key] | None = None  # told by events while a survey is under way
         self._interfaces: frozenset[str] | None = None
         self._virtual: frozenset[Address] = frozenset()
+        self._moved: set[str] = set()
 
     def concern(self, interfaces: frozenset[str], virtual: frozenset[Address]) -> None:
         """Only what is new about these, and about addresses of ours, is worth telling."""
@@ -46,7 +47,7 @@ class Table:
         ]
         self.survey_begins()
         return self.survey_ends(
-            {link.index: link for link in links if link is not None},
+            {link.index: link for link in links if isinstance(link, rtnetlink.LinkEntry)},
             {key_of(a): a for a in addresses if a is not None},
         )
 
@@ -68,7 +69,8 @@ class Table:
                     del addresses[gone]
         known = links == self._links and addresses == self._addresses
         self._links, self._addresses = links, addresses
-        self._names = {link.name: link for link in links.values()}
+        before, self._names = self._names, {link.name: link for link in links.values()}
+        self._moved.update(n for n, link in self._names.items() if _moved(before.get(n), link))
         self._by_link = None
         self._news = None
         return not known
@@ -78,6 +80,9 @@ class Table:
         match change:
             case rtnetlink.LinkEntry():
                 return self._enter_link(change)
+            case rtnetlink.LinkMoved(link):
+                self._moved.add(link.name)
+                return self._enter_link(link) or self._counts({link.name})
             case rtnetlink.LinkGone(index):
                 return self._forget_link(index)
             case rtnetlink.AddressEntry():
@@ -117,9 +122,45 @@ class Table:
         """The link's index; None when there is no such link."""
         return link.index if (link := self._names.get(name)) else None
 
+    def name(self, index: int) -> str:
+        """The link's name; empty when there is no such link."""
+        return link.name if (link := self._links.get(index)) else ""
+
     def hardware(self, name: str) -> bytes:
         """The link's Ethernet address; empty when it has none."""
         return link.hardware if (link := self._names.get(name)) else b""
+
+    def take_moved(self) -> frozenset[str]:
+        """Links that reach the network by another way since this was asked last."""
+        moved, self._moved = frozenset(self._moved), set()
+        return moved
+
+    def is_up(self, name: str) -> bool:
+        """Whether there is such a link, up and with carrier."""
+        return bool((link := self._names.get(name)) and link.up)
+
+    def vrf_table(self, name: str) -> int:
+        """The routing table of the VRF a link is in; 0 when it is in none."""
+        link = self._names.get(name)
+        master = self._links.get(link.master) if link else None
+        return master.vrf_table if master else 0
+
+    def found(self, names: Iterable[str]) -> dict[str, vmac.Found]:
+        """The named links that exist, and all that are marked as ours."""
+        wanted = set(names)
+        return {
+            link.name: vmac.Found(
+                link.name,
+                link.kind,
+                self.name(link.parent),
+                link.hardware,
+                link.alias,
+                link.enabled,
+                self.name(link.master) if self.vrf_table(link.name) else "",
+            )
+            for link in self._links.values()
+            if link.name in wanted or link.alias == vmac.ALIAS
+        }
 
     def links(self, names: Iterable[str]) -> tuple[Link, ...]:
         """The named links that exist, as the election wants them told."""
@@ -161,6 +202,8 @@ class Table:
 
     def _enter_link(self, link: rtnetlink.LinkEntry) -> bool:
         before = self._links.get(link.index)
+        if _moved(self._names.get(link.name), link):
+            self._moved.add(link.name)
         self._links[link.index] = link
         self._tell(link.index)
         if before is not None and before.name != link.name:
@@ -235,6 +278,14 @@ def _keep(read: dict[_K, _V], known: dict[_K, _V], key: _K) -> bool:
         return True
     read.pop(key, None)
     return False
+
+
+def _moved(before: rtnetlink.LinkEntry | None, link: rtnetlink.LinkEntry) -> bool:
+    """Whether its neighbours may have to be told anew where it is."""
+    if not link.up:
+        return False
+    known = (before.index, before.up, before.hardware) if before else None
+    return known != (link.index, link.up, link.hardware)
 
 
 def key_of(entry: rtnetlink.AddressEntry) -> Key:

@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Iterable
 
-from hadirector.core.messages import ProcessesSeen, ProcessSeen
+from hadirector.core.runner_messages import ProcessesSeen, ProcessSeen
 
 LOOK = 1.0  # seconds between looks, if these are cheap
 SHARE = 0.01  # of a core that looks may take

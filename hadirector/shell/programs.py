@@ -18,7 +18,8 @@ from functools import partial
 
 import msgspec
 
-from hadirector.core.messages import Ran, Run, RunEnd
+from hadirector.core.messages import Run
+from hadirector.core.runner_messages import Ran, RunEnd
 from hadirector.shell import child, spawn
 
 KILL_AFTER = 0.5  # seconds from SIGTERM to SIGKILL

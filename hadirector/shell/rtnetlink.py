@@ -38,8 +38,11 @@ _CACHEINFO = struct.Struct("=IIII")  # preferred, valid, created, changed
 _U32 = struct.Struct("=I")
 
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_CACHEINFO, _IFA_FLAGS, _IFA_PROTO = 1, 2, 6, 8, 11
-_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_EXT_MASK = 1, 3, 29
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_LINK, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 5, 10, 18
+_IFLA_IFALIAS, _IFLA_EXT_MASK, _IFLA_EVENT = 20, 29, 44
+_INFO_KIND, _INFO_DATA, _VRF_TABLE = 1, 2, 1
 _SKIP_STATISTICS = 8  # RTEXT_FILTER_SKIP_STATS
+_WAYS = (3, 4)  # IFLA_EVENT_BONDING_FAILOVER, IFLA_EVENT_NOTIFY_PEERS
 
 SECONDARY: Final = 0x01
 NODAD: Final = 0x02
@@ -60,13 +63,20 @@ _DUMP_TRIES = 3
 @dataclass(frozen=True, slots=True)
 class LinkEntry:
     """A link. `up`: administratively up and with carrier. `hardware` is empty where the link has
-    no Ethernet address."""
+    no Ethernet address. `parent` and `master` are indexes, 0 where there is none; `vrf_table` is
+    that of a link which is a VRF; `enabled`: administratively up."""
 
     index: int
     name: str
     up: bool
     loopback: bool
     hardware: bytes
+    kind: str = ""
+    parent: int = 0
+    master: int = 0
+    alias: str = ""
+    vrf_table: int = 0
+    enabled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +105,14 @@ class LinkGone:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkMoved:
+    """A link that asks to tell its neighbours anew where it is: a bond that changed its active
+    link, a virtual machine that changed its host."""
+
+    link: LinkEntry
+
+
+@dataclass(frozen=True, slots=True)
 class AddressGone:
     """An address that went away."""
 
@@ -103,7 +121,7 @@ class AddressGone:
     prefix: int
 
 
-Change = LinkEntry | LinkGone | AddressEntry | AddressGone
+Change = LinkEntry | LinkMoved | LinkGone | AddressEntry | AddressGone
 
 
 # --- Requests -------------------------------------------------------------------------------
@@ -140,6 +158,13 @@ def list_links() -> Request:
     """To be dumped: every link, without its counters."""
     head = _IFINFOMSG.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
     return Request(_GETLINK, head + netlink.attribute(_IFLA_EXT_MASK, _U32.pack(_SKIP_STATISTICS)))
+
+
+def find_link(name: str) -> Request:
+    """One link by its name."""
+    head = _IFINFOMSG.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
+    mask = netlink.attribute(_IFLA_EXT_MASK, _U32.pack(_SKIP_STATISTICS))
+    return Request(_GETLINK, head + mask + netlink.text_attribute(_IFLA_IFNAME, name))
 
 
 def list_addresses() -> Request:
@@ -191,19 +216,51 @@ def change(reply: Reply) -> Change | None:
             return None
 
 
-def read_link(body: memoryview | bytes) -> LinkEntry | None:
+def read_link(body: memoryview | bytes) -> LinkEntry | LinkMoved | None:
     """A link; None for what is about a link but not of it (a bridge's own attributes)."""
     family, hardware_type, index, flags, _ = _IFINFOMSG.unpack_from(body)
     if family != socket.AF_UNSPEC:
         return None
-    name, hardware = "", b""
-    for kind, value in netlink.attributes(body[_IFINFOMSG.size :]):
-        if kind == _IFLA_IFNAME:
-            name = bytes(value).rstrip(b"\0").decode(errors="replace")
-        elif kind == _IFLA_ADDRESS and hardware_type == _ETHERNET:
+    name, hardware, alias, kind = "", b"", "", ""
+    parent = master = vrf_table = event = 0
+    for attribute, value in netlink.attributes(body[_IFINFOMSG.size :]):
+        if attribute == _IFLA_IFNAME:
+            name = _text(value)
+        elif attribute == _IFLA_ADDRESS and hardware_type == _ETHERNET:
             hardware = bytes(value)
-    up = flags & _UP and flags & _LOWER_UP
-    return LinkEntry(index, name, bool(up), bool(flags & _LOOPBACK), hardware)
+        elif attribute == _IFLA_LINK:
+            (parent,) = _U32.unpack(value)
+        elif attribute == _IFLA_MASTER:
+            (master,) = _U32.unpack(value)
+        elif attribute == _IFLA_IFALIAS:
+            alias = _text(value)
+        elif attribute == _IFLA_LINKINFO:
+            kind, vrf_table = _read_kind(value)
+        elif attribute == _IFLA_EVENT:
+            (event,) = _U32.unpack(value)
+    up = bool(flags & _UP and flags & _LOWER_UP)
+    loopback = bool(flags & _LOOPBACK)
+    link = LinkEntry(
+        *(index, name, up, loopback, hardware, kind, parent, master, alias, vrf_table),
+        enabled=bool(flags & _UP),
+    )
+    return LinkMoved(link) if event in _WAYS else link
+
+
+def _read_kind(info: memoryview) -> tuple[str, int]:
+    """What kind of link it is, and the table of a VRF."""
+    kind, table = "", 0
+    for attribute, value in netlink.attributes(info):
+        if attribute == _INFO_KIND:
+            kind = _text(value)
+        elif attribute == _INFO_DATA and kind == "vrf":
+            found = [bytes(v) for k, v in netlink.attributes(value) if k == _VRF_TABLE]
+            table = sum(_U32.unpack(v)[0] for v in found)
+    return kind, table
+
+
+def _text(value: memoryview) -> str:
+    return bytes(value).rstrip(b"\0").decode(errors="replace")
 
 
 def read_address(body: memoryview | bytes) -> AddressEntry | None:
@@ -229,10 +286,13 @@ def read_address(body: memoryview | bytes) -> AddressEntry | None:
 
 
 class Route:
-    """A netlink socket that asks and waits at most `patience` seconds, blocking its thread."""
+    """A netlink socket that asks and waits at most `patience` seconds, blocking its thread.
+    `strict`: the kernel leaves out of a dump what the question does not ask for."""
 
-    def __init__(self, patience: float = 1.0) -> None:
+    def __init__(self, patience: float = 1.0, strict: bool = False) -> None:
         self._socket = netlink.open_socket(NETLINK_ROUTE)
+        if strict:
+            netlink.be_strict(self._socket)
         self._patience = patience
         self._sequence = 0
 

@@ -1,4 +1,5 @@
-"""Everything of the kernel that is a level without events: sysctls, IPVS timeouts, sync threads.
+"""Everything of the kernel that is a level without events: sysctls, IPVS timeouts, sync threads,
+policies on who is answered.
 
 `settle` makes it so and may be called again and again; what was there before is kept in a file of
 the state directory until `restore` gives it back, also across a `kill -9`.
@@ -13,11 +14,12 @@ from pathlib import Path
 
 import msgspec
 
+from hadirector.core import acceptance as core_acceptance
 from hadirector.core import ipvs as values
 from hadirector.core import sysctls
 from hadirector.core.repairs import Line, Repairs
 from hadirector.core.settings.cluster import Config, ConnectionSync
-from hadirector.shell import boot, child, ipvs, owned, sysctl
+from hadirector.shell import acceptance, boot, child, ipvs, owned, sysctl
 from hadirector.shell.netlink import KernelError
 
 BORROWED = "borrowed-settings.json"
@@ -32,6 +34,7 @@ class Before:
     sysctls: dict[str, str] = field(default_factory=dict)
     timeouts: values.Timeouts | None = None
     threads: tuple[values.SyncThread, ...] = ()
+    policies: bool = False  # whether policies of ours may be there (core/acceptance)
 
 
 class Settle:
@@ -50,6 +53,7 @@ class Settle:
         self._notice = notice
         self._before = self._kept = _load(self._file)
         self._loan = sysctl.Loan(self._before.sysctls, root)
+        self._acceptance = acceptance.Acceptance(self._before.policies)
         self._node = config.node
         self._repairs = Repairs()
         self._drifted: list[Line] = []  # in this turn
@@ -58,6 +62,17 @@ class Settle:
         self.troubles: dict[str, str] = {}
 
     async def settle(self, config: Config) -> None:
+        """What the addresses need, then what IPVS does; and a note of what it was before."""
+        self._drifted = []
+        await self._settle_acceptance(config)
+        parents = sorted({i.interface for i in config.instances if i.vmac})
+        await self._settle_sysctls("vmac", lambda: sysctls.for_vmac(parents))
+        await self._settle_ipvs(config)
+        for subject, reason in self._repairs.tell(self._drifted, child.now()):
+            self._notice("drift", subject, reason)
+        await self._keep()
+
+    async def _settle_ipvs(self, config: Config) -> None:
         """Sysctls first (sync threads read some when they start), then timeouts, then threads.
 
         Without IPVS there is nothing to set, and that is told by whoever reads its table.
@@ -69,8 +84,7 @@ class Settle:
         except KernelError as error:
             self.trouble("ipvs_settings", str(error))
             return
-        troubles, self._drifted = await asyncio.to_thread(self._settle_sysctls, config)
-        self.trouble("sysctl", "; ".join(map(str, troubles)))
+        await self._settle_sysctls("sysctl", lambda: self._for_ipvs(config))
         for kind, step in (
             ("ipvs_timeouts", self._settle_timeouts),
             ("connection_sync", self._settle_threads),
@@ -80,9 +94,6 @@ class Settle:
                 self.trouble(kind, "")
             except KernelError as error:
                 self.trouble(kind, str(error))
-        for subject, reason in self._repairs.tell(self._drifted, child.now()):
-            self._notice("drift", subject, reason)
-        await self._keep()
 
     def trouble(self, kind: str, reason: str) -> None:
         """A level: told when it becomes another one; empty when all is well again."""
@@ -100,22 +111,44 @@ class Settle:
             with contextlib.suppress(KernelError):
                 await self._ipvs.set_timeouts(self._before.timeouts)
         self._loan.restore()
+        await self._acceptance.restore()
         await asyncio.to_thread(_forget, self._file)
 
-    def _settle_sysctls(self, config: Config) -> tuple[list[sysctl.Trouble], list[Line]]:
-        """What could not be set, and what somebody had changed. Blocks."""
+    async def _settle_acceptance(self, config: Config) -> None:
+        policies = core_acceptance.policies(config.instances, config.services, acceptance.is_local)
+        self.trouble("acceptance", await self._acceptance.settle(policies))
+        if self._acceptance.repaired:
+            reason = "repaired: somebody had removed policies of accept: false"
+            self._drifted.append(("accept", reason))
+
+    async def _settle_sysctls(
+        self, kind: str, choose: Callable[[], tuple[sysctls.Sysctl, ...]]
+    ) -> None:
+        troubles, drifted = await asyncio.to_thread(self._apply, choose)
+        self._drifted += drifted
+        self.trouble(kind, "; ".join(map(str, troubles)))
+
+    def _for_ipvs(self, config: Config) -> tuple[sysctls.Sysctl, ...]:
         nat = sysctls.nat_families(config.services)
         wanted = sysctls.for_director(nat, self._loan.heeding() if 6 in nat else ())
-        if config.connection_sync is not None:
-            wanted += sysctls.for_sync(config.timeouts)
+        return wanted + (sysctls.for_sync(config.timeouts) if config.connection_sync else ())
+
+    def _apply(
+        self, choose: Callable[[], tuple[sysctls.Sysctl, ...]]
+    ) -> tuple[list[sysctl.Trouble], tuple[Line, ...]]:
+        """What could not be set, and what somebody had changed. Blocks.
+
+        rmem_max is not there in a network namespace: sysctl.d is the place for it. An interface
+        that is not there is told by its instance.
+        """
+        wanted = choose()
         drifted = self._loan.drifted(wanted)
-        # rmem_max is not there in a network namespace: sysctl.d is the place for it.
         troubles = [
             trouble
             for trouble in self._loan.apply(wanted)
-            if not (trouble.missing and trouble.name.startswith("net.core."))
+            if not (trouble.missing and trouble.name.startswith(("net.core.", "net.ipv4.conf.")))
         ]
-        return troubles, list(drifted)
+        return troubles, drifted
 
     async def _settle_timeouts(self, config: Config) -> None:
         wanted = config.timeouts
@@ -179,7 +212,11 @@ class Settle:
             raise
 
     async def _keep(self) -> None:
-        before = replace(self._before, sysctls=dict(self._loan.recorded))
+        before = replace(
+            self._before,
+            sysctls=dict(self._loan.recorded),
+            policies=self._acceptance.holds,
+        )
         if before == self._kept:
             return
         content = msgspec.json.encode(before)

@@ -11,7 +11,7 @@ import stat
 import threading
 from collections.abc import Iterable
 
-from hadirector.core.messages import FileSeen, FilesSeen
+from hadirector.core.runner_messages import FileSeen, FilesSeen
 
 LOOK = 0.5  # seconds between looks
 PATIENCE = 0.4  # seconds for an answer; a look is over then

@@ -15,8 +15,7 @@ virtual_services: {web: {address: 192.0.2.10:80, real_servers: [10.0.1.1:80], ch
   slow_start: 30s, floor: 0.5}}
 vrrp:
   instances:
-    front: {interface: eth0, virtual_router_id: 1, vmac: true, accept: false,
-      virtual_routes: [{to: default, via: 192.0.2.1}], virtual_rules: [{to: default, table: 1}]}
+    front: {interface: eth0, virtual_router_id: 1}
 """
 CONTENT = """\
 connection_sync: {interface: eth1, transport: kernel, resync: never}

@@ -249,10 +249,10 @@ def test_routes_and_rules_are_as_ip_route_has_them(tmp_path: Path) -> None:
 
     gateway = Address("192.0.2.1")
     assert front.virtual_routes == (
-        VirtualRoute("203.0.113.0/24", gateway, "eth0", Address("192.0.2.10"), "main", 10),
-        VirtualRoute("default", gateway, None, None, "main", None),
+        VirtualRoute("203.0.113.0/24", gateway, "eth0", Address("192.0.2.10"), 254, 10),
+        VirtualRoute("default", gateway, None, None, None, None),
     )
-    assert front.virtual_rules == (VirtualRule("192.0.2.10/32", None, "100", 1000),)
+    assert front.virtual_rules == (VirtualRule("192.0.2.10/32", None, 100, 1000),)
 
 
 @pytest.mark.parametrize(

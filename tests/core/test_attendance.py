@@ -9,20 +9,14 @@ from hadirector.core import explain, messages, peers, status
 from hadirector.core.attendance import SAVE_EVERY
 from hadirector.core.director import Director
 from hadirector.core.hooks import Pending
-from hadirector.core.messages import (
-    Event,
+from hadirector.core.messages import Event, Health, Process, RouterStateName, Run, Track, Tracks
+from hadirector.core.runner_messages import (
     FileSeen,
     FilesSeen,
-    Health,
-    Process,
     ProcessesSeen,
     ProcessSeen,
     Ran,
-    RouterStateName,
-    Run,
     RunEnd,
-    Track,
-    Tracks,
     Watch,
 )
 from hadirector.core.settings.cluster import Config, Hook, Script

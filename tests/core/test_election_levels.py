@@ -7,6 +7,7 @@ import pytest
 from hadirector.core import messages
 from hadirector.core.address import Address
 from hadirector.core.election_types import Desired, PlacedAddress, Reconcile, SetLease
+from hadirector.core.routing import route_of, rule_of
 from hadirector.core.settings.cluster import LeaseMode, VipLease
 from hadirector.core.settings.instances import (
     Garp,
@@ -114,15 +115,16 @@ def test_another_virtual_router_id_is_another_virtual_router() -> None:
 
 
 def test_routes_and_rules_come_and_go_with_mastership() -> None:
-    route = VirtualRoute("203.0.113.0/24", Address("192.0.2.1"), "eth0", None, "main", None)
-    route6 = VirtualRoute("2001:db8:1::/48", Address("2001:db8::1"), "eth0", None, "main", None)
-    rule = VirtualRule("192.0.2.10", None, "100", 1000)
+    route = VirtualRoute("203.0.113.0/24", Address("192.0.2.1"), "eth0", None, None, None)
+    route6 = VirtualRoute("2001:db8:1::/48", Address("2001:db8::1"), "eth0", None, None, None)
+    rule = VirtualRule("192.0.2.10/32", None, 100, 1000)
     electorate = alone(
         replace(FRONT, virtual_routes=(route, route6), virtual_rules=(rule,)),
     )
 
     placed = (PlacedAddress(VIP.address, 24, "eth0", None),)
-    assert electorate.nodes["lb1"].desired() == Desired(placed, (route,), (rule,))
+    held = (route_of(route, 4, "eth0"),), (rule_of(rule, 4),)
+    assert electorate.nodes["lb1"].desired() == Desired(placed, *held)
     electorate.tell("lb1", messages.Order(messages.OrderKind.STOP, "1"))
     electorate.run(5.0)
     assert electorate.nodes["lb1"].desired() == Desired()

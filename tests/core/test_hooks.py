@@ -14,7 +14,8 @@ from hadirector.core.hooks import (
     Hooks,
     Pending,
 )
-from hadirector.core.messages import Event, Ran, Run, RunEnd
+from hadirector.core.messages import Event, Run
+from hadirector.core.runner_messages import Ran, RunEnd
 from hadirector.core.scripts import NO_WORD
 from hadirector.core.settings.cluster import Config, Hook
 from hadirector.core.settings.instances import VirtualAddress

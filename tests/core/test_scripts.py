@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from hadirector.core.messages import Ran, Run, RunEnd
+from hadirector.core.messages import Run
+from hadirector.core.runner_messages import Ran, RunEnd
 from hadirector.core.scripts import AT_ONCE, NO_WORD, Schedule
 from hadirector.core.settings.cluster import Script
 

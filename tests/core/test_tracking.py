@@ -5,17 +5,14 @@ from dataclasses import replace
 import pytest
 
 from hadirector.core import messages
-from hadirector.core.messages import (
-    Event,
+from hadirector.core.messages import Event, Health, Track, Tracks
+from hadirector.core.runner_messages import (
     FileSeen,
     FilesSeen,
-    Health,
     ProcessesSeen,
     ProcessSeen,
     Ran,
     RunEnd,
-    Track,
-    Tracks,
 )
 from hadirector.core.settings.cluster import Script
 from hadirector.core.settings.instances import Instance, Tracked, TrackedFile

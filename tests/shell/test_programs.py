@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from hadirector.core.messages import Event, Ran, Run, RunEnd
+from hadirector.core.messages import Event, Run
+from hadirector.core.runner_messages import Ran, RunEnd
 from hadirector.shell import child, programs
 
 _FAN_CLASS_CONTENT, _FAN_MARK_ADD, _FAN_OPEN_EXEC_PERM, _AT_FDCWD = 4, 1, 0x40000, -100

@@ -98,7 +98,7 @@ def test_what_pyroute2_writes_of_a_link_is_read() -> None:
     body = written_by_pyroute2(message)
 
     hardware = bytes.fromhex("0200000000a1")
-    assert change(16, body) == LinkEntry(3, "eth0", True, False, hardware)
+    assert change(16, body) == LinkEntry(3, "eth0", True, False, hardware, enabled=True)
     assert change(17, body) == LinkGone(3)
 
 
@@ -108,7 +108,7 @@ def test_a_link_is_up_when_it_is_switched_on_and_has_carrier(flags: int, up: boo
 
     link = rtnetlink.read_link(body)
 
-    assert link is not None
+    assert isinstance(link, LinkEntry)
     assert link.up is up
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from hadirector.core import messages
-from hadirector.core.messages import FileSeen, Process, ProcessSeen, Ran, Run, RunEnd
+from hadirector.core import messages, runner_messages
+from hadirector.core.messages import Process, Run
+from hadirector.core.runner_messages import FileSeen, ProcessSeen, Ran, RunEnd
 from hadirector.shell import channel, child, runner
 
 PATIENCE = 30.0  # seconds for anything to come true on a busy host
@@ -94,14 +95,14 @@ async def test_programs_hold_no_capability_and_cannot_gain_one() -> None:
 async def test_files_and_processes_are_looked_at_and_told(tmp_path: Path) -> None:
     (tmp_path / "weight").write_text("-20\n")
     async with kept() as desk:
-        desk.send(messages.Watch((str(tmp_path / "weight"),), ("hadtest-none",)))
+        desk.send(runner_messages.Watch((str(tmp_path / "weight"),), ("hadtest-none",)))
 
-        files = messages.FilesSeen((FileSeen(str(tmp_path / "weight"), -20),))
-        processes = messages.ProcessesSeen((ProcessSeen("hadtest-none", 0),))
+        files = runner_messages.FilesSeen((FileSeen(str(tmp_path / "weight"), -20),))
+        processes = runner_messages.ProcessesSeen((ProcessSeen("hadtest-none", 0),))
         await until(lambda: files in desk.said and processes in desk.said)
         started = time.monotonic()
         (tmp_path / "weight").write_text("7\n")
-        changed = messages.FilesSeen((FileSeen(str(tmp_path / "weight"), 7),))
+        changed = runner_messages.FilesSeen((FileSeen(str(tmp_path / "weight"), 7),))
         await until(lambda: changed in desk.said)
 
     assert time.monotonic() - started < 5.0  # half a second, and a busy host

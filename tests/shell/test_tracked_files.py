@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hadirector.core.messages import FileSeen, FilesSeen
+from hadirector.core.runner_messages import FileSeen, FilesSeen
 from hadirector.shell import tracked_files
 
 

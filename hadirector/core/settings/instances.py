@@ -91,14 +91,16 @@ class Unicast:
 
 @dataclass(frozen=True, slots=True)
 class VirtualRoute:
-    """A route the master holds; `to` and `source` as ip-route(8) has them."""
+    """A route the master holds; `to` and `source` as ip-route(8) has them. `table` None: that of
+    the VRF its interface is in, else main."""
 
     to: str
     via: Address | None
     interface: str | None
     source: Address | None
-    table: str
+    table: int | None
     metric: int | None
+    onlink: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ class VirtualRule:
 
     from_: str | None
     to: str | None
-    table: str
+    table: int
     priority: int | None
 
 
