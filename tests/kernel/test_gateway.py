@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from hadirector.core.address import Address
 from hadirector.shell import rtnetlink
 from hadirector.shell.gateway import Gateways
 from hadirector.shell.links import Table
@@ -74,10 +75,43 @@ def test_a_gateway_that_is_not_there_is_not_heard(index: int) -> None:
     assert asking.answered(10.0) == []
 
 
-def test_without_a_gateway_nobody_is_asked_and_nobody_heard_of(index: int) -> None:
+def test_without_a_gateway_any_neighbour_that_was_heard_will_do(index: int) -> None:
     asking = Gateways(rtnetlink.Route())
 
-    asking.ask("eth0", index, 10.0)
+    def answered() -> list[str]:
+        asking.ask("eth0", index, 10.0)
+        return asking.answered(10.0)
 
-    assert asking.waiting  # for a sign of anybody
-    assert asking.answered(11.0) == []
+    assert answered() == []
+    run("ping", "-c", "1", "-W", "5", "192.0.2.2")
+    assert answered() == ["eth0"]
+    run("ip", "link", "set", "eth0", "down")  # what was heard before says nothing any more
+    run("ip", "link", "set", "eth0", "up")
+    assert answered() == []
+
+
+@pytest.mark.parametrize("held", ["192.0.2.2", "2001:db8::2"])
+def test_whoever_holds_an_address_answers_for_it_once_for_each_question(
+    index: int, held: str
+) -> None:
+    asking = Gateways(rtnetlink.Route())
+
+    def answers() -> list[tuple[str, str]]:
+        asking.ask_holder("eth0", index, Address(held), 10.0)
+        time.sleep(0.05)
+        return [(name, str(address)) for name, address in asking.held(10.0)]
+
+    eventually(lambda: answers() == [("eth0", held)], 8.0)
+    assert asking.held(10.0) == []
+
+
+def test_an_address_nobody_holds_is_not_answered_for(index: int) -> None:
+    asking = Gateways(rtnetlink.Route())
+
+    asking.ask_holder("eth0", index, Address("192.0.2.9"), 10.0)
+    time.sleep(1.5)
+
+    assert asking.held(10.0) == []
+    assert asking.waiting
+    assert asking.held(13.1) == []
+    assert not asking.waiting

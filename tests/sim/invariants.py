@@ -174,6 +174,8 @@ class Invariants:
             router = self._routers[node.name].get((instance.name, family))
             if router is None or router.state is not MASTER or resigns:
                 continue
+            if router.reason.endswith("waiting for a successor"):
+                continue  # who speaks now is that one
             settled = node.host.clock() - router.since > 1.5 * instance.advert_int
             if settled and source not in router.rivals:
                 raise Violation("duels-told", f"{node.name} {instance.name} hears {source}")
