@@ -83,7 +83,7 @@ def _instances(told: dict[str, Any]) -> str:
             router["master"] or "-",
             _since(router["since"]),
             _addresses(router),
-            router["reason"] + _held(instance["held"]),
+            router["reason"] + _hold(instance["hold"]),
         )
         for name, instance in told["instances"].items()
         for family, router in instance["routers"].items()
@@ -135,8 +135,8 @@ def _hooks(hooks: list[dict[str, Any]]) -> str:
     return "\n" + table(("HOOK", "EVENTS", "RUNNING", "WAITING", "FAILING"), rows) if rows else ""
 
 
-def _held(held: dict[str, Any] | None) -> str:
-    return "" if held is None else f" [held for {_since(held['since'])}: {held['reason']}]"
+def _hold(hold: dict[str, Any] | None) -> str:
+    return "" if hold is None else f" [held for {_since(hold['since'])}: {hold['reason']}]"
 
 
 def _services(services: dict[str, Any]) -> str:

@@ -91,7 +91,8 @@ def _peers(director: Director) -> dict[str, _Sentence]:
     told = {}
     for name, known in director.peers.known.items() if director.peers else ():
         if known.presence is None:
-            told[name] = _Sentence("never heard on the peer channel", well=False)
+            why = f": {known.trouble}" if known.trouble else ""
+            told[name] = _Sentence(f"never heard on the peer channel{why}", well=False)
             continue
         alive = "alive" if known.alive else "silent on the peer channel; it last said"
         states = ", ".join(f"{r} {s}" for r, s in known.presence.routers.items())

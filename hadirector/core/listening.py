@@ -3,8 +3,9 @@
 A lower-priority master is not obeyed, so that the timer runs out and the higher one preempts,
 unless this router holds back. Holding back is for a healthy master: one that advertises its
 configured priority, or the 254 of `preempt: never`. A degraded one is preempted; it is known by
-advertising less than any priority configured for a peer or, where none is known (a foreign
-router), less than it was heard to advertise before.
+advertising less than any priority configured for a peer. Of a foreign router, or where no peer is
+configured, nobody knows what it should advertise: it is degraded when that is less than it was
+heard to before.
 """
 
 from dataclasses import dataclass, replace
@@ -78,7 +79,7 @@ class Listener:
         best = max(state.best if source == state.master else 0, advert.priority)
         if advert.priority >= self.priority:
             return self.follow(advert, source, now), True
-        hold = self._holds_back(replace(state, best=best), advert.priority)
+        hold = self._holds_back(replace(state, best=best), advert.priority, source)
         if hold is not None:
             return self._patiently(self.follow(advert, source, now), state, hold, best, now), True
         return self._preempt(state, advert, source, best, now)
@@ -132,22 +133,23 @@ class Listener:
         )
         return discarded, False
 
-    def _holds_back(self, state: Backup, priority: int) -> Hold | None:
+    def _holds_back(self, state: Backup, priority: int, source: Address) -> Hold | None:
         """Why not to preempt a master of this lower priority. A handover is an order: it holds
         before a degraded master too, but not before one that asks for anybody else."""
         if self.standing.held and priority > LAST_RESORT:
             return Hold.HANDOVER
-        if self.instance.preempt is Preempt.ALWAYS or self._is_degraded(state.best, priority):
+        foreign = self.standing.is_foreign(source)
+        degraded = self._is_degraded(state.best, priority, foreign)
+        if self.instance.preempt is Preempt.ALWAYS or degraded:
             return None
         if self.instance.preempt is Preempt.NEVER:
             return Hold.NEVER
-        foreign = not self.standing.accompanied
         if self.standing.ready or (state.impatient and foreign):
             return None
         return Hold.NOT_READY
 
-    def _is_degraded(self, best: int, priority: int) -> bool:
+    def _is_degraded(self, best: int, priority: int, foreign: bool) -> bool:
         known = self.instance.peer_priorities
-        if known:
+        if known and not foreign:
             return priority < max(known) and priority not in known
         return priority < best or priority == LAST_RESORT

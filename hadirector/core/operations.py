@@ -194,8 +194,11 @@ class Operations:
         steps = self._take_stance(self.stance.in_standby(None))
         told = Change("standby", "node", "standby ended by the operator")
         names = [instance.name for instance in here.config.instances]
-        lines = _freed(names, "", here)
-        return [told, *steps, *self._reply(token, _done("standby ended", *lines), now)]
+        held = [
+            f"{name}: still held back: {since.reason}" for name, since in self.stance.holds.items()
+        ]
+        lines = _freed([name for name in names if name not in self.stance.holds], "", here)
+        return [told, *steps, *self._reply(token, _done("standby ended", *lines, *held), now)]
 
     def _release(self, token: str, request: Release, here: Situation, now: float) -> list[Step]:
         names = moved_by(here.config, request.subject)

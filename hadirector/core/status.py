@@ -107,7 +107,7 @@ def _instances(director: Director, offset: float) -> Json:
             "routers": routers,
             "virtual_router_id": instance.virtual_router_id,
             "interface": instance.interface,
-            "held": _since(director.operations.stance.holds.get(instance.name), offset),
+            "hold": _since(director.operations.stance.holds.get(instance.name), offset),
             "tracked": attendance_status.tracked(director.attendance, instance.name, offset),
         }
     return found

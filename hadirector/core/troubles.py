@@ -132,7 +132,8 @@ def _role(director: Director) -> str:
                 roles[router.state.value].append(f"{name}/ipv{router.family}")
     word = {"init": "NOT KNOWN whether master"} if director.election.unknown else {}
     told = [f"{word.get(s, s.upper())} of {_some(names)}" for s, names in roles.items() if names]
-    return ", ".join(told)
+    out = ["in standby"] if director.operations.stance.standby is not None else []
+    return ", ".join([*out, *told])
 
 
 def _some(names: Iterable[str]) -> str:

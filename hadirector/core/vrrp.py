@@ -358,7 +358,8 @@ class Router:
     def _overdue(self, state: Backup) -> list[Effect]:
         """Not ready for longer than sync_wait beside a master of lower priority."""
         self.state = replace(state, overdue_at=None, impatient=True)
-        then = "waiting on" if self.standing.accompanied else "preempting a foreign master"
+        foreign = state.master is None or self.standing.is_foreign(state.master)
+        then = "preempting a foreign master" if foreign else "waiting on"
         wait = f"not ready after {self.instance.sync_wait:g} s"
         self.reason = f"{wait} ({self.standing.ready_reason}): {then}"
         return [Tell("sync_wait", self.reason, {"master": str(state.master)})]

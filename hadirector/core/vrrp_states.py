@@ -193,6 +193,12 @@ class Standing:
     claims: tuple[Claim, ...] = ()
     names: tuple[tuple[Address, str], ...] = ()
 
+    def is_foreign(self, source: Address) -> bool:
+        """Whether a master is none of our live peers, as far as they say where they speak from."""
+        if not self.names:
+            return not self.accompanied
+        return all(source != at for at, _ in self.names)
+
     def lost_claim(self, before: "Standing") -> bool:
         """Whether a peer that said it was master too says so no more: clients may have its
         address, and its last word may not have come."""

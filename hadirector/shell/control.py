@@ -19,7 +19,7 @@ import json
 import os
 import socket
 import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -172,7 +172,7 @@ class Control:
 
     async def _hand_over(self, request: web.Request) -> web.StreamResponse:
         asked = request.query
-        forced, reason = asked.get("force") == "1", asked.get("reason", "")[:REASON]
+        forced, reason = _why(asked)
         return await self._operate(HandOver(asked.get("instance", ""), forced, reason))
 
     async def _release(self, request: web.Request) -> web.StreamResponse:
@@ -182,7 +182,7 @@ class Control:
         asked = request.query
         if asked.get("on") not in ("0", "1"):
             return web.json_response({"error": "on: 1 or 0 is wanted"}, status=400)
-        forced, reason = asked.get("force") == "1", asked.get("reason", "")[:REASON]
+        forced, reason = _why(asked)
         return await self._operate(StandBy(asked["on"] == "1", forced, reason))
 
     async def _operate(self, request: Request) -> web.StreamResponse:
@@ -234,6 +234,11 @@ async def _next_line(queue: asyncio.Queue[Json]) -> bytes | None:
     except TimeoutError:
         return b": still here\n\n"
     return None if event is None else f"data: {json.dumps(event)}\n\n".encode()
+
+
+def _why(asked: Mapping[str, str]) -> tuple[bool, str]:
+    """Whether it is forced, and the operator's reason in one line."""
+    return asked.get("force") == "1", " ".join(asked.get("reason", "").split())[:REASON]
 
 
 def _outcome(failure: str | None) -> web.Response:

@@ -83,6 +83,10 @@ class Director:
     def stop(self, wait: float = 30.0) -> int:
         """A clean stop: SIGTERM, and until it has left; its exit status."""
         self.terminate()
+        return self.wait_gone(wait)
+
+    def wait_gone(self, wait: float = 30.0) -> int:
+        """Until it has left, as it was told to; its exit status."""
         status = self._daemon.wait(wait) if self._daemon else 0
         self._daemon = None
         return status

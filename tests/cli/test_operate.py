@@ -58,7 +58,7 @@ async def run(path: str, *arguments: str) -> int:
         (["handover"], HandOver()),
         (["handover", "front"], HandOver("front")),
         (
-            ["handover", "front", "--force", "--reason", "new NIC & more"],
+            ["handover", "front", "--force", "--reason", "new NIC\n& more "],
             HandOver("front", True, "new NIC & more"),
         ),
         (["release"], Release()),

@@ -1,5 +1,7 @@
 """What an operator reads of addresses."""
 
+import time
+
 import pytest
 
 from hadirector.cli import tables
@@ -19,6 +21,13 @@ def test_addresses_are_told_as_they_are_here(
     router = {"addresses": ["192.0.2.10/24"], "held": held, "leased": leased, "state": state}
 
     assert tables._addresses(router) == says
+
+
+def test_a_hold_is_told_beside_the_reason_with_its_age() -> None:
+    hold = {"since": time.time() - 300, "reason": "handed over to lb2"}
+
+    assert tables._hold(hold) == " [held for 5m: handed over to lb2]"
+    assert tables._hold(None) == ""
 
 
 def test_a_node_that_is_ready_says_what_it_cannot_take_over() -> None:

@@ -9,6 +9,7 @@ from hadirector.core.address import Address, Endpoint
 from hadirector.core.director import Director
 from hadirector.core.messages import Health, Process
 from hadirector.core.settings.services import RealServer
+from hadirector.core.stance import Since, Stance
 from tests.core import farm
 from tests.core.farm import KEY, ONE, TWO
 from tests.core.routers import FRONT
@@ -212,3 +213,21 @@ def test_a_fallback_can_be_asked_for_too() -> None:
 
     assert "fallback, not in IPVS" in str(waits)
     assert "fallback, weight 1: no server has a weight" in str(serves)
+
+
+def test_what_the_operator_did_is_told_with_when_and_why_and_how_it_ends() -> None:
+    stance = Stance(Since(1.0, "kernel"), {"front": Since(2.0, "handed over to lb2")})
+    director = Director("1", frozenset(), 0.0, (), stance)
+    instance = replace(FRONT, virtual_addresses=())
+    director.handle(ev.Configured(replace(farm.CONFIG, instances=(instance,))), 3.0)
+
+    told = json.loads(json.dumps(status.build(director, status.Shell(), OFFSET, {})))
+    asked = json.loads(json.dumps(explain.build(director, "node", lambda _: OFFSET)))
+
+    assert told["standby"] == {"since": 1001.0, "reason": "kernel"}
+    assert told["instances"]["front"]["hold"] == {"since": 1002.0, "reason": "handed over to lb2"}
+    assert told["trouble"][:2] == [
+        "in standby; `hadirector standby off` ends it",
+        "front is held back: handed over to lb2; `hadirector release front` ends it",
+    ]
+    assert asked["now"] == ["node: in standby: kernel"]

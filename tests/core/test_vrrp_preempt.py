@@ -10,6 +10,7 @@ from hadirector.core.vrrp_states import Backup, Candidate, Hold, Standing
 from tests.core.routers import (
     DOWN,
     FRONT,
+    HIGHER,
     PATIENCE,
     PEER,
     SOONEST,
@@ -78,6 +79,29 @@ def test_a_foreign_master_is_degraded_when_it_says_less_than_it_did(
 
     assert isinstance(router.state, Backup)
     assert (router.state.hold is Hold.NEVER) is obeyed
+
+
+def test_beside_a_peer_a_foreign_master_is_healthy_whatever_our_file_says_of_priorities() -> None:
+    # A keepalived that is yet to be replaced, with priorities of its own; ours know 90 only.
+    named = with_standing(ready=False, names=((HIGHER, "lb3"),))
+    router = backup(SYNCED, named)
+
+    router.heard(said(80), PEER, T0 + 2)
+    assert isinstance(router.state, Backup)
+    assert router.state.hold is Hold.NOT_READY
+
+    router.heard(said(70), PEER, T0 + 3)
+    assert router.state.hold is None  # less than it was heard to say
+
+
+def test_sync_wait_ends_beside_a_foreign_master_though_another_peer_lives() -> None:
+    router = backup(SYNCED, with_standing(ready=False, names=((HIGHER, "lb3"),)))
+
+    words = hear_each_second(router, 90, T0 + 1, 121)
+
+    assert words == ["tell following", "tell sync_wait"]
+    assert router.reason.endswith("preempting a foreign master")
+    assert kinds(router.tick(T0 + 120 + DOWN))[-1] == "tell master"
 
 
 @pytest.mark.parametrize("instance", [SYNCED, NEVER])

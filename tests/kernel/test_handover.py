@@ -135,7 +135,7 @@ def test_a_handover_by_key_moves_the_address_at_once_and_it_stays_moved_until_re
     until("the address has moved", lambda: keyed.holders() == (False, True), 1.0)
     assert stays(lambda: keyed.holders() == (False, True), MASTER_DOWN + 1)
     told = status(one)
-    assert told["instances"]["front"]["held"]["reason"] == "handed over to lb2: a new NIC"
+    assert told["instances"]["front"]["hold"]["reason"] == "handed over to lb2: a new NIC"
     assert told["trouble"][0] == (
         "front is held back: handed over to lb2: a new NIC; `hadirector release front` ends it"
     )
@@ -144,7 +144,7 @@ def test_a_handover_by_key_moves_the_address_at_once_and_it_stays_moved_until_re
     )
     assert two.run("handover", "front").returncode == 0  # back: an order ends a hold
     until("lb1 has it again", lambda: keyed.holders() == (True, False), 1.0)
-    until("the hold is over", lambda: status(one)["instances"]["front"]["held"] is None)
+    until("the hold is over", lambda: status(one)["instances"]["front"]["hold"] is None)
 
     assert one.run("handover").returncode == 0
     released = one.run("release")
@@ -166,12 +166,12 @@ def test_a_hold_outlives_every_process_and_a_reboot(keyed: Pair) -> None:
     one.start()  # as after a power cut
     until("it listens", lambda: state(one) == "backup")
     assert stays(lambda: keyed.holders() == (False, True), MASTER_DOWN + 1)
-    assert status(one)["instances"]["front"]["held"] is not None
+    assert status(one)["instances"]["front"]["hold"] is not None
 
     keyed.daemons[1].kill()
 
     until("an absent master is replaced", keyed.machines[0].holds, MASTER_DOWN + 2)
-    until("that ends the hold", lambda: status(one)["instances"]["front"]["held"] is None)
+    until("that ends the hold", lambda: status(one)["instances"]["front"]["hold"] is None)
 
 
 def test_without_a_key_priority_0_moves_it(keyless: Pair) -> None:
@@ -246,7 +246,7 @@ def test_if_nobody_takes_over_the_addresses_never_leave(keyed: Pair) -> None:
     assert asked.returncode == 1
     assert "failed: front: nobody took over; this node is master again" in error
     assert state(one) == "master"
-    assert status(one)["instances"]["front"]["held"] is None
+    assert status(one)["instances"]["front"]["hold"] is None
 
 
 def test_standby_stays_out_over_a_restart_and_serves_only_when_nobody_else_is_there(
@@ -264,7 +264,9 @@ def test_standby_stays_out_over_a_restart_and_serves_only_when_nobody_else_is_th
     told = status(one)
     assert told["standby"]["reason"] == "kernel"
     assert told["trouble"][0] == "in standby; `hadirector standby off` ends it"
-    assert "STANDBY for" in one.run("status").stdout.splitlines()[1]
+    shown = one.run("status").stdout
+    assert shown.startswith("lb1: in standby, BACKUP of front; ")
+    assert "\nSTANDBY for " in shown
 
     os.kill(two.pid("election"), signal.SIGKILL)  # back at once: no reason to serve
     assert stays(lambda: not keyed.machines[0].holds(), 3.0)

@@ -79,7 +79,9 @@ def test_the_table_has_every_cell_and_what_is_wrong() -> None:
 
 
 def test_the_json_of_a_table_can_be_read_again() -> None:
-    one = results(CellResult(cells.MATRIX[3], [PASSED], took=1.5, disturbed=2.5))
+    one = results(
+        CellResult(cells.MATRIX[3], [PASSED], took=1.5, stood_still=0.1, disturbed=(2.5,))
+    )
 
     assert Table.read(one.as_json(), cells.EVERY) == one
 
@@ -111,6 +113,7 @@ Thu Nov 26 13:05:47 2026: (front) Receive advertisement timeout
 Thu Nov 26 13:05:50 2026: (front) Master received advert from 192.0.2.1 with higher priority 150
 Thu Nov 26 13:05:50 2026: (front) received lower priority (100) advert from 192.0.2.2 - discarding
 Thu Nov 26 13:05:51 2026: (front) Backup received priority 0 advertisement
+Thu Nov 26 13:05:52 2026: WARNING - keepalived was built for newer Linux 6.1.187, running on 6.1.176
 """
 
 

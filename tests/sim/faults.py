@@ -28,6 +28,7 @@ from tests.sim.world import World
 STARTS_IN = (0.05, 0.6)  # seconds from the start of a process to its first turn
 SILENCE = 10.0  # seconds after which the supervisor kills a process that hangs
 OPERATOR = 1.5  # seconds until he asks again
+OPERATOR_GIVES_UP = 7.0  # seconds after the healing, and some patience: before the next episode
 # Seconds at most until a switch forwards for a node that was powered on: a port on the edge, or one
 # that takes part in the spanning tree.
 PORT_OPENS_IN = (2.0, 2.0, 2.0, 35.0)
@@ -370,11 +371,13 @@ def standby(scene: Scene, duration: float) -> None:
 
 
 def back_on_duty(scene: Scene, node: Node) -> None:
-    """An operator who asks again until nothing keeps the node from serving."""
+    """An operator who asks again until nothing keeps the node from serving, while the cluster is
+    given time to settle."""
+    until = scene.world.agenda.now + OPERATOR_GIVES_UP + 2 * scene.world.scenario.patience
 
-    def again(outcome: Outcome | None = None) -> None:
+    def again() -> None:
         stance = node.director.core.operations.stance if node.director else node.host.stance
-        if stance != Stance():
+        if stance != Stance() and scene.world.agenda.now < until:
             node.ask(Release())
             node.ask(StandBy(on=False))
             scene.after(OPERATOR, again)

@@ -20,6 +20,7 @@ from labkit.interop.cells import PRODUCT, Row, Wire
 from labkit.interop.client import Client
 from labkit.interop.complaints import Account
 from labkit.interop.configs import Terms
+from labkit.interop.metronome import Metronome
 from labkit.interop.scene import Evidence
 from labkit.story import Story
 from labkit.topology import Plan
@@ -62,6 +63,7 @@ class Arena:
         self.worse = self._side("lb2", PRODUCT[_OTHER[row.master]], Terms(WORSE, BETTER))
         self.sides = (self.better, self.worse)
         self.macs = {self._mac(side.name): side.name for side in self.sides}
+        self.metronome = Metronome()
         self._watch = AddressWatch(
             [side.director for side in self.sides], self.story, self.followed
         )
@@ -87,6 +89,7 @@ class Arena:
 
     def __exit__(self, *_: object) -> None:
         self._client.__exit__()
+        self.metronome.stop()
         self._watch.stop()
         self.network.end()
         shutil.rmtree(self.directory, ignore_errors=True)

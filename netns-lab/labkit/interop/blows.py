@@ -12,6 +12,7 @@ from labkit.interop.scene import Evidence
 
 LOWERED, RAISED = 50, 200
 PATIENCE = 3.0  # beyond what the formula says, before a scene is given up
+RESTING = 0.3  # seconds until the last client has heard the announcements, besides adverts
 RELOADING = 5.0  # seconds a reload may take
 Move = tuple[Expected, Evidence]
 
@@ -50,7 +51,7 @@ def stop(arena: Arena) -> Iterator[Move]:
     arena.settle()
     better, worse = arena.better, arena.worse
     yield _move(arena, Kind.STOPPED, better, worse, lambda: arena.stop(better), skew(arena, WORSE))
-    status = better.director.stop()
+    status = better.director.wait_gone()
     if status:
         raise RuntimeError(f"{better.name}, {better.product}, left with status {status}")
 
@@ -109,7 +110,7 @@ def _move(
         strike,
         lambda: arena.is_master(new, old),
         within=wait + before + PATIENCE,
-        rest=2.5 * arena.wire.advert_int,
+        rest=RESTING + 2.5 * arena.wire.advert_int,
     )
     keeps = old.product == "hadirector"  # until it hears its successor
     priority = new.terms.priority

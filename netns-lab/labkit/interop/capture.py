@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from labkit.node import Node
@@ -25,6 +25,7 @@ _ADVERT = re.compile(
 )
 _ARP = re.compile(r"Request who-has (?P<asked>\S+) (?:\(\S+\) )?tell (?P<told>\S+),")
 _ECHO = re.compile(r"\bICMP6?,? echo (?P<kind>request|reply), id 77, seq (?P<number>\d+)")
+_LOST = re.compile(r"(\d+) packets? dropped by kernel")
 _NA = re.compile(
     r"neighbor advertisement, .*?tgt is (?P<address>[0-9a-f:]+), Flags \[(?P<flags>.*?)\]"
 )
@@ -100,7 +101,9 @@ class Capture:
         # On the bridge itself, and promiscuous: unicast between the two passes here as well.
         # Immediate, or what came last stays in a buffer of the kernel's.
         command = ["tcpdump", "-i", self._bridge, "--immediate-mode", "-U", "-Z", "root"]
-        command += ["-w", str(self._path)]
+        # With room: two directors that forward to each other, while an address moves from one to
+        # the other, pass a packet on as often as its hop limit allows.
+        command += ["-s", "2048", "-B", "32768", "-w", str(self._path)]
         self._tcpdump = self._switch.spawn(command, subprocess.PIPE)
         assert self._tcpdump.stderr is not None
         for line in self._tcpdump.stderr:
@@ -110,10 +113,14 @@ class Capture:
 
     def __exit__(self, *_: object) -> None:
         self._tcpdump.send_signal(signal.SIGTERM)
-        self._tcpdump.communicate(timeout=10)
+        told = self._tcpdump.communicate(timeout=10)[1].decode()
+        lost = _LOST.search(told)
         command = ["tcpdump", "-tt", "-e", "-n", "-v", "-r", str(self._path)]
         text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         self.seen = read(text, time.monotonic() - time.time())
+        if lost and lost[1] != "0":
+            strange = (*self.seen.strange, f"{lost[1]} packets were not captured")
+            self.seen = replace(self.seen, strange=strange)
         self._path.unlink()
 
 

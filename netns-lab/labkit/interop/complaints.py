@@ -22,6 +22,7 @@ _WORDS = re.compile(
     r"|should be|passwd|auth|trailer|hmac|replay|\(line|truncat",
     re.IGNORECASE,
 )
+_ABOUT_ITSELF = re.compile(r"built for newer Linux")
 _STAMP = re.compile(r"^\w{3} \w{3} +\d+ [\d:]+ \d{4}: ")
 
 
@@ -72,4 +73,4 @@ class Account:
 def in_log(text: str) -> list[str]:
     """The lines of keepalived's log that are complaints."""
     lines = (_STAMP.sub("", line) for line in text.splitlines())
-    return [line for line in lines if _WORDS.search(line)]
+    return [line for line in lines if _WORDS.search(line) and not _ABOUT_ITSELF.search(line)]

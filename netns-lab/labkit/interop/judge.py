@@ -102,7 +102,6 @@ class _Case:
             "overlap": self.overlap(),
             "unowned": self.unowned(),
             "client_gap": self.client_gap(),
-            "stood_still": self.stood_still(),
         }
         if self.expected.kind is Kind.HELD_BACK:
             return found
@@ -159,11 +158,6 @@ class _Case:
                 longest = max(longest, answered[question.number] - since)
                 since = None
         return longest if since is None else max(longest, self.seen.ended - since)
-
-    def stood_still(self) -> float:
-        """The longest the client did not ask: the lab as a whole had no CPU."""
-        stamps = [question.at for question in self.seen.seen.questions]
-        return max((b - a for a, b in pairwise([self.seen.began, *stamps])), default=0.0)
 
 
 # --- rules --------------------------------------------------------------------------------------

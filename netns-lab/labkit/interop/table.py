@@ -30,22 +30,19 @@ class MoveResult:
 
 @dataclass(frozen=True, slots=True)
 class CellResult:
-    """`error`: why it could not be run to its end. `disturbed`: run a second time, as the lab stood
-    still for so many seconds at the first."""
+    """`error`: why it could not be run to its end. `stood_still`: for so many seconds the lab had
+    no CPU at worst; `disturbed`: the same of the tries before, which failed."""
 
     cell: Cell
     moves: list[MoveResult] = field(default_factory=list)
     error: str = ""
     took: float = 0.0
-    disturbed: float = 0.0
+    stood_still: float = 0.0
+    disturbed: tuple[float, ...] = ()
 
     def passed(self) -> bool:
         """It was run, and nothing is wrong with it."""
         return not self.error and bool(self.moves) and not any(m.findings for m in self.moves)
-
-    def stood_still(self) -> float:
-        """The longest the lab had no CPU."""
-        return max((move.figures["stood_still"] for move in self.moves), default=0.0)
 
     def wrong(self) -> list[str]:
         """What is, one sentence each."""
@@ -59,14 +56,16 @@ class CellResult:
             "moves": [asdict(move) for move in self.moves],
             "error": self.error,
             "took": round(self.took, 1),
-            "disturbed": self.disturbed,
+            "stood_still": round(self.stood_still, 3),
+            "disturbed": list(self.disturbed),
         }
 
     @classmethod
     def read(cls, data: dict[str, Any], among: Sequence[Cell]) -> "CellResult":
         cell = next(cell for cell in among if cell.name == data["cell"])
         moves = [MoveResult(**move) for move in data["moves"]]
-        return cls(cell, moves, data["error"], data["took"], data["disturbed"])
+        disturbed = tuple(data["disturbed"])
+        return cls(cell, moves, data["error"], data["took"], data["stood_still"], disturbed)
 
 
 def line(result: CellResult) -> str:
@@ -75,7 +74,8 @@ def line(result: CellResult) -> str:
     told = ", ".join(_silence(move) for move in result.moves)
     text = f"{result.cell.name:34} {verdict:7} {told} ({result.took:.0f} s)"
     if result.disturbed:
-        text += f" second try: at the first the lab stood still for {result.disturbed:.1f} s"
+        still = " and ".join(f"{seconds:.1f} s" for seconds in result.disturbed)
+        text += f" once more, after the lab stood still for {still}"
     return "\n".join([text, *(f"      {wrong}" for wrong in result.wrong())])
 
 
@@ -101,7 +101,7 @@ class Table:
         ]
         again = [r.cell.name for r in self.results if r.disturbed]
         if again:
-            parts.append(f"Run twice, as the lab itself stood still: {', '.join(again)}.")
+            parts.append(f"Run again, as the lab itself stood still: {', '.join(again)}.")
         wrong = [f"- {r.cell.name}: {text}" for r in self.results for text in r.wrong()]
         if wrong:
             parts += ["## What is wrong", "\n".join(wrong)]
@@ -162,7 +162,6 @@ def _moves(results: list[CellResult]) -> str:
         "overlap",
         "unowned",
         "client_gap",
-        "stood_still",
     )
     head = ["cell", "what", "master then", *(f"{name.replace('_', ' ')} ms" for name in names), ""]
     body = [
