@@ -148,11 +148,13 @@ class Attendance:
         return [ev.Send(Process.RUNNER, self._watch, FOREVER)] if self._greeted else []
 
     def _save(self, now: float) -> list[ev.Action]:
-        """Note what is still to be told, for a director after this one."""
-        if now < self._save_at or self._unsaved() == self._saved:
+        """Note what is still to be told, for a director after this one. That nothing is goes at
+        once: it must not be told twice."""
+        pending = self._unsaved()
+        if pending == self._saved or (pending and now < self._save_at):
             return []
-        self._saved, self._save_at = self._unsaved(), now + SAVE_EVERY
-        return [ev.SaveHooks(self._saved)]
+        self._saved, self._save_at = pending, now + SAVE_EVERY
+        return [ev.SaveHooks(pending)]
 
     def _unsaved(self) -> tuple[Pending, ...]:
         return self.hooks.pending()[:SAVED]

@@ -300,6 +300,12 @@ def test_servers_and_quorum_reach_the_hook() -> None:
     ]
 
 
+def saves(actions: tuple[ev.Action, ...]) -> list[list[str]]:
+    """The kinds of the events in each note."""
+    found = (a.pending for a in actions if isinstance(a, ev.SaveHooks))
+    return [[pending.event.kind for pending in note] for note in found]
+
+
 def test_what_is_still_to_be_told_is_noted_and_forgotten_when_it_is() -> None:
     director = running(config(FRONT, hooks=(NOTIFY,)))
     director.handle(HELLO, 0.5)
@@ -307,18 +313,19 @@ def test_what_is_still_to_be_told_is_noted_and_forgotten_when_it_is() -> None:
 
     noted = director.handle(moved("master"), 1.0)
     (run,) = runs(noted)
-    director.handle(ran(run, 0), 1.1)
-    forgotten = director.handle(ev.Woken(), 1.0 + SAVE_EVERY)
-
-    def saves(actions: tuple[ev.Action, ...]) -> list[list[str]]:
-        return [
-            [pending.event.kind for pending in a.pending]
-            for a in actions
-            if isinstance(a, ev.SaveHooks)
-        ]
+    forgotten = director.handle(ran(run, 0), 1.1)
 
     assert (saves(noted), saves(forgotten)) == ([["master"]], [[]])
-    assert director.deadline() > 1.0 + SAVE_EVERY
+
+
+def test_notes_of_many_events_are_made_once_a_second() -> None:
+    director = running(config(FRONT, hooks=(NOTIFY,)))
+    director.handle(from_checker(farm.verdicts((ONE, Health.DOWN))), 1.0)
+
+    early = director.handle(from_checker(farm.verdicts((TWO, Health.DOWN))), 1.1)
+    late = director.handle(ev.Woken(), 1.0 + SAVE_EVERY)
+
+    assert (saves(early), saves(late)) == ([], [["server_down", "server_down", "quorum_lost"]])
 
 
 def test_a_director_that_starts_goes_on_telling_what_still_holds() -> None:
