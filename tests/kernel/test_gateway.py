@@ -74,9 +74,10 @@ def test_a_gateway_that_is_not_there_is_not_heard(index: int) -> None:
     assert asking.answered(10.0) == []
 
 
-def test_without_a_gateway_nobody_is_asked(index: int) -> None:
+def test_without_a_gateway_nobody_is_asked_and_nobody_heard_of(index: int) -> None:
     asking = Gateways(rtnetlink.Route())
 
     asking.ask("eth0", index, 10.0)
 
-    assert not asking.waiting
+    assert asking.waiting  # for a sign of anybody
+    assert asking.answered(11.0) == []
