@@ -10,7 +10,7 @@ from scapy.layers.inet6 import ICMPv6ND_NA
 
 from hadirector.core.address import Address, canonical
 from hadirector.core.messages import RouterStateName
-from hadirector.core.settings.instances import VirtualAddress, VirtualRoute
+from hadirector.core.settings.instances import Tracked, VirtualAddress, VirtualRoute
 from tests.kernel.pair import (
     VIP,
     Machine,
@@ -163,7 +163,8 @@ def test_an_address_on_another_interface_is_announced_when_that_comes_back(
         machine.run("ip", "link", "set", "eth1", "up")
     inside = VirtualAddress(canonical("10.0.9.1"), 24, "eth1")
     inside6 = VirtualAddress(Address("2001:db8:9::1"), 64, "eth1")
-    pair.begin(virtual_addresses=(*BOTH, inside, inside6))
+    weighed = (Tracked("eth1", -1),)  # so that its loss is no fault
+    pair.begin(virtual_addresses=(*BOTH, inside, inside6), track_interfaces=weighed)
     eventually(lambda: "10.0.9.1/24" in one.run("ip", "address", "show", "eth1"), 3.0)
 
     one.run("ip", "link", "set", "eth1", "down")  # takes the IPv6 address away

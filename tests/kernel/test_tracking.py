@@ -33,7 +33,7 @@ scripts:
   disk:
     command: [{folder}/disk-ok]
     interval: 300ms
-    timeout: 300ms
+    timeout: 3s  # a new process is slow on a starved guest; longer than interval is a warning
 vrrp:
   defaults: {{advert_int: 300ms}}
   instances:
