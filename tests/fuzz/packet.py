@@ -30,6 +30,7 @@ SECRETS = Secrets((KEY,), {"/pass": Password(b"secret")})
 OURS: dict[Family, Address] = {4: Address("198.51.100.2"), 6: Address("fe80::2")}
 THEIRS: dict[Family, Address] = {4: Address("198.51.100.1"), 6: Address("fe80::1")}
 VIP = VirtualAddress(Address("192.0.2.10"), 24, "eth0")
+LISTED = (VIP.address, Address("fe80::10"))  # of which a stranger's adverts have none
 CHOICES = 4  # bytes
 
 _AUTHENTICATIONS = (
@@ -60,7 +61,7 @@ def run(data: bytes) -> Advert | None:
     _decode_alone(packet, instance)
 
     wire = Wire(family)
-    context = Context(instance, (VIP.address,), SECRETS, UNIX)
+    context = Context(instance, LISTED, SECRETS, UNIX)
     judged = wire.judge(packet, context, 1000.0)
 
     assert set(wire.counters) == set(COUNTERS), "a counter nobody knows"
