@@ -213,7 +213,7 @@ def test_a_fault_is_told_with_the_last_words_of_the_script(
 
     router = one.router()
     assert router["state"] == "fault"
-    assert router["reason"] == "script disk: not done after 0.3 s, killed: still looking"
+    assert router["reason"] == "script disk: not done after 3 s, killed: still looking"
     until("hooks are told", lambda: one.told()[-1:] == ["fault front"])
     until("hooks are told", lambda: two.told()[-1:] == ["master front"])
 
