@@ -3,7 +3,7 @@
 A node that boots is deaf for a while: a switch port forwards only after its spanning tree's delay,
 a firewall lets protocol 112 in only once its rules are loaded. By RFC 9568 it would find its
 master down, become master and, with the higher priority, push a healthy one out of its place as
-soon as it is heard itself. Three rules keep it from that:
+soon as it is heard itself. Two rules keep it from that:
 
 1. The startup gate (core/vrrp): listening begins when frames are known to pass, or after 10 s.
 2. Who never heard an advert of this virtual router, while somebody else on the segment answers for
@@ -11,12 +11,9 @@ soon as it is heard itself. Three rules keep it from that:
    that master; for 10 s where nobody says so, since what answers may be what a dead node left
    behind. A peer's word alone holds nobody back: where its addresses are not answered for, the
    segment is in two, and this half has nobody else.
-3. Who becomes master having heard nothing at all is master in the dark: it serves, but advertises
-   priority 1, so as to give way to whoever is there. Once the network is heard it goes on so for
-   one master-down interval, in which a master that is there is heard; then it says its own.
 
-A link that went down makes deaf anew. Rules 2 and 3 are part of `startup_delay: auto`: who writes
-a number there has decided how long to wait, and for what.
+A link that went down makes deaf anew. Rule 2 is part of `startup_delay: auto`: who writes a number
+there has decided how long to wait, and for what.
 """
 
 import math
@@ -36,8 +33,6 @@ class Ears:
         self.network = network
         self.advert = network
         self._told = False  # that it holds back
-        self.dark = False
-        self._lit_at = math.inf
         self._answered_at = -math.inf
         self._listens_from = -math.inf
 
@@ -59,27 +54,6 @@ class Ears:
         """Whether it is to be told that it holds back: once."""
         first, self._told = not self._told, True
         return first
-
-    def go_dark(self) -> None:
-        """Rule 3, at becoming master."""
-        self.dark = not self.network
-        self._lit_at = math.inf
-
-    def light(self, patience: float, now: float) -> None:
-        """The network is heard. `patience`: as long as a master that is there may be silent."""
-        self.network = True
-        if self.dark:
-            self._lit_at = min(self._lit_at, now + patience)
-
-    def see(self, now: float) -> bool:
-        """Whether the dark ends now."""
-        ends = self.dark and now >= self._lit_at
-        self.dark = self.dark and not ends
-        return ends
-
-    def leave_the_dark(self) -> None:
-        """No master any more."""
-        self.dark = False
 
 
 def holding_back(claims: Sequence[Claim], interface: str) -> str:
