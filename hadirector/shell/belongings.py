@@ -31,7 +31,7 @@ class Belongings:
         changed: Callable[[], None],
     ) -> None:
         self.addresses = Addresses(route, table, lease, marks)
-        self.devices = Devices(route, table)
+        self.devices = Devices(route, table, changed)
         self._routes = Routes(route, table, changed)
         self._table = table
         self._virtual: tuple[VirtualAddress, ...] = ()
@@ -66,7 +66,7 @@ class Belongings:
             case et.Drop(addresses=addresses, routes=routes, rules=rules):
                 self._routes.drop((*routes, *rules))
                 self.addresses.drop(addresses)
-                self.devices.settle(self._busy())
+                self.devices.fall(frozenset(a.interface for a in addresses) - self._busy())
 
     def doubt(self) -> None:
         """Links or addresses changed: the kernel may have taken routes along."""
@@ -79,7 +79,7 @@ class Belongings:
         steps = self.devices.follow(desired.devices, busy)
         steps += self.addresses.reconcile(desired.addresses)
         steps += self._routes.reconcile((*desired.routes, *desired.rules))
-        return steps + self.devices.settle(busy)
+        return steps
 
     def news(self) -> list[et.Input]:
         """What the core does not know yet: what was restored, what is refused and in the way."""
@@ -113,11 +113,12 @@ class Belongings:
         self._routes.clear()
         self.addresses.reconcile(())
         self.addresses.restore()
-        self.devices.follow((), frozenset())
+        self.devices.clear()
 
     def close(self) -> None:
         """Give up what listens; what was put stays."""
         self._routes.close()
+        self.devices.close()
 
     def _busy(self) -> frozenset[str]:
         return frozenset(interface for interface, _, _ in self.addresses.own)

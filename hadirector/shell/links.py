@@ -141,6 +141,10 @@ class Table:
         """Whether there is such a link, up and with carrier."""
         return bool((link := self._names.get(name)) and link.up)
 
+    def is_enabled(self, name: str) -> bool:
+        """Whether there is such a link, administratively up."""
+        return bool((link := self._names.get(name)) and link.enabled)
+
     def vrf_table(self, name: str) -> int:
         """The routing table of the VRF a link is in; 0 when it is in none."""
         link = self._names.get(name)

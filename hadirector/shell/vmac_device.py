@@ -12,18 +12,20 @@ What a device needs of the kernel's settings is written before it is set up for 
 Sources: include/uapi/linux/if_link.h; keepalived's vrrp_vmac.c and vrrp_if_config.c.
 """
 
+import asyncio
 import errno
 import logging
 import socket
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import assert_never
 
 from hadirector.core import vmac
 from hadirector.core.address import Family
 from hadirector.core.vmac import VirtualDevice
-from hadirector.shell import netlink, rtnetlink
+from hadirector.shell import netlink, realtime, rtnetlink
 from hadirector.shell.links import Table
 from hadirector.shell.netlink import KernelError, Request
 
@@ -55,13 +57,16 @@ _SETTINGS: dict[Family, tuple[tuple[str, str], ...]] = {
 
 
 class Devices:
-    """The devices wanted last, and the way to have them."""
+    """The devices wanted last, and the way to have them. `changed` is called when something has to
+    be made so again."""
 
-    def __init__(self, route: rtnetlink.Route, table: Table) -> None:
+    def __init__(self, route: rtnetlink.Route, table: Table, changed: Callable[[], None]) -> None:
         self._route = route
         self._table = table
         self._wanted: dict[str, VirtualDevice] = {}
         self._refused: dict[str, str] = {}
+        self._retirement = Retirement(self._retired)
+        self._changed = changed
 
     @property
     def wanted(self) -> tuple[VirtualDevice, ...]:
@@ -77,26 +82,53 @@ class Devices:
         return refused | vmac.obstacles(self.wanted, self._found())
 
     def follow(self, wanted: Iterable[VirtualDevice], busy: frozenset[str]) -> int:
-        """Make them so, before addresses are put: those in `busy` carry some. How many steps."""
+        """Make them so; those in `busy` carry addresses. How many steps that took now: what can
+        wait is done beside the loop."""
         self._wanted = {device.name: device for device in wanted}
         steps = vmac.plan(self.wanted, self._found(), busy)
-        first = [step for step in steps if not isinstance(step, vmac.Lower)]
-        return self._carry_out(first)
-
-    def settle(self, busy: frozenset[str]) -> int:
-        """Set down what carries no address any more. How many steps that took."""
-        if not self._wanted:
-            return 0
-        steps = vmac.plan(self.wanted, self._found(), busy)
-        return self._carry_out([step for step in steps if isinstance(step, vmac.Lower)])
+        later = [step for step in steps if self._can_wait(step)]
+        self._retirement.spare(self._wanted.keys() - {_name(step) for step in later})
+        for step in later:
+            self._retirement.begin(step)
+        return self._carry_out([step for step in steps if step not in later])
 
     def rise(self, names: frozenset[str]) -> None:
         """Set these up, now: addresses are about to be put."""
-        if names.isdisjoint(self._wanted):
-            return
-        found = self._found()
-        down = [n for n in names & self._wanted.keys() if n in found and not found[n].up]
-        self._carry_out([vmac.Raise(name) for name in down])
+        mine = names & self._wanted.keys()
+        self._retirement.spare(mine)
+        self._carry_out([vmac.Raise(name) for name in mine if not self._table.is_enabled(name)])
+
+    def fall(self, names: frozenset[str]) -> None:
+        """Set these down by and by: their addresses are gone."""
+        for name in names & self._wanted.keys():
+            if self._table.is_enabled(name):
+                self._retirement.begin(vmac.Lower(name))
+
+    def clear(self) -> None:
+        """Nothing of ours stays, now."""
+        self.close()
+        self._wanted = {}
+        self._carry_out(vmac.plan((), self._found(), frozenset()))
+
+    def close(self) -> None:
+        """What waits is left."""
+        self._retirement.close()
+
+    def _can_wait(self, step: vmac.Step) -> bool:
+        """A device that is to be another is removed there and then."""
+        if isinstance(step, vmac.Remove):
+            return step.name not in self._wanted
+        return isinstance(step, vmac.Lower)
+
+    def _retired(self, name: str, reason: str) -> None:
+        if reason:
+            log.error("device=%s retire: %s", name, reason)
+        try:
+            self._look(name)
+        except KernelError as error:
+            log.error("device=%s %s", name, error)
+        if self._table.held([name]) and not self._table.is_enabled(name):
+            self._changed()  # addresses came while it was set down
 
     def _found(self) -> dict[str, vmac.Found]:
         names = {name for d in self._wanted.values() for name in (d.name, d.parent)}
@@ -104,8 +136,7 @@ class Devices:
 
     def _carry_out(self, steps: Sequence[vmac.Step]) -> int:
         for step in steps:  # few, and each needs what the one before did
-            reason = self._do(step)
-            name = step.device.name if isinstance(step, vmac.Create | vmac.Adopt) else step.name
+            reason, name = self._do(step), _name(step)
             if reason and reason != self._refused.get(name):
                 log.error("device=%s %s: %s", name, type(step).__name__.lower(), reason)
             if reason:
@@ -121,10 +152,9 @@ class Devices:
             return "its parent or VRF is not there"
         try:
             refused = self._route.execute(requests, "set up a device")
-            name = step.device.name if isinstance(step, vmac.Create | vmac.Adopt) else step.name
             if isinstance(step, vmac.Create) and not refused:
                 _settle(step.device)
-            self._look(name)
+            self._look(_name(step))
         except KernelError as error:
             return str(error)
         if not refused or (isinstance(step, vmac.Remove) and refused[0].errno == errno.ENODEV):
@@ -162,6 +192,61 @@ class Devices:
             self._table.enter(link)
         elif index is not None:
             self._table.enter(rtnetlink.LinkGone(index))
+
+
+class Retirement:
+    """Setting devices down and deleting them, on a thread of its own.
+
+    The kernel waits for packets under way each time (16 ms measured), and nobody waits for it: the
+    addresses are gone already. `done` is called on the loop with the name, and why it failed.
+    """
+
+    def __init__(self, done: Callable[[str, str], None]) -> None:
+        self._done = done
+        self._pending: dict[str, vmac.Step] = {}  # the thread only looks whether its step is there
+        self._thread = ThreadPoolExecutor(1, "devices", initializer=realtime.follow)
+
+    def begin(self, step: vmac.Step) -> None:
+        """Have it done by and by."""
+        name = _name(step)
+        if self._pending.get(name) == step:
+            return
+        self._pending[name] = step
+        request = remove(name) if isinstance(step, vmac.Remove) else switch(name, up=False)
+        doing = asyncio.get_running_loop().run_in_executor(
+            self._thread, self._carry_out, step, request
+        )
+        doing.add_done_callback(lambda future: self._finish(step, future))
+
+    def spare(self, names: Iterable[str]) -> None:
+        """These are wanted again. One under way is put right when it is done."""
+        for name in names:
+            self._pending.pop(name, None)
+
+    def close(self) -> None:
+        """Wait for the one under way, and leave the others."""
+        self._thread.shutdown(cancel_futures=True)
+
+    def _carry_out(self, step: vmac.Step, request: Request) -> str:
+        if self._pending.get(_name(step)) is not step:
+            return ""
+        route = rtnetlink.Route()
+        try:
+            refused = route.execute([request], "retire a device")
+        except KernelError as error:
+            return str(error)
+        finally:
+            route.close()
+        gone = not refused or refused[0].errno == errno.ENODEV
+        return "" if gone else refused[0].text or errno.errorcode[refused[0].errno]
+
+    def _finish(self, step: vmac.Step, doing: asyncio.Future[str]) -> None:
+        name = _name(step)
+        if self._pending.get(name) is step:
+            del self._pending[name]
+        if not doing.cancelled():
+            error = doing.exception()
+            self._done(name, doing.result() if error is None else str(error))
 
 
 # --- Requests --------------------------------------------------------------------------------
@@ -203,6 +288,10 @@ def switch(name: str, *, up: bool) -> Request:
     """Set the link up or down."""
     flags = _IFF_UP if up else 0
     return Request(_SETLINK, _head(flags, _IFF_UP) + netlink.text_attribute(_IFNAME, name))
+
+
+def _name(step: vmac.Step) -> str:
+    return step.device.name if isinstance(step, vmac.Create | vmac.Adopt) else step.name
 
 
 def _head(flags: int = 0, changed: int = 0) -> bytes:
