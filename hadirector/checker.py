@@ -14,12 +14,10 @@ from functools import partial
 from typing import assert_never
 
 from hadirector.core import messages, pacing
+from hadirector.core.keys import FileText
 from hadirector.core.settings.checks import CheckType, Target
 from hadirector.shell import channel, child, confine
-from hadirector.shell.probes import base, http, tcp
-from hadirector.shell.probes.own_link import OwnLink
-from hadirector.shell.probes.search import Search
-from hadirector.shell.probes.stream import StreamEngine
+from hadirector.shell.probes import asking, base
 
 log = logging.getLogger(__name__)
 
@@ -105,9 +103,11 @@ class Checker:
         engines: Mapping[CheckType, base.Engine],
         in_flight: int = IN_FLIGHT,
         now: Callable[[], float] = child.now,
+        files: dict[str, FileText] | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._engines = engines
+        self._files = {} if files is None else files  # what the engines read
         self._now = now
         self._schedule = pacing.Schedule(in_flight)
         self._stalls = pacing.Stalls(now())
@@ -131,6 +131,8 @@ class Checker:
         match message:
             case messages.Targets():
                 self._told = True
+                self._files.clear()
+                self._files.update(message.files)
                 self._handle(messages.Targets(self._probed(message.targets)))
                 self._outbox.send_whole(self._schedule.verdicts())
                 self._tell_blind()
@@ -210,20 +212,18 @@ class Checker:
         self._send(messages.Blind(blind.reasons()))
 
 
-def engines() -> dict[CheckType, base.Engine]:
-    """One engine for each check type this release probes."""
-    trouble = OwnLink().trouble
-    return {
-        CheckType.TCP: StreamEngine(tcp.begin, trouble),
-        CheckType.HTTP: StreamEngine(http.starter(Search()), trouble),
-    }
+def engines(files: Mapping[str, FileText] | None = None) -> dict[CheckType, base.Engine]:
+    """One engine for each check type this release probes; `files` are read at every probe."""
+    return asking.engines(files if files is not None else {})
 
 
 async def body(process: child.Child) -> None:
     """Run until told to stop; without a supervisor, until the director has no more use for it."""
     descriptors = confine.raise_descriptor_limit()
     in_flight = max(1, min(IN_FLIGHT, descriptors - SPARE_DESCRIPTORS))
-    checker = Checker(partial(process.send, messages.Process.DIRECTOR), engines(), in_flight)
+    files: dict[str, FileText] = {}
+    send = partial(process.send, messages.Process.DIRECTOR)
+    checker = Checker(send, engines(files), in_flight, files=files)
     process.start(partial(_receive, process, checker))
     process.ready = True
     process.tell()

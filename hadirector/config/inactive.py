@@ -49,7 +49,7 @@ INACTIVE = (
     Inactive(
         "checks.*.type",
         _FIRST,
-        only=("https", "tls", "udp", "dns", "smtp", "expect", "exec", "ping", "agent", "external"),
+        only=("udp", "dns", "smtp", "expect", "exec", "ping", "agent", "external"),
     ),
     Inactive("checks.*.held", "death is learned by the next probe", but=("false",)),
     Inactive(f"{_SERVICE}.slow_start", "recovered servers get their weight at once", but=("0",)),

@@ -52,10 +52,12 @@ class Cause(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a probe ended; `detail` is one short sentence for an operator."""
+    """How a probe ended; `detail` is one short sentence for an operator, `warning` what he should
+    know although the server passed."""
 
     cause: Cause
     detail: str
+    warning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +251,7 @@ class Schedule:
             detail=ended.outcome.detail,
             ms=round(ended.took * 1000, 2),
             at=now,
+            warning=ended.outcome.warning,
         )
         verdict = entry.verdict()
         return Report(verdict, verdict.health is not before)
