@@ -18,7 +18,7 @@ from hadirector import __version__, kept
 from hadirector.config import apart, handover, problem
 from hadirector.core import director as core
 from hadirector.core import director_events as ev
-from hadirector.core import explain, messages, peer_messages, peers, plan, status
+from hadirector.core import explain, ipvs_view, messages, peer_messages, peers, plan, status
 from hadirector.core.ipvs import ServiceKey
 from hadirector.core.journal import GRAVE
 from hadirector.core.keys import Key, Secrets
@@ -31,6 +31,7 @@ from hadirector.shell import (
     control,
     hook_note,
     ipvs,
+    ipvs_api,
     journal_file,
     last_good,
     neighbours,
@@ -88,6 +89,7 @@ class DirectorProcess:
                 self._reload,
                 self._restart,
                 self._pending.ask,
+                (ipvs_api.IpvsApi(self._ipvs, self._service_names, self._zeroed).add_routes,),
             )
         )
         self._upkeep = upkeep.Upkeep(
@@ -316,6 +318,12 @@ class DirectorProcess:
 
     def _explain(self, what: str) -> status.Json:
         return explain.build(self._core, what, self._walls.of)
+
+    def _service_names(self) -> ipvs_view.Names:
+        return ipvs_view.names(self._config.services)
+
+    def _zeroed(self, subject: str, reason: str) -> None:
+        self._notice("counters_zeroed", subject, reason)
 
     def _restart(self) -> str | None:
         token = f"restart-{child.now():.6f}"
