@@ -6,29 +6,32 @@ POST /v1/ipvs/zero?service=NAME    counters to zero, of all services or some (co
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from aiohttp import web
 
 from hadirector.core import ipvs_view
 from hadirector.core.ipvs_view import Names
+from hadirector.core.settings.services import VirtualService
 from hadirector.shell import ipvs_view as shell_view
 from hadirector.shell.ipvs import Ipvs
 from hadirector.shell.netlink import KernelError
 
 AT_ONCE = 2  # reads for the API at a time: a table of 10,000 takes 0.2 s of this process
 
-Tell = Callable[[str, str], None]
-"""Takes the subject and the reason of what an operator did."""
-
 
 class IpvsApi:
-    """Answers about the kernel's table; `names` gives those of the configuration in force."""
+    """Answers about the kernel's table; `services` gives those of the configuration in force, and
+    `notice` takes the kind, subject and reason of what an operator did."""
 
-    def __init__(self, ipvs: Ipvs, names: Callable[[], Names], tell: Tell) -> None:
-        self._ipvs = ipvs
-        self._names = names
-        self._tell = tell
+    def __init__(
+        self,
+        services: Callable[[], Sequence[VirtualService]],
+        notice: Callable[[str, str, str], None],
+    ) -> None:
+        self._ipvs = Ipvs()  # of its own: nobody who asks makes the executor wait
+        self._services = services
+        self._notice = notice
         self._turn = asyncio.Semaphore(AT_ONCE)
 
     def add_routes(self, app: web.Application, writes: bool) -> None:
@@ -60,7 +63,7 @@ class IpvsApi:
         if wanted and not count:
             return web.json_response({"error": f"no service {wanted!r}"}, status=404)
         if not wanted:
-            self._tell("ipvs", "all counters set to zero by an operator")
+            self._told("ipvs", "all counters set to zero by an operator")
         return web.json_response({"ok": True, "services": count})
 
     async def _zeroed(self, wanted: str) -> int:
@@ -74,5 +77,11 @@ class IpvsApi:
         keys = ipvs_view.chosen(pairs, wanted)
         for key in keys:
             await self._ipvs.zero(key)
-            self._tell(str(key), "counters set to zero by an operator")
+            self._told(str(key), "counters set to zero by an operator")
         return len(keys)
+
+    def _told(self, subject: str, reason: str) -> None:
+        self._notice("counters_zeroed", subject, reason)
+
+    def _names(self) -> Names:
+        return ipvs_view.names(self._services())
