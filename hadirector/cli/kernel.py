@@ -11,13 +11,13 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from hadirector.cli import live
-from hadirector.core import ipvs_connections, ipvs_text, ipvs_view, ipvsadm_rules
+from hadirector.core import ipvs_connections, ipvs_text, ipvs_view, ipvsadm_order, ipvsadm_rules
 from hadirector.core.errors import HadirectorError
 from hadirector.core.ipvs import ServiceKey
 from hadirector.core.ipvs_text import Style, View
@@ -143,19 +143,25 @@ def show(options: argparse.Namespace) -> int:
 
 def export(options: argparse.Namespace) -> int:
     """Print the table as rules."""
-    services = ipvs_view.in_order(_selected(_read(options), options.service), "address")
+    services = ipvsadm_order.in_order(_selected(_read(options), options.service))
     _print(ipvsadm_rules.lines(services))
     return 0
 
 
 def _show_table(options: argparse.Namespace, view: IpvsView) -> None:
-    services = ipvs_view.in_order(_selected(view, options.service), options.sort)
+    services = _in_order(_selected(view, options.service), options)
     if options.json:
         print(json.dumps(_plain(view) | {"services": [_plain(each) for each in services]}))
         return
     style = Style(options.exact, options.ipvsadm)
     lines = ipvs_text.lines(services, options.view or View.TABLE, style)
     _print(lines if options.service else (ipvs_text.heading(view), *lines))
+
+
+def _in_order(found: Sequence[ServiceView], options: argparse.Namespace) -> list[ServiceView]:
+    if options.ipvsadm and options.sort == "address":
+        return ipvsadm_order.in_order(found)
+    return ipvs_view.in_order(found, options.sort)
 
 
 def _selected(view: IpvsView, wanted: str) -> tuple[ServiceView, ...]:

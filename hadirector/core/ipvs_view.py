@@ -256,15 +256,18 @@ def in_order(view: Sequence[ServiceView], order: Order) -> list[ServiceView]:
         return list(view)
     services = sorted(view, key=_place)
     if order == "address":
-        return [_with(one, sorted(one.servers, key=_server_place)) for one in services]
+        return [with_servers(one, sorted(one.servers, key=_server_place)) for one in services]
     services.sort(key=lambda one: -sum(_amount(server, order) for server in one.servers))
     return [
-        _with(one, sorted(one.servers, key=lambda s: (-_amount(s, order), *_server_place(s))))
+        with_servers(
+            one, sorted(one.servers, key=lambda s: (-_amount(s, order), *_server_place(s)))
+        )
         for one in services
     ]
 
 
-def _with(service: ServiceView, servers: list[ServerView]) -> ServiceView:
+def with_servers(service: ServiceView, servers: Sequence[ServerView]) -> ServiceView:
+    """The service, with these."""
     fields = {name: getattr(service, name) for name in ServiceView.__slots__}
     return ServiceView(**{**fields, "servers": tuple(servers)})
 
