@@ -52,6 +52,7 @@ def wire() -> Iterator[None]:
         run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "far")
         run("ip", "address", "add", "192.0.2.1/24", "dev", "eth0")
         run("ip", "address", "add", "2001:db8::1/64", "dev", "eth0", "nodad")
+        run("sysctl", "-qw", "net.ipv4.conf.eth0.promote_secondaries=0")
         run("ip", "link", "set", "eth0", "up")
         run("ip", "link", "set", "far", "up")
         yield
@@ -92,6 +93,7 @@ def _kernel() -> str:
         ("ip", "route"),
         ("ip", "rule"),
         ("ip", "xfrm", "policy"),
+        ("sysctl", "net.ipv4.conf.eth0.promote_secondaries"),
         ("ipvsadm", "-Sn"),
         ("ipvsadm", "-L", "--daemon"),
         ("ipvsadm", "-L", "--timeout"),
@@ -118,6 +120,7 @@ def test_the_units_user_puts_everything_in_place_and_takes_it_out_again(tmp_path
             "203.0.113.0/24 via 192.0.2.2",
             "from 192.0.2.10 lookup 100",
             "action block",
+            "eth0.promote_secondaries = 1",
             "-A -t 192.0.2.10:80 -s",
             "master sync daemon (mcast=eth0, syncid=51",
             "Timeout (tcp tcpfin udp): 420",
