@@ -22,7 +22,7 @@ _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 _BIND_ADDRESS_NO_PORT = 24  # IP_BIND_ADDRESS_NO_PORT: connect chooses the port, by destination
 _RECVERR = {4: (socket.IPPROTO_IP, 11), 6: (socket.IPPROTO_IPV6, 25)}  # IP(V6)_RECVERR
 
-_ANSWERS = {errno.ECONNREFUSED: "refused", errno.ECONNRESET: "reset", errno.EPIPE: "reset"}
+_ANSWERS = {errno.ECONNRESET: "reset", errno.EPIPE: "reset"}
 _UNREACHABLE = {
     errno.EHOSTUNREACH: "host unreachable",
     errno.ENETUNREACH: "network unreachable",
@@ -76,6 +76,8 @@ def outcome_of(error: OSError) -> Outcome:
     """What an error of the socket says about the server, or about us."""
     number = error.errno or 0
     text = os.strerror(number) if number else str(error)
+    if number == errno.ECONNREFUSED:
+        return Outcome(Cause.REFUSED, "refused")
     if number in _ANSWERS:
         return base.answered(_ANSWERS[number])
     if number in _OURS:
