@@ -74,7 +74,7 @@ MUTANTS = (
     Mutant("advertises-seldom", "mastership", "next_at = due + interval if", "next_at = due + 4 * interval if"),
     Mutant("reload-resets", "vrrp", "return self._advertise(now) if isinstance(self.state, Master) else []", "return self.relegate(\"reloaded\", now)"),
     Mutant("group-ignored", "vrrp", "if self.standing.coupled:", "if False:"),
-    Mutant("group-stays-behind", "election", "other.router.relegate(reason, now), now)", "[], now)"),
+    Mutant("group-stays-behind", "ensemble", "other.router.relegate(reason, now), now)", "[], now)"),
     Mutant("own-adverts-heard", "election", "if self._view.is_own(packet.interface, packet.source):", "if False:", 3),
     Mutant("note-not-kept", "member", "now if stays else None", "None"),
     Mutant("lease-not-followed", "member", "or lifetime == self.lifetime:", "or True:"),
