@@ -1,0 +1,79 @@
+"""What the director and the checker tell each other (core/messages says how)."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from hadirector.core.settings.checks import Target
+
+
+class Health(Enum):
+    """A target's verdict. RISING and FALLING are doubt: down or up until it is settled."""
+
+    UNKNOWN = "unknown"
+    RISING = "rising"
+    UP = "up"
+    FALLING = "falling"
+    DOWN = "down"
+
+
+class Wish(Enum):
+    """What the operator of a real server asks for there, by its agent."""
+
+    NONE = ""
+    DRAIN = "drain"  # no new connections
+    MAINT = "maint"  # out, whatever its health
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """The last finished probe of a target.
+
+    `answered`: a failed one got some answer (refused, reset, wrong reply) rather than silence.
+    `at` is the instant it ended, CLOCK_BOOTTIME seconds; `ms` how long it took. An agent says
+    more: the `share` of its weight that a server can take (0.0 to 1.0; None: it did not say), and
+    a wish.
+    """
+
+    ok: bool
+    answered: bool
+    detail: str
+    ms: float
+    at: float
+    share: float | None = None
+    wish: Wish = Wish.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the checker holds of a target. `since` is when the health last changed. `alone`: it is
+    down and silent, and no other server answered this node either since it fell silent: the
+    trouble may be ours."""
+
+    target: str
+    health: Health
+    since: float
+    last: Probe | None
+    alone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """All that is to be probed; what is not listed is no longer probed."""
+
+    targets: tuple[Target, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """Verdicts by target: those that changed, or all of them (`whole`, after Hello or Targets)."""
+
+    verdicts: tuple[Verdict, ...]
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Blind:
+    """What the checker cannot probe because of this node itself, one sentence for each reason;
+    empty when nothing keeps it from any target."""
+
+    reasons: tuple[str, ...]
