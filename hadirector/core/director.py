@@ -21,7 +21,7 @@ from hadirector.core.keys import Secrets
 from hadirector.core.messages import Process
 from hadirector.core.operations import Operations
 from hadirector.core.own_election import OwnElection
-from hadirector.core.services import Change, Services
+from hadirector.core.services import Change, Outcome, Services
 from hadirector.core.settings.cluster import Config
 from hadirector.core.situation import Situation
 from hadirector.core.split import Splits
@@ -83,7 +83,14 @@ class Director:
     def deadline(self) -> float:
         """When `Woken` is due at the latest."""
         due = [self._levels_at, self._presence_at, self.operations.deadline]
-        others = (self.kernel, self.checker, self.peers, self.splits, self.attendance)
+        others = (
+            self.kernel,
+            self.services,
+            self.checker,
+            self.peers,
+            self.splits,
+            self.attendance,
+        )
         for at in (other.deadline() for other in others if other is not None):
             if at is not None:
                 due.append(at)
@@ -141,7 +148,7 @@ class Director:
         else:
             self.peers.follow(config)
         self._peers_known_at = now + peers.SILENCE
-        changes = self.services.configure(config, self.kernel.actual or {})
+        changes = self.services.configure(config, self.kernel.actual or {}, now)
         changes += [Change(*one) for one in self.peers.compare(config.digest)]
         operations = self._carry_out(self.operations.configured(config), now)
         kind = "config_reloaded" if before else "config_loaded"
@@ -194,7 +201,11 @@ class Director:
         if not self.kernel.decidable:
             self.services.remember(message)
             return told
-        keys, changes = self.services.hear(message)
+        return self._weights(self.services.hear(message, now), told, now)
+
+    def _weights(self, outcome: Outcome, told: Iterable[ev.Action], now: float) -> list[ev.Action]:
+        """Weights were decided: they go into the kernel before anybody is told of them."""
+        keys, changes = outcome
         steps = self.kernel.follow(keys)
         return [*steps, *told, *self._tell(self._flaps.tell(changes, now), now)]
 
@@ -267,7 +278,7 @@ class Director:
     # What is due by time, and what is told by itself
 
     def _due(self, now: float) -> list[ev.Action]:
-        actions: list[ev.Action] = [*self.kernel.due(now)]
+        actions = self._weights(self.services.due(now), self.kernel.due(now), now)
         actions += self._tell(self.checker.due(now), now)
         silent = self.election.look(now)
         if silent:

@@ -166,6 +166,7 @@ def _service(director: Director, name: str, weights: ServiceWeights, offset: flo
         "quorum": service.quorum,
         "up": weights.up,
         "reason": weights.reason,
+        "scale": weights.scale,
         "fallback": (
             None
             if service.fallback is None
@@ -192,7 +193,8 @@ def _server(director: Director, name: str, server: ServerWeight, offset: float) 
         "effective_weight": server.effective or 0,
         "present": server.effective is not None,
         "health": server.health.health.value,
-        "admin": "enabled",
+        "admin": server.admin.value,
+        "kept": server.kept,
         "active": sum(use.active for use in uses if use),
         "inactive": sum(use.inactive for use in uses if use),
         "last_check": (
