@@ -21,6 +21,7 @@ from hadirector.core.journal import GRAVE
 from hadirector.core.keys import Secrets
 from hadirector.core.messages import OrderKind, Process
 from hadirector.core.settings.cluster import Config
+from hadirector.core.settings.services import VirtualService
 from hadirector.shell import (
     channel,
     child,
@@ -28,6 +29,7 @@ from hadirector.shell import (
     control,
     executor,
     hook_note,
+    ipvs_api,
     journal_file,
     owned,
     peer_channel,
@@ -71,6 +73,7 @@ class DirectorProcess:
                 lambda: self._reloading.reload(),
                 self._restart,
                 self._pending.ask,
+                (ipvs_api.IpvsApi(self._services, self._notice).add_routes,),
             )
         )
         self._upkeep = upkeep.Upkeep(
@@ -229,6 +232,9 @@ class DirectorProcess:
 
     def _explain(self, what: str) -> status.Json:
         return explain.build(self._core, what, self._walls.of)
+
+    def _services(self) -> tuple[VirtualService, ...]:
+        return self._reloading.config.services
 
     def _restart(self) -> str | None:
         token = f"restart-{child.now():.6f}"

@@ -50,7 +50,6 @@ INACTIVE = (
         _FIRST,
         only=("https", "tls", "udp", "dns", "smtp", "expect", "exec", "ping", "agent", "external"),
     ),
-    Inactive("checks.*.held", "death is learned by the next probe", but=("false",)),
 )
 
 
