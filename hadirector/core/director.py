@@ -20,8 +20,12 @@ from hadirector.core.kernel_table import KernelTable
 from hadirector.core.keys import Secrets
 from hadirector.core.messages import Process
 from hadirector.core.operations import Operations
+from hadirector.core.orders import Orders
+from hadirector.core.overrides import Override
 from hadirector.core.own_election import OwnElection
-from hadirector.core.services import Change, Outcome, Services
+from hadirector.core.peer_messages import Told
+from hadirector.core.requests import OrderServer
+from hadirector.core.services import Change, Outcome, Rulings, Services
 from hadirector.core.settings.cluster import Config
 from hadirector.core.situation import Situation
 from hadirector.core.split import Splits
@@ -43,12 +47,14 @@ class Director:
         past: Iterable[messages.Event] = (),
         stance: Stance | None = None,
         left_over: Iterable[Pending] = (),
+        overrides: Iterable[Override] = (),
     ) -> None:
         self.version = version
         self.journal = Journal(past)
         self.operations = Operations(stance or Stance(), self._situation)
         self.attendance = Attendance(self.journal.since(0), left_over)
         self.services = Services()
+        self.orders = Orders(overrides, self.services, self._situation, now)
         self.config: Config | None = None
         self.configured_at = now
         self.peers: peers.Peers | None = None
@@ -83,6 +89,7 @@ class Director:
     def deadline(self) -> float:
         """When `Woken` is due at the latest."""
         due = [self._levels_at, self._presence_at, self.operations.deadline]
+        due.append(self.orders.deadline())
         others = (
             self.kernel,
             self.services,
@@ -130,8 +137,8 @@ class Director:
                 return self._from(sender, message, now)
             case ev.Heard() | ev.PeerRefused():
                 return self._heard(event, now)
-            case ev.PeerSaid() | ev.Asked() | ev.StanceSaved():
-                return self._carry_out(self.operations.handle(event, now), now)
+            case ev.PeerSaid() | ev.Asked() | ev.StanceSaved() | ev.OverridesSaved():
+                return self._operators(event, now)
             case ev.Noticed(kind, subject, reason):
                 return self._tell([Change(kind, subject, reason)], now)
             case ev.Woken():
@@ -148,7 +155,9 @@ class Director:
         else:
             self.peers.follow(config)
         self._peers_known_at = now + peers.SILENCE
-        changes = self.services.configure(config, self.kernel.actual or {}, now)
+        changes = self.services.configure(
+            config, self.kernel.actual or {}, now, self._rulings(config, now)
+        )
         changes += [Change(*one) for one in self.peers.compare(config.digest)]
         operations = self._carry_out(self.operations.configured(config), now)
         kind = "config_reloaded" if before else "config_loaded"
@@ -239,6 +248,9 @@ class Director:
         told = self._tell([Change(*one) for one in news], now)
         self._looks = True
         # Who became master or gave it up must be known at once; the rest comes again by itself.
+        if isinstance(event, ev.Heard):
+            said = event.presence
+            told += self._carry_out(self.orders.heard(said.node, said.overrides, now), now)
         return told if self.peers.level() == before else [*told, *self._peers_level(now)]
 
     def _peer_news(self, news: list[tuple[str, str, str]], now: float) -> list[ev.Action]:
@@ -254,6 +266,23 @@ class Director:
         for step in steps:
             actions += self._tell([step], now) if isinstance(step, Change) else [step]
         return actions
+
+    def _operators(self, event: ev.Order | ev.OverridesSaved, now: float) -> list[ev.Action]:
+        match event:
+            case ev.Asked(_, OrderServer()) | ev.PeerSaid(_, Told()) | ev.OverridesSaved():
+                return self._ordered(self.orders.handle(event, now), now)
+            case _:
+                return self._carry_out(self.operations.handle(event, now), now)
+
+    def _ordered(self, steps: list[Step], now: float) -> list[ev.Action]:
+        """Orders about servers changed, or may have."""
+        if self.config is None or not steps:
+            return self._carry_out(steps, now)
+        outcome = self.services.rule(self._rulings(self.config, now), now)
+        return self._weights(outcome, self._carry_out(steps, now), now)
+
+    def _rulings(self, config: Config, now: float) -> Rulings:
+        return self.orders.overrides.rulings(config.services, now)
 
     def _situation(self) -> Situation | None:
         if self.config is None:
@@ -279,6 +308,8 @@ class Director:
 
     def _due(self, now: float) -> list[ev.Action]:
         actions = self._weights(self.services.due(now), self.kernel.due(now), now)
+        if now >= self.orders.deadline():
+            actions += self._ordered(self.orders.due(now), now)
         actions += self._tell(self.checker.due(now), now)
         silent = self.election.look(now)
         if silent:
@@ -289,7 +320,8 @@ class Director:
             actions += self._look(self.config, self.peers, now)
         if now >= self.operations.deadline:
             actions += self._carry_out(self.operations.due(now), now)
-        levels = (self.readiness(), self.attendance.tracking.tracks(), self._says)
+        orders = self.orders.digest(self.config) if self.config else ""
+        levels = (self.readiness(), self.attendance.tracking.tracks(), self._says, orders)
         changed = self._told != levels
         if self.config is not None and (changed or now >= self._levels_at):
             self._told = levels
@@ -342,7 +374,9 @@ class Director:
         self._presence_at = now + peers.INTERVAL
         here, standby = self._situation(), self.operations.stance.standby is not None
         assert here is not None
-        told = here.presence(self.version, standby)
+        told = replace(
+            here.presence(self.version, standby), overrides=self.orders.digest(here.config)
+        )
         if self.election.unknown:  # no peer is to believe what we do not know ourselves
             told = replace(told, routers={}, priorities={})
         return [ev.SendPresence(told)]

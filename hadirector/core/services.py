@@ -30,6 +30,8 @@ Outcome = tuple[set[ipvs.ServiceKey], list[Change]]
 Rulings = Mapping[str, Mapping[Endpoint, Ruling]]
 """What operators ordered, by service."""
 
+NO_RULINGS: Rulings = {}
+
 
 class Unsettled:
     """The servers that still wait for a first verdict, kept by service so that nobody counts."""
@@ -69,8 +71,11 @@ class Services:
         self._state_told: dict[str, weight.ServiceState] = {}
         self._kept_told: set[str] = set()
 
-    def configure(self, config: Config, actual: ipvs.Table, now: float) -> list[Change]:
+    def configure(
+        self, config: Config, actual: ipvs.Table, now: float, rulings: Rulings = NO_RULINGS
+    ) -> list[Change]:
         """Take a configuration; servers without a verdict keep the weight they have in `actual`."""
+        self._rulings = rulings
         before = set(self.settings)
         self.settings = {service.name: service for service in config.services}
         self._targets, self._users = _targets(config)

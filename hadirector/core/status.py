@@ -52,6 +52,18 @@ def build(director: Director, shell: Shell, unix_offset: float, losses: Mapping[
             name: _service(director, name, weights, unix_offset)
             for name, weights in director.services.weights.items()
         },
+        "overrides": [
+            {
+                "server": str(order.subject),
+                "what": order.what,
+                "by": order.by,
+                "node": order.stamp.node,
+                "reason": order.reason,
+                "at": order.at + unix_offset,
+                "expires": None if order.expires_at is None else order.expires_at + unix_offset,
+            }
+            for order in director.orders.overrides.in_force(director.turned_at)
+        ],
         "sync": _sync(director, shell.threads),
         "peers": _peers(director, shell, unix_offset),
         "hooks": attendance_status.hooks(director.attendance),
