@@ -130,7 +130,7 @@ async def test_a_good_server_is_good_over_both_families(
 
 @pytest.mark.parametrize("check", [TCP, HTTP], ids=["tcp", "http"])
 async def test_a_closed_port_is_refused(check: Check) -> None:
-    assert await probe(check, "127.0.0.1", free_port()) == Outcome(Cause.ANSWERED, "refused")
+    assert await probe(check, "127.0.0.1", free_port()) == Outcome(Cause.REFUSED, "refused")
 
 
 @pytest.mark.parametrize("check", [TCP, HTTP], ids=["tcp", "http"])
@@ -179,7 +179,7 @@ async def test_a_server_that_answers_needs_no_look_at_our_own_link() -> None:
     engine = StreamEngine(tcp.begin, lambda _: "asked in vain")
     engine.start(Target("t", TCP, endpoint), ended.set_result)
 
-    assert await ended == Outcome(Cause.ANSWERED, "refused")
+    assert await ended == Outcome(Cause.REFUSED, "refused")
 
 
 async def test_a_check_may_name_another_port_than_the_server() -> None:
@@ -332,7 +332,7 @@ async def test_being_out_of_descriptors_is_our_fault_and_told_on_a_later_turn() 
 @pytest.mark.parametrize(
     ("number", "cause"),
     [
-        (errno.ECONNREFUSED, Cause.ANSWERED),
+        (errno.ECONNREFUSED, Cause.REFUSED),
         (errno.ECONNRESET, Cause.ANSWERED),
         (errno.EPIPE, Cause.ANSWERED),
         (errno.EHOSTUNREACH, Cause.UNREACHABLE),
@@ -357,7 +357,7 @@ def test_each_error_of_the_socket_has_its_cause(number: int, cause: Cause) -> No
         (errno.EINVAL, Cause.OURS),
         (errno.EADDRNOTAVAIL, Cause.OURS),
         (errno.EHOSTUNREACH, Cause.UNREACHABLE),
-        (errno.ECONNREFUSED, Cause.ANSWERED),
+        (errno.ECONNREFUSED, Cause.REFUSED),
     ],
 )
 def test_what_connect_refuses_at_once_is_ours(number: int, cause: Cause) -> None:

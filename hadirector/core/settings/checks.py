@@ -85,6 +85,11 @@ class Target:
     check: Check
     endpoint: Endpoint
 
+    @property
+    def at(self) -> Endpoint:
+        """Where it is probed: a check may go to a port of its own."""
+        return Endpoint(self.endpoint.address, self.check.port or self.endpoint.port)
+
 
 def target_id(check: str, endpoint: Endpoint) -> str:
     """`page@10.0.1.11:8080`: the name of a target in messages, journal and metrics."""

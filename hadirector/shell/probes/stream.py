@@ -25,7 +25,7 @@ READ = 16 << 10  # bytes per turn: a fast sender gets no more of the loop than o
 DRAIN = 64 << 10  # bytes thrown away before closing: unread ones would make the close a reset
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
-_ANSWERS = {errno.ECONNREFUSED: "refused", errno.ECONNRESET: "reset", errno.EPIPE: "reset"}
+_ANSWERS = {errno.ECONNRESET: "reset", errno.EPIPE: "reset"}
 _UNREACHABLE = {
     errno.EHOSTUNREACH: "host unreachable",
     errno.ENETUNREACH: "network unreachable",
@@ -59,6 +59,8 @@ def outcome_of(error: OSError) -> Outcome:
     """What an error of the socket says about the server, or about us."""
     number = error.errno or 0
     text = os.strerror(number) if number else str(error)
+    if number == errno.ECONNREFUSED:
+        return Outcome(Cause.REFUSED, "refused")
     if number in _ANSWERS:
         return base.answered(_ANSWERS[number])
     if number in _OURS:
