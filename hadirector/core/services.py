@@ -13,6 +13,7 @@ from hadirector.core import ipvs, service_news, weight
 from hadirector.core.address import Endpoint
 from hadirector.core.admin import Ruling
 from hadirector.core.easing import Easing
+from hadirector.core.keys import FileText
 from hadirector.core.messages import Health, Targets, Verdict, Verdicts
 from hadirector.core.server_health import combine
 from hadirector.core.service_news import (
@@ -60,6 +61,7 @@ class Services:
         self.verdicts: dict[str, Verdict] = {}
         self.entries: dict[ipvs.ServiceKey, ipvs.Entry] = {}
         self.unsettled = Unsettled()
+        self.files: dict[str, FileText] = {}  # that the checks name, as they were read last
         self._adopted: dict[str, dict[Endpoint, int]] = {}
         self._rulings: Rulings = {}
         self._easing = Easing()
@@ -145,7 +147,7 @@ class Services:
 
     def targets(self) -> Targets:
         """All that is to be probed."""
-        return Targets(self._targets)
+        return Targets(self._targets, self.files)
 
     def _again(self, names: Iterable[str], now: float) -> Outcome:
         """Decide these anew."""

@@ -34,7 +34,7 @@ def reasons(made: Services) -> list[str]:
 
 def said(share: float | None = None, wish: Wish = Wish.NONE, at: float = 0.0) -> Verdicts:
     """What an agent on the first server says."""
-    probe = Probe(True, True, "told", 1.0, at, share, wish)
+    probe = Probe(True, True, "told", 1.0, at, share=share, wish=wish)
     return Verdicts((Verdict(target_id("page", ONE), Health.UP, 0.0, probe),), whole=False)
 
 
