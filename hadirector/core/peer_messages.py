@@ -7,6 +7,7 @@ repeated until its `Answer` comes; one token is obeyed once.
 
 from dataclasses import dataclass
 
+from hadirector.core.overrides import Override
 from hadirector.core.peers import Presence
 
 
@@ -25,7 +26,8 @@ class Prepare:
 
 @dataclass(frozen=True, slots=True)
 class TakeOver:
-    """Take these over: their master has given them up."""
+    """Take these over: their master has given them up. Of an instance that is divided between
+    nodes a router, "front/ipv6"."""
 
     token: str
     instances: tuple[str, ...]
@@ -40,7 +42,17 @@ class Answer:
     refusal: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Operators' orders about real servers that the sender knows; instants count from now."""
+
+    orders: tuple[Override, ...]
+
+
 Order = Prepare | TakeOver | Answer
+"""What core/operations takes."""
+
+Keyed = Order | Told
 """What only a key makes believable."""
 
-PeerMessage = Presence | Echo | Order
+PeerMessage = Presence | Echo | Keyed
