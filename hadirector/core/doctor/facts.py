@@ -174,12 +174,10 @@ class Managers:
 
 @dataclass(frozen=True, slots=True)
 class ProcessFacts:
-    """One of the daemon's processes. `locked` and `realtime` are None where they cannot be read;
-    `capabilities` is the effective set's mask."""
+    """One of the daemon's processes. `locked` is None where it cannot be read."""
 
     name: str
     pid: int
-    capabilities: int | None = None
     memory_limit: int | None = None  # bytes that may be locked; None: unlimited or unknown
     locked: bool | None = None
     realtime: bool | None = None
@@ -204,9 +202,8 @@ class Daemon:
 
 
 class Port(Enum):
-    """What came of a connection to a peer's port."""
+    """What came of a datagram to a peer's port."""
 
-    OPEN = "open"
     CLOSED = "closed"
     SILENT = "silent"
     UNREACHABLE = "unreachable"

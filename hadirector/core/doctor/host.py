@@ -29,12 +29,6 @@ RIVALS = {
     "gorb": ("programs IPVS", "gorb"),
 }
 
-_CAPABILITIES = {  # by process, as DESIGN 2 has them; include/uapi/linux/capability.h
-    "election": {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13},
-    "director": {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13},
-}
-_MEMLOCK_NEEDED = 64 << 20  # bytes: the election's whole memory, and room to grow
-
 
 def checks() -> tuple[Check, ...]:
     """All of this module."""
@@ -46,7 +40,6 @@ def checks() -> tuple[Check, ...]:
             managed_away,
             lambda config: bool(config.instances),
         ),
-        Check("the daemon has its capabilities", (Group.DAEMON,), capabilities_missing),
         Check("the election is on time", (Group.DAEMON,), election_not_on_time),
         Check("room for bursts of sync records", (Group.SYSCTLS,), buffers, _syncs),
         Check("IPVS balances beside its backup thread", (Group.SYSCTLS,), backup_only, _syncs),
@@ -147,28 +140,6 @@ def _foreign(what: str) -> Finding:
         ),
         run_again("networkctl status; ip rule; ip route show"),
     )
-
-
-def capabilities_missing(case: Case) -> Iterator[Finding]:
-    """Of a daemon that runs; one that lacks them all did not start."""
-    for process in _processes(case):
-        wanted = _CAPABILITIES.get(process.name, {})
-        if process.capabilities is None:
-            continue
-        missing = [name for name, bit in wanted.items() if not process.capabilities >> bit & 1]
-        if missing:
-            yield Finding(
-                "capability-missing",
-                process.name,
-                f"the {process.name} process ({process.pid}) lacks {' and '.join(missing)}",
-                "it cannot set addresses, routes, IPVS or kernel settings",
-                (
-                    f"systemctl edit hadirector: [Service] AmbientCapabilities={' '.join(missing)} "
-                    f"CapabilityBoundingSet={' '.join(missing)}  (see conf/systemd)",
-                    "systemctl restart hadirector",
-                ),
-                run_again(f"grep CapEff /proc/{process.pid}/status"),
-            )
 
 
 def election_not_on_time(case: Case) -> Iterator[Finding]:

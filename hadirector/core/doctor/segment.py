@@ -310,21 +310,25 @@ def sync_filtered(case: Case) -> Iterator[Finding]:
     )
 
 
-def peer_unreachable(case: Case) -> Iterator[Finding]:
+def peer_unreachable(case: Case) -> Iterator[Finding | NotChecked]:
     """Peers that the daemon does not hear, asked directly."""
     port = case.config.peer_port
     for node in case.config.peers:
         state = case.facts.ports.get(node.name)
-        if state is None or state is Port.OPEN or node.address is None:
+        if state is None or node.address is None:
+            continue
+        if state is Port.SILENT and case.facts.daemon is None:
+            text = f"{node.name}: somebody or a filter takes its datagrams; only a daemon gets word"
+            yield NotChecked("peers can be reached", text)
             continue
         what, why, fix = _PEER[state]
         yield Finding(
             "peer-port",
             node.name,
-            f"{node.name} ({node.address}, TCP port {port}) {what}",
+            f"{node.name} ({node.address}, UDP port {port}) {what}",
             f"{why}; without the peer channel there is no lease, no readiness and no resync",
             (fix.format(name=node.name, address=node.address, port=port),),
-            run_again(f"nc -vz {node.address} {port}"),
+            run_again(f"tcpdump -ni any udp port {port}"),
         )
 
 
@@ -332,13 +336,12 @@ _PEER = {
     Port.CLOSED: (
         "refuses: nothing listens there",
         "its daemon does not run, has another port, or another address for this node",
-        "on {name}: systemctl start hadirector; ss -ltn sport = :{port}",
+        "on {name}: systemctl start hadirector; ss -lun sport = :{port}",
     ),
     Port.SILENT: (
-        "does not answer",
-        "a filter drops TCP or UDP to this port, or the host is down",
-        "on {name}: iptables -I INPUT -p tcp --dport {port} -j ACCEPT; iptables -I INPUT -p udp "
-        "--dport {port} -j ACCEPT",
+        "is silent: it takes datagrams, and this daemon does not hear it",
+        "a filter here or there drops UDP to this port, or its daemon hangs",
+        "here and on {name}: iptables -I INPUT -p udp --dport {port} -j ACCEPT",
     ),
     Port.UNREACHABLE: (
         "cannot be reached: no route, or its address is not there",

@@ -21,6 +21,7 @@ from hadirector.shell import bpf
 
 MOST = 4.0  # seconds of listening, however slow the adverts are
 _ENOUGH = 512  # adverts: of hundreds of virtual routers each a few times
+_ETHER_TYPE = 0xFFFFF000  # BPF: SKF_AD_OFF + SKF_AD_PROTOCOL, what the frame carries
 _IPV4_HEADER, _IPV6_HEADER = 20, 40
 _HEADER = struct.Struct("!BBBB")
 _FIXED = 8  # bytes in front of the addresses; version 2 has as many behind them
@@ -36,8 +37,8 @@ def listen(interfaces: Iterable[str], seconds: float) -> tuple[AdvertSeen, ...]:
     with contextlib.ExitStack() as stack:
         selector = stack.enter_context(selectors.DefaultSelector())
         families: tuple[Family, ...] = (4, 6)
+        selector.register(stack.enter_context(_wire()), selectors.EVENT_READ, None)
         for number in families:
-            selector.register(stack.enter_context(_wire(number)), selectors.EVENT_READ, None)
             sock = stack.enter_context(_program(number, wanted))
             selector.register(sock, selectors.EVENT_READ, number)
         deadline = time.monotonic() + min(MOST, seconds)
@@ -56,15 +57,21 @@ def listen(interfaces: Iterable[str], seconds: float) -> tuple[AdvertSeen, ...]:
     )
 
 
-def _wire(number: Family) -> socket.socket:
-    """Hears protocol 112 on every interface, both ways."""
-    kind, at = (frames.ETH_IPV6, 6) if number == 6 else (frames.ETH_IP, 9)
+def _wire() -> socket.socket:
+    """Hears protocol 112 on every interface, both ways: only a socket for all protocols is given
+    what goes out."""
+    everything = 0x0003  # ETH_P_ALL
     kinds = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
-    ear = socket.socket(socket.AF_PACKET, kinds, socket.htons(kind))
+    ear = socket.socket(socket.AF_PACKET, kinds, socket.htons(everything))
     bpf.attach(
         ear,
         (
-            (bpf.LOAD_BYTE, 0, 0, at),
+            (bpf.LOAD_HALF, 0, 0, _ETHER_TYPE),
+            (bpf.JUMP_EQUAL, 0, 2, frames.ETH_IP),
+            (bpf.LOAD_BYTE, 0, 0, 9),
+            (bpf.JUMP_EQUAL, 2, 3, PROTOCOL),
+            (bpf.JUMP_EQUAL, 0, 2, frames.ETH_IPV6),
+            (bpf.LOAD_BYTE, 0, 0, 6),
             (bpf.JUMP_EQUAL, 0, 1, PROTOCOL),
             (bpf.RETURN, 0, 0, bpf.ALL),
             (bpf.RETURN, 0, 0, bpf.NOTHING),

@@ -1,14 +1,19 @@
-"""Whether a peer's port can be reached: one connection, given up at once."""
+"""Whether a peer's port takes datagrams: one empty one, and what comes of it.
+
+Nobody answers it. But a host without the daemon says that the port is closed, and this host says
+when the peer cannot be reached at all; silence is a daemon, or a filter.
+"""
 
 import errno
 import socket
+import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from hadirector.core.address import Address
+from hadirector.core.address import Address, family
 from hadirector.core.doctor.facts import Port
 
-_PATIENCE = 2.0  # seconds
+_TRIES, _PATIENCE = 2, 1.7  # datagrams, and seconds for the errors that follow: ARP takes three
 _NO_WAY = (errno.EHOSTUNREACH, errno.ENETUNREACH)
 
 
@@ -23,12 +28,16 @@ def ask(peers: Iterable[tuple[str, Address]], port: int) -> dict[str, Port]:
 
 
 def _ask(where: Address, port: int) -> Port:
-    try:
-        socket.create_connection((where, port), _PATIENCE).close()
-    except ConnectionError:
-        return Port.CLOSED
-    except TimeoutError:
-        return Port.SILENT
-    except OSError as error:
-        return Port.UNREACHABLE if error.errno in _NO_WAY else Port.SILENT
-    return Port.OPEN
+    kind = socket.AF_INET6 if family(where) == 6 else socket.AF_INET
+    with socket.socket(kind, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect((where, port))
+            for _ in range(_TRIES):
+                sock.send(b"")
+                time.sleep(_PATIENCE)
+            sock.send(b"")  # what was told meanwhile comes here
+        except ConnectionRefusedError:
+            return Port.CLOSED
+        except OSError as error:
+            return Port.UNREACHABLE if error.errno in _NO_WAY else Port.SILENT
+    return Port.SILENT

@@ -65,7 +65,6 @@ def _process(name: str, pid: int, proc: str) -> Iterator[ProcessFacts]:
     yield ProcessFacts(
         name=name,
         pid=pid,
-        capabilities=int(status["CapEff"], 16) if "CapEff" in status else None,
         memory_limit=_memory_limit(limits),
         locked=int(locked[0]) > 0 if locked else None,
         realtime=policy & ~os.SCHED_RESET_ON_FORK in _REALTIME,
