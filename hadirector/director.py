@@ -7,40 +7,34 @@ that does it in order and answers with events.
 
 import asyncio
 import contextlib
-import itertools
 import logging
 import os
 import sys
 import time
 from collections.abc import Awaitable, Callable
 
-from hadirector import __version__, kept
-from hadirector.config import apart, handover, problem
+from hadirector import __version__, kept, reloading
 from hadirector.core import director as core
 from hadirector.core import director_events as ev
-from hadirector.core import explain, messages, peer_messages, peers, plan, status
-from hadirector.core.ipvs import ServiceKey
+from hadirector.core import explain, messages, peer_messages, peers, status
 from hadirector.core.journal import GRAVE
-from hadirector.core.keys import Key, Secrets
+from hadirector.core.keys import Secrets
 from hadirector.core.messages import OrderKind, Process
 from hadirector.core.settings.cluster import Config
+from hadirector.core.settings.services import VirtualService
 from hadirector.shell import (
     channel,
     child,
     confine,
     control,
+    executor,
     hook_note,
-    ipvs,
+    ipvs_api,
     journal_file,
-    last_good,
-    neighbours,
-    own_address,
     owned,
     peer_channel,
     pending,
     runner,
-    secrets,
-    settle,
     stance_file,
     upkeep,
     wall_times,
@@ -51,10 +45,7 @@ log = logging.getLogger(__name__)
 
 INBOX = 8192  # events; more than the channels can hold between two turns of the loop
 LEAVE_PATIENCE = 165.0  # seconds: peers wait 160 s at most, at adverts of 40 s
-LOOK_EVERY = 1.0  # seconds between looks at what has no events: settings, sync threads, sockets
 HOOKS_PATIENCE = 8.0  # seconds; with the steps of leaving, less than the supervisor's 20 s
-NEIGHBOURS = 10  # of these between looks at every process of the host
-FIXED = ("node", "state_dir", "runtime_dir")  # what only a restart can change
 
 
 class DirectorProcess:
@@ -62,7 +53,6 @@ class DirectorProcess:
 
     def __init__(self, process: child.Child, config: Config) -> None:
         self._child = process
-        self._config = config
         past = journal_file.load(config.state_dir, _unix_offset())
         ours = owned.load(config.state_dir)
         stance = stance_file.load(config.state_dir)
@@ -71,32 +61,40 @@ class DirectorProcess:
         self._walls = wall_times.WallTimes(past, _unix_offset())
         self._journal = journal_file.JournalFile(config.state_dir)
         self._inbox: asyncio.Queue[ev.Event] = asyncio.Queue(INBOX)
-        self._work: asyncio.Queue[ev.Action] = asyncio.Queue(INBOX)
-        self._ipvs = ipvs.Ipvs()
-        self._settle = settle.Settle(self._ipvs, config, self._notice)
         self._runner = runner.Runner(process, self._received)
         self._hook_note = hook_note.Keeper(config.runtime_dir)
         self._peers = peer_channel.PeerChannel(time.time_ns(), self._heard, self._doubted)
-        self._stance = stance_file.StanceFile(config.state_dir)
         self._pending = pending.Pending(self._put, config.node)
-        self._keys: tuple[Key, ...] = ()
         self._control = control.Control(
             control.Answers(
                 self._status,
                 self._events,
                 self._explain,
-                self._reload,
+                lambda: self._reloading.reload(),
                 self._restart,
                 self._pending.ask,
+                (ipvs_api.IpvsApi(self._services, self._notice).add_routes,),
             )
         )
         self._upkeep = upkeep.Upkeep(
-            config.runtime_dir, self._control, config.api.socket, self._encoded
+            config.runtime_dir, self._control, config.api.socket, lambda: self._reloading.encoded()
         )
-        self._http: tuple[str, int] | None = None
-        self._reloads: asyncio.Queue[None] = asyncio.Queue(1)
-        self._reloading = asyncio.Lock()
-        self._unsaved: frozenset[ServiceKey] | None = None
+        self._executor = executor.Executor(
+            config,
+            self._inbox.put,
+            self._notice,
+            self._peers,
+            self._journal,
+            (self._control, self._upkeep),
+        )
+        self._reloading = reloading.Reloading(
+            process,
+            config,
+            self._inbox.put,
+            self._keyed,
+            self._executor.settle,
+            lambda: self._core.journal.newest,
+        )
         self._stop_subject: str | None = None
         self._seen = ""
         self._decided = asyncio.Event()
@@ -105,16 +103,17 @@ class DirectorProcess:
         """Until told to stop."""
         self._child.start(self._received)
         await self._upkeep.open()
-        self._put(ev.Configured(self._config, await self._read_secrets()))
-        refused = await kept.refusal(self._config, self._core.journal.since(0))
+        config = self._reloading.config
+        self._put(ev.Configured(config, await self._reloading.read_secrets()))
+        refused = await kept.refusal(config, self._core.journal.since(0))
         if refused is not None:
             self._put(refused)
         async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(self._decide(), name="decide"),
-                tasks.create_task(self._execute(), name="execute"),
-                tasks.create_task(self._look_again(), name="look again"),
-                tasks.create_task(self._obey_reloads(), name="reload"),
+                tasks.create_task(self._executor.run(self._become_ready), name="execute"),
+                tasks.create_task(self._executor.look_again(self._wanted), name="look again"),
+                tasks.create_task(self._reloading.obey(), name="reload"),
                 tasks.create_task(self._journal.run(), name="journal"),
             ]
             await self._child.stopping.wait()
@@ -139,6 +138,12 @@ class DirectorProcess:
     def _notice(self, kind: str, subject: str, reason: str) -> None:
         self._put(ev.Noticed(kind, subject, reason))
 
+    def _keyed(self, found: Secrets) -> None:
+        self._executor.keys = found.keys
+
+    def _wanted(self) -> Config | None:
+        return self._core.config
+
     def _heard(self, node: str, said: peer_messages.PeerMessage) -> None:
         if isinstance(said, peers.Presence):
             self._put(ev.Heard(said))
@@ -156,8 +161,7 @@ class DirectorProcess:
                 self._stop_subject = message.subject
                 self._child.stopping.set()
             elif message.kind is OrderKind.RELOAD:
-                with contextlib.suppress(asyncio.QueueFull):  # one that waits reads the newest
-                    self._reloads.put_nowait(None)
+                self._reloading.ask()
             return
         self._put(ev.From(sender, message, received.valid_until))
 
@@ -192,7 +196,7 @@ class DirectorProcess:
             case ev.SaveHooks(waiting):
                 self._hook_note.keep(waiting)
             case ev.ReadKernel() | ev.Apply() | ev.SaveOwned() | ev.SaveStance() | ev.Settle():
-                self._work.put_nowait(action)  # at most one read, one apply and few others wait
+                self._executor.want(action)
 
     def _write(self, event: messages.Event, logged: bool) -> None:
         if not logged:
@@ -204,100 +208,11 @@ class DirectorProcess:
         self._control.publish(status.event_json(event, offset))
         self._journal.add(event, offset)
 
-    # The kernel's turn
-
-    async def _execute(self) -> None:
-        while True:
-            action = await self._work.get()
-            match action:
-                case ev.ReadKernel():
-                    await self._read()
-                case ev.Apply():
-                    await self._apply(action)
-                case ev.SaveOwned(keys):
-                    self._unsaved = keys
-                    await self._save_owned()
-                case ev.SaveStance(stance):
-                    await self._inbox.put(ev.StanceSaved(await self._stance.save(stance)))
-                case ev.Settle(config):
-                    await self._settle_all(config)
-                case _:
-                    raise AssertionError(action)
-
-    async def _read(self) -> None:
-        started = child.now()
-        try:
-            table, usage = await self._ipvs.read()
-        except KernelError as error:
-            await self._inbox.put(ev.KernelUnreadable(str(error)))
-        else:
-            await self._inbox.put(ev.KernelRead(table, usage, child.now() - started))
-        self._become_ready()
-
-    async def _apply(self, action: ev.Apply) -> None:
-        tried = frozenset(plan.service_of(step) for step in action.operations)
-        try:
-            refused = await self._ipvs.apply(action.operations)
-            failures = tuple((plan.service_of(f.operation), str(f)) for f in refused)
-        except KernelError as error:
-            failures = tuple((key, str(error)) for key in tried)
-        await self._inbox.put(ev.Applied(tried, failures))
-
-    async def _settle_all(self, config: Config) -> None:
-        await self._settle.settle(config)
-        self._settle.trouble("runtime_dir", await self._upkeep.look())
-        self._settle.trouble("peer_channel", self._peers.follow(config, self._keys))
-        self._settle.trouble("own_address", own_address.elsewhere(config))
-        self._settle.trouble("api_http", await self._follow_http(config))
-        await self._save_owned()
-        await self._stance.retry()
-        self._settle.trouble("stance_not_saved", self._stance.trouble)
-
-    async def _follow_http(self, config: Config) -> str:
-        """Listen for readers where the configuration says; why not, or nothing."""
-        http = config.api.http
-        wanted = (http.address, http.port) if http else None
-        if wanted == self._http:
-            return ""
-        await self._control.close_http()
-        self._http = None
-        if wanted is None:
-            return ""
-        try:
-            await self._control.open_http(*wanted)
-        except OSError as error:
-            return f"api.http: cannot listen on {http}: {os.strerror(error.errno or 0)}"
-        self._http = wanted
-        return ""
-
-    async def _look_again(self) -> None:
-        """What the kernel tells no events of is looked at again and again."""
-        for turn in itertools.count(1):
-            await asyncio.sleep(LOOK_EVERY)
-            if self._core.config is not None and self._work.empty():
-                self._work.put_nowait(ev.Settle(self._core.config))
-            if turn % NEIGHBOURS:
-                continue
-            beside = await asyncio.to_thread(neighbours.look)
-            self._settle.trouble("neighbour", "; ".join(str(n) for n in beside if n.certain))
-
-    async def _save_owned(self) -> None:
-        """Note what is ours; what a full disk refuses is tried again by and by."""
-        if self._unsaved is None:
-            return
-        try:
-            await asyncio.to_thread(owned.save, self._config.state_dir, self._unsaved)
-        except OSError as error:
-            where = f"{self._config.state_dir}: {error.strerror or error}"
-            self._settle.trouble("state_not_saved", f"{where}; make room, it is tried again")
-        else:
-            self._unsaved = None
-            self._settle.trouble("state_not_saved", self._journal.trouble)
-
     def _become_ready(self) -> None:
         if not self._child.ready:
             self._child.ready = True
-            self._child.status = f"node {self._config.node} of {self._config.cluster}"
+            config = self._reloading.config
+            self._child.status = f"node {config.node} of {config.cluster}"
             self._child.tell()
 
     # The API's questions and orders
@@ -308,7 +223,8 @@ class DirectorProcess:
             losses[f"to_{process.value}"] = link.counts.superseded + link.counts.overflowed
             losses[f"from_{process.value}"] = link.counts.malformed + link.counts.unlawful
         gate = self._peers.gate
-        shell = status.Shell(self._settle.threads, self._settle.troubles, gate.refused, gate.signs)
+        settle = self._executor.settle
+        shell = status.Shell(settle.threads, settle.troubles, gate.refused, gate.signs)
         return status.build(self._core, shell, _unix_offset(), losses)
 
     def _events(self, since: int) -> list[status.Json]:
@@ -317,80 +233,14 @@ class DirectorProcess:
     def _explain(self, what: str) -> status.Json:
         return explain.build(self._core, what, self._walls.of)
 
+    def _services(self) -> tuple[VirtualService, ...]:
+        return self._reloading.config.services
+
     def _restart(self) -> str | None:
         token = f"restart-{child.now():.6f}"
         request = messages.Request(messages.RequestKind.RESTART, token, Process.DIRECTOR.value)
         self._child.send(Process.SUPERVISOR, request)
         return None
-
-    async def _obey_reloads(self) -> None:
-        """Reloads asked for by signal, one after the other."""
-        while True:
-            await self._reloads.get()
-            await self._reload()
-
-    async def _reload(self) -> control.Reloaded:
-        async with self._reloading:
-            since = self._core.journal.newest
-            told = "configuration refused; the last good one runs"
-            self._ask_supervisor(messages.RequestKind.RELOADING, "")
-            try:
-                warnings, refusal = await self._read_again()
-                if refusal is None:
-                    told = "reloaded"
-                    return control.Reloaded(None, warnings, since)
-                trouble = apart.trouble(self._config.path, refusal.brief)
-                self._put(ev.Refused(refusal.brief, trouble))
-                await asyncio.to_thread(last_good.refuse, self._config.runtime_dir, trouble)
-                return control.Reloaded(refusal.whole)
-            finally:  # systemd waits for it
-                self._ask_supervisor(messages.RequestKind.RELOADED, told)
-
-    async def _read_again(self) -> tuple[tuple[str, ...], apart.Refusal | None]:
-        """What the file is warned of, and why it is refused if it is."""
-        try:
-            blob = await apart.parse(self._config.path, self._config.node)
-            loaded = handover.decode(blob)
-        except (OSError, TimeoutError, ValueError) as error:
-            text = f"{self._config.path}: not read: {str(error) or 'took too long'}"
-            return (), apart.Refusal(text)
-        for each in loaded.problems:
-            log.log(logging.WARNING if loaded.config else logging.ERROR, "%s", each)
-        new = loaded.config
-        if new is None:
-            whole = "\n".join(str(problem) for problem in loaded.problems)
-            return (), apart.Refusal(whole, problem.brief(loaded.problems))
-        fixed = [name for name in FIXED if getattr(new, name) != getattr(self._config, name)]
-        if fixed or new.api.socket != self._config.api.socket:
-            names = ", ".join(fixed or ["api.socket"])
-            text = f"{self._config.path}: {names} cannot change by reload: restart the daemon"
-            return (), apart.Refusal(text)
-        found, exposed = await secrets.read_all(new)
-        if found.troubles:
-            return (), apart.Refusal("\n".join(found.troubles.values()))
-        self._settle.trouble("secrets", "; ".join(exposed))
-        self._config, self._keys = new, found.keys
-        try:
-            await asyncio.to_thread(last_good.keep, new.runtime_dir, blob)
-        except OSError as error:
-            text = f"{new.runtime_dir}/{last_good.BLOB}: {error.strerror or error}"
-            self._notice("state_not_saved", new.node, f"{text}; a restart would forget this reload")
-        await self._inbox.put(ev.Configured(new, found))
-        return tuple(map(str, loaded.problems)), None
-
-    def _encoded(self) -> bytes:
-        return handover.encode(handover.Loaded(self._config, ()))
-
-    async def _read_secrets(self) -> Secrets:
-        """At start: what cannot be read is a fault of the instances that need it."""
-        found, exposed = await secrets.read_all(self._config)
-        self._settle.trouble("secrets", "; ".join((*found.troubles.values(), *exposed)))
-        self._keys = found.keys
-        return found
-
-    def _ask_supervisor(self, kind: messages.RequestKind, subject: str) -> None:
-        token = f"{kind.value}-{child.now():.6f}"
-        self._child.send(Process.SUPERVISOR, messages.Request(kind, token, subject))
 
     # Leaving
 
@@ -422,16 +272,16 @@ class DirectorProcess:
         if self._stop_subject != "restart":
             self._hook_note.keep(())
             await _patiently("services", self._remove_services)
-            await _patiently("settings", self._settle.restore)
+            await _patiently("settings", self._executor.settle.restore)
         await _patiently("api", self._control.close)
         await _patiently("journal", self._journal.flush)
         await _patiently("hooks", self._hook_note.close)
         self._peers.close()
-        self._ipvs.close()
+        self._executor.ipvs.close()
 
     async def _remove_services(self) -> None:
         steps = self._core.leaving()
-        for failure in await self._ipvs.apply(steps) if steps else ():
+        for failure in await self._executor.ipvs.apply(steps) if steps else ():
             log.warning("leaving: %s", failure)
 
 

@@ -31,6 +31,9 @@ _HANGS = (
 )
 
 
+Run = Callable[[argparse.Namespace], int]
+
+
 class Unreachable(HadirectorError):
     """The daemon did not answer."""
 
@@ -167,20 +170,37 @@ def _order(options: argparse.Namespace, target: str, done: str) -> int:
 
 def ask(path: str, method: str, target: str, deadline: float = DEADLINE) -> tuple[int, Any]:
     """One question to the daemon at this socket: the HTTP status and the JSON told."""
+    status, told = ask_raw(path, method, target, deadline)
+    try:
+        return status, json.loads(told)
+    except ValueError as error:
+        raise Unreachable(_no_answer(path, error)) from None
+
+
+def ask_raw(path: str, method: str, target: str, deadline: float = DEADLINE) -> tuple[int, bytes]:
+    """As `ask`, with the answer's bytes."""
     connection = _UnixConnection(path, deadline)
     try:
         connection.request(method, target)
         answer = connection.getresponse()
-        return answer.status, json.loads(answer.read())
+        return answer.status, answer.read()
     except PermissionError:
         text = f"{path}: permission denied; be root or in the daemon's group"
         raise Unreachable(text) from None
     except TimeoutError:
         raise Unreachable(_HANGS.format(path=path, seconds=deadline)) from None
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except (OSError, http.client.HTTPException) as error:
         raise Unreachable(_no_answer(path, error)) from None
     finally:
         connection.close()
+
+
+def error_of(told: bytes) -> str:
+    """Why the daemon refused something, of the bytes of its answer."""
+    try:
+        return str(json.loads(told)["error"])
+    except (ValueError, KeyError, TypeError):
+        return "the daemon refused, and did not say why (is it of another version?)"
 
 
 def _no_answer(path: str, error: Exception) -> str:

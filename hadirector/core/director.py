@@ -1,13 +1,8 @@
 """The director's core: configuration, services, peers and readiness of one node.
 
-`handle(event, now)` gives ordered actions; `deadline()` says when to call it with `Woken`. The
-core keeps its own picture of IPVS (`_actual`): what was read last, with what was applied since.
-A verdict is planned against that picture at once, without waiting for a read; the read that
-follows at its own pace shows whether anybody else changed the table, and that is drift.
-
-Order is what makes the picture right: the shell carries out actions one after the other, so a
-table read after an Apply shows its effect. A read that was under way when something was applied
-is thrown away and asked for anew.
+`handle(event, now)` gives ordered actions; `deadline()` says when to call it with `Woken`. Each
+idea has its own module, which gives what to do and what to tell; here they meet, in the one order
+that matters: what the kernel is to do goes before what is told of it.
 """
 
 from collections.abc import Iterable
@@ -17,28 +12,26 @@ from typing import assert_never
 from hadirector.core import deaths, differences, ipvs, messages, peers, plan
 from hadirector.core import director_events as ev
 from hadirector.core.attendance import Attendance, Scene
-from hadirector.core.drift import DriftNews
+from hadirector.core.checker_watch import CheckerWatch
 from hadirector.core.flaps import Flaps
 from hadirector.core.hooks import Pending
 from hadirector.core.journal import Journal
+from hadirector.core.kernel_table import KernelTable
 from hadirector.core.keys import Secrets
 from hadirector.core.messages import Process
 from hadirector.core.operations import Operations
 from hadirector.core.own_election import OwnElection
+from hadirector.core.own_sync import OwnSync
 from hadirector.core.services import Change, Services
 from hadirector.core.settings.cluster import Config
 from hadirector.core.situation import Situation
 from hadirector.core.split import Splits
 from hadirector.core.stance import Stance
+from hadirector.core.syncer_messages import Synced, SyncNews
 from hadirector.core.takeover import Step
 
-READ_EVERY = 0.5  # seconds between reads of IPVS while they are cheap: it sends no change events
-READ_SHARE = 0.01  # of a core, at most: a table of 10,000 takes 0.15 s to read
-READ_AT_LEAST = 60.0  # seconds: however large
-UNREADABLE_RETRY = 5.0  # seconds: the module may be loaded meanwhile
 LEVELS_EVERY = 1.5  # seconds between re-sent levels of the election
 LEVELS_HOLD = 5.0  # seconds they are good for: three may be lost
-CHECKER_SILENCE = 5.0  # seconds without a heartbeat: weights freeze, and that is told
 
 
 class Director:
@@ -62,27 +55,18 @@ class Director:
         self.configured_at = now
         self.peers: peers.Peers | None = None
         self.election = OwnElection(now)
+        self.sync = OwnSync(now)
         self.splits = Splits()
         self.turned_at = now
         self.processes: tuple[messages.ProcessState, ...] = ()
-        self.usage = ipvs.Usage()
-        self.kernel_trouble = ""
-        self.failing: dict[ipvs.ServiceKey, str] = {}
-        self.checker_silent = False
+        self.kernel = KernelTable(self.services, owned, self._name, now)
+        self.checker = CheckerWatch(self._name, now)
         self.refused = ""  # what the file on disk would do to a restart
-        self.blind: tuple[str, ...] = ()
         self._secrets = Secrets()
-        self._owned = owned
-        self._drift = DriftNews()
         self._flaps = Flaps()
-        self._actual: dict[ipvs.ServiceKey, ipvs.Entry] | None = None
-        self._applying = False
-        self._pending: set[ipvs.ServiceKey] | None = set()  # None: all
-        self._read_at: float | None = now
         self._levels_at = now
         self._peers_known_at = now  # before that a peer that did not speak yet may live
         self._presence_at = now
-        self._checker_heard_at = now
         self._looks = False  # whether who is master of what may have changed
         self._says: object = ({}, {})  # states and voices of the routers
         self._told: object = None  # readiness, what fails, and these, as told last
@@ -102,11 +86,7 @@ class Director:
     def deadline(self) -> float:
         """When `Woken` is due at the latest."""
         due = [self._levels_at, self._presence_at, self.operations.deadline]
-        if self._read_at is not None:
-            due.append(self._read_at)
-        if not self.checker_silent:
-            due.append(self._checker_heard_at + CHECKER_SILENCE)
-        others = (self.peers, self.splits, self.attendance)
+        others = (self.kernel, self.checker, self.peers, self.splits, self.attendance)
         for at in (other.deadline() for other in others if other is not None):
             if at is not None:
                 due.append(at)
@@ -114,40 +94,39 @@ class Director:
 
     def readiness(self) -> messages.Ready:
         """Whether this node may take over from a healthy master, and why (not)."""
+        waits = self._waits()
+        if not waits and self.config is not None:
+            waits = self.sync.hindrance(self.config, self.turned_at)
+        return messages.Ready(not waits, waits or "services programmed and checks settled")
+
+    def _waits(self) -> str:
+        """What services in the kernel wait for; empty when they are as they should be."""
         if self.config is None:
-            return messages.Ready(False, "no configuration yet")
-        if self.kernel_trouble:
-            return messages.Ready(False, self.kernel_trouble)
-        if self._actual is None:
-            return messages.Ready(False, "IPVS was not read yet")
-        for text in self.failing.values():
-            return messages.Ready(False, f"services not programmed: {text}")
-        for text in (self.election.unknown, *self.blind[:1]):
+            return "no configuration yet"
+        for text in (self.kernel.hindrance, self.election.unknown, *self.checker.blind[:1]):
             if text:
-                return messages.Ready(False, text)
+                return text
         waiting = self.services.unsettled
         if waiting.count:
-            text = f"{waiting.count} servers wait for a verdict: {waiting.first()}"
-            return messages.Ready(False, text)
-        if unseen := self.attendance.waiting():
-            return messages.Ready(False, unseen)
-        return messages.Ready(True, "services programmed and checks settled")
+            return f"{waiting.count} servers wait for a verdict: {waiting.first()}"
+        return self.attendance.waiting()
 
     def leaving(self) -> tuple[plan.Operation, ...]:
         """What takes every service of ours out of the kernel."""
-        return plan.plan({}, self._actual or {}, self._owned)
+        return self.kernel.leaving()
 
     def _react(self, event: ev.Event, now: float) -> list[ev.Action]:
         match event:
             case ev.Configured(config, secrets):
-                self._secrets = secrets
+                self._secrets = secrets.of_adverts()
+                self.services.files = secrets.files
                 return self._configured(config, now)
             case ev.Refused(reason):
                 self.refused = event.trouble
                 news = [Change("config_refused", self._name(), reason)] if reason else []
                 return self._tell(news, now)
             case ev.KernelRead() | ev.KernelUnreadable() | ev.Applied():
-                return self._kernel_told(event, now)
+                return self._carry_out(self.kernel.handle(event, now), now)
             case ev.From(sender, message):
                 return self._from(sender, message, now)
             case ev.Heard() | ev.PeerRefused():
@@ -170,12 +149,11 @@ class Director:
         else:
             self.peers.follow(config)
         self._peers_known_at = now + peers.SILENCE
-        changes = self.services.configure(config, self._actual or {})
+        changes = self.services.configure(config, self.kernel.actual or {})
         changes += [Change(*one) for one in self.peers.compare(config.digest)]
         operations = self._carry_out(self.operations.configured(config), now)
         kind = "config_reloaded" if before else "config_loaded"
         told = differences.between(before, config) if before else differences.size(config)
-        self._pending = None
         return [
             *self._tell([Change(kind, config.node, f"{told}; digest {config.digest[:12]}")], now),
             *self._tell(changes, now),
@@ -183,118 +161,27 @@ class Director:
             ev.Settle(config),
             *self.attendance.configure(config, now),
             *self._settings(now),
+            *self.sync.settings(config, self._secrets),
             ev.Send(Process.CHECKER, self.services.targets(), float("inf")),
-            *self._reconcile(),
+            *self.kernel.follow_all(),
             *self._presence(now),
         ]
-
-    # IPVS
-
-    def _kernel_told(self, event: ev.Kernel, now: float) -> list[ev.Action]:
-        match event:
-            case ev.KernelRead():
-                return self._kernel_read(event, now)
-            case ev.KernelUnreadable(reason):
-                return self._kernel_unreadable(reason, now)
-            case ev.Applied():
-                return self._applied(event, now)
-
-    def _kernel_read(self, event: ev.KernelRead, now: float) -> list[ev.Action]:
-        pause = min(READ_AT_LEAST, max(READ_EVERY, event.took / READ_SHARE))
-        self._read_at = now + pause
-        self.usage = event.usage
-        told = []
-        if self.kernel_trouble:
-            self.kernel_trouble = ""
-            told = self._tell([Change("ipvs_back", self._name(), "IPVS answers again")], now)
-        if self._applying:  # read before that was done: it shows the past
-            return told
-        first, self._actual = self._actual is None, dict(event.table)
-        if first:
-            told += self._tell(self.services.adopt(event.table), now)
-        steps = plan.plan(self.services.entries, self._actual, self._owned)
-        wrong = {plan.service_of(step) for step in steps}
-        if not first and self._pending == set():
-            drift = (step for step in steps if plan.service_of(step) not in self.failing)
-            lines = self._drift.tell(drift, now)
-            told += self._tell([Change("drift", *line) for line in lines], now)
-        self.failing = {key: text for key, text in self.failing.items() if key in wrong}
-        self._pending = None
-        return [*told, *self._disown(), *self._reconcile()]
-
-    def _kernel_unreadable(self, reason: str, now: float) -> list[ev.Action]:
-        self._read_at = now + UNREADABLE_RETRY
-        if reason == self.kernel_trouble:
-            return []
-        self.kernel_trouble = reason
-        unread = self._actual is None
-        verdicts = self.services.adopt({}) if unread else []
-        return self._tell([Change("ipvs_lost", self._name(), reason), *verdicts], now)
-
-    def _applied(self, event: ev.Applied, now: float) -> list[ev.Action]:
-        """What failed is tried again after the next read, which shows what the kernel has."""
-        self._applying = False
-        news = [t for key, t in event.failures if self.failing.get(key) != t]
-        self.failing = {k: t for k, t in self.failing.items() if k not in event.tried}
-        self.failing |= dict(event.failures)
-        told = self._tell([Change("ipvs_refused", self._name(), text) for text in news], now)
-        return [*told, *self._reconcile()]
-
-    def _reconcile(self) -> list[ev.Action]:
-        """Plan what is pending against the picture, and carry it out."""
-        if self._actual is None or self._applying or self._pending == set():
-            return []
-        desired = self.services.entries
-        save: list[ev.Action] = []
-        if self._pending is None:
-            steps = plan.plan(desired, self._actual, self._owned)
-            save = self._own()
-        else:  # verdicts, which make no service
-            keys = sorted(self._pending)
-            part = {key: desired[key] for key in keys if key in desired}
-            there = {key: self._actual[key] for key in keys if key in self._actual}
-            steps = plan.plan(part, there, frozenset())
-        self._pending = set()
-        if not steps:
-            return save
-        touched = {plan.service_of(step) for step in steps}
-        before = {key: self._actual.pop(key) for key in touched if key in self._actual}
-        self._actual.update(plan.apply_to(before, steps))
-        self._applying = True
-        return [*save, ev.Apply(steps)]
-
-    def _own(self) -> list[ev.Action]:
-        """Note what is ours before it is made."""
-        owned = self._owned | set(self.services.entries)
-        if owned == self._owned:
-            return []
-        self._owned = owned
-        return [ev.SaveOwned(owned)]
-
-    def _disown(self) -> list[ev.Action]:
-        """Forget what the kernel has no more: only a read can tell, a deletion may be refused."""
-        owned = self._owned & (set(self.services.entries) | set(self._actual or {}))
-        if owned == self._owned:
-            return []
-        self._owned = owned
-        return [ev.SaveOwned(owned)]
 
     # Messages
 
     def _from(self, sender: Process, message: messages.Message, now: float) -> list[ev.Action]:
         told: list[ev.Action] = []
         if sender is Process.CHECKER:
-            told = self._checker_spoke(now)
-        if sender is Process.RUNNER:
-            changes, actions = self.attendance.take(message, now)
-            return [*self._tell(changes, now), *actions]
+            told = self._tell(self.checker.spoke(now), now)
+        if sender in (Process.RUNNER, Process.SYNCER):
+            return self._from_helper(sender, message, now)
         match message:
             case messages.Hello():
                 return [*told, *self._greet(sender, now)]
             case messages.Verdicts():
                 return self._verdicts(message, told, now)
             case messages.Blind(reasons):
-                told += self._blind_is(reasons, now)
+                told += self._tell(self.checker.sees(reasons), now)
             case messages.Routers(routers):
                 told += self._tell(self.election.hear(routers, now), now)
                 self._routers_changed()
@@ -309,17 +196,33 @@ class Director:
                 pass  # heartbeats and orders are the shell's; the rest is not for us
         return told
 
+    def _from_helper(
+        self, sender: Process, message: messages.Message, now: float
+    ) -> list[ev.Action]:
+        """Of a process that only the director has to do with."""
+        if sender is Process.RUNNER:
+            changes, actions = self.attendance.take(message, now)
+            return [*self._tell(changes, now), *actions]
+        match message:
+            case messages.Hello() if self.config is not None:
+                return [*self.sync.settings(self.config, self._secrets), *self._sync_roles()]
+            case Synced():
+                self.sync.hear(message, now)
+            case SyncNews(kind, subject, reason):
+                return self._tell([Change(kind, subject, reason)], now)
+            case _:
+                pass
+        return []
+
     def _verdicts(
         self, message: messages.Verdicts, told: list[ev.Action], now: float
     ) -> list[ev.Action]:
-        if self._actual is None and not self.kernel_trouble:
-            # Decided once it is known which weights are in the kernel.
+        if not self.kernel.decidable:
             self.services.remember(message)
             return told
         keys, changes = self.services.hear(message)
-        if self._pending is not None:
-            self._pending |= keys
-        return [*self._reconcile(), *told, *self._tell(self._flaps.tell(changes, now), now)]
+        steps = self.kernel.follow(keys)
+        return [*steps, *told, *self._tell(self._flaps.tell(changes, now), now)]
 
     def _processes_are(self, processes: deaths.States, now: float) -> list[ev.Action]:
         died = list(deaths.news(self.processes, processes, self.journal))
@@ -329,26 +232,9 @@ class Director:
             self._routers_changed()
         return self._tell(died, now)
 
-    def _blind_is(self, reasons: tuple[str, ...], now: float) -> list[ev.Action]:
-        """Our own trouble: told when it begins and when it ends; status has its particulars."""
-        before, self.blind = self.blind, reasons
-        if bool(before) == bool(reasons):
-            return []
-        kind, text = "checker_sees", "every server can be probed again"
-        if reasons:
-            kind, text = "checker_blind", "; ".join(reasons)
-        return self._tell([Change(kind, self._name(), text)], now)
-
     def _routers_changed(self) -> None:
         self._looks = True
         self._says = (peers.router_states(self.routers), peers.router_voices(self.routers))
-
-    def _checker_spoke(self, now: float) -> list[ev.Action]:
-        self._checker_heard_at = now
-        if not self.checker_silent:
-            return []
-        self.checker_silent = False
-        return self._tell([Change("checker_back", self._name(), "the checker speaks again")], now)
 
     def _greet(self, sender: Process, now: float) -> list[ev.Action]:
         if self.config is None:
@@ -368,7 +254,9 @@ class Director:
         told = self._tell([Change(*one) for one in news], now)
         self._looks = True
         # Who became master or gave it up must be known at once; the rest comes again by itself.
-        return told if self.peers.level() == before else [*told, *self._peers_level(now)]
+        if self.peers.level() == before:
+            return told
+        return [*told, *self._peers_level(now), *self._sync_roles()]
 
     def _peer_news(self, news: list[tuple[str, str, str]], now: float) -> list[ev.Action]:
         if not news or self.peers is None:
@@ -407,14 +295,8 @@ class Director:
     # What is due by time, and what is told by itself
 
     def _due(self, now: float) -> list[ev.Action]:
-        actions: list[ev.Action] = []
-        if self._read_at is not None and now >= self._read_at:
-            self._read_at = None  # one read under way at a time
-            actions.append(ev.ReadKernel())
-        if not self.checker_silent and now > self._checker_heard_at + CHECKER_SILENCE:
-            self.checker_silent = True
-            reason = f"silent for {CHECKER_SILENCE:g} s: weights stay as they are"
-            actions += self._tell([Change("checker_silent", self._name(), reason)], now)
+        actions: list[ev.Action] = [*self.kernel.due(now)]
+        actions += self._tell(self.checker.due(now), now)
         silent = self.election.look(now)
         if silent:
             self._routers_changed()
@@ -462,7 +344,18 @@ class Director:
         """What changes by itself, or by the operator."""
         tracks = ev.Send(Process.ELECTION, self.attendance.tracking.tracks(), LEVELS_HOLD)
         ready = ev.Send(Process.ELECTION, self.readiness(), LEVELS_HOLD)
-        return [self.operations.level(), *self._peers_level(now), tracks, ready]
+        return [
+            self.operations.level(),
+            *self._peers_level(now),
+            tracks,
+            ready,
+            *self._sync_roles(),
+        ]
+
+    def _sync_roles(self) -> list[ev.Action]:
+        assert self.config is not None
+        known = self.peers.known.values() if self.peers else ()
+        return self.sync.roles(self.config, self.routers, known, self._waits())
 
     def _peers_level(self, now: float) -> list[ev.Action]:
         """Who lives; nothing while that is not known. The election keeps what it was told last: a

@@ -1,4 +1,5 @@
-"""Which datagrams of the peer channel are believed, and what is said of those that are not.
+"""Which datagrams of the peer channel are believed, and what is said of those that are not; the
+relays of connection records (core/relay) talk through a gate of their own.
 
 Without a key everything from a peer's address is let in, unsealed: it may say only what does no
 harm if forged (core/peers). With keys nothing unsealed is, and what comes in is genuine, meant
@@ -89,9 +90,13 @@ class Gate:
         self._stale.pop(peer, None)
         return Admitted(body, sealed=True)
 
-    def reject(self, peer: str, flaw: Flaw, now: float) -> Refused:
+    def reject(self, peer: str, flaw: Flaw, now: float, identity: int = 0) -> Refused:
         """A datagram without a lawful body, or of nobody (`peer` empty)."""
-        return self._refuse(peer, flaw, _complaint(peer, flaw, 0) if peer else "", now)
+        return self._refuse(peer, flaw, _complaint(peer, flaw, identity) if peer else "", now)
+
+    def count(self, peer: str, flaw: Flaw, now: float) -> None:
+        """One that is nothing to tell of."""
+        self._refuse(peer, flaw, "", now)
 
     def _admit_unsealed(self, raw: bytes, peer: str, now: float) -> Admitted | Refused:
         if raw.startswith(seal.UNSIGNED):
@@ -119,21 +124,24 @@ class Gate:
 
 
 def _complaint(peer: str, flaw: Flaw, identity: int) -> str:
-    match flaw:
-        case Flaw.UNSIGNED:
-            return f"{peer} does not sign: it runs without key_file, or an older release"
-        case Flaw.SIGNED:
-            return f"{peer} signs, and this node has no key_file to verify it with"
-        case Flaw.UNKNOWN_KEY:
-            return f"{peer} signs with a key we do not have (id {identity})"
-        case Flaw.WRONG_KEY:
-            return (
-                f"{peer}'s signature is wrong: its key {identity} is another than ours of that "
-                "number, or somebody forges its datagrams"
-            )
-        case Flaw.REPLAYED:
-            return f"a datagram of {peer} came again: doubled by the network, or replayed"
-        case Flaw.STALE:
-            return f"{peer} speaks but does not hear us: our datagrams are lost, or refused there"
-        case Flaw.MALFORMED | Flaw.MISDIRECTED | Flaw.STRANGER:
-            return f"a datagram from {peer}'s address is none of the peer channel"
+    return _COMPLAINTS[flaw].format(peer=peer, identity=identity)
+
+
+_COMPLAINTS = {
+    Flaw.UNSIGNED: "{peer} does not sign: it runs without key_file, or an older release",
+    Flaw.SIGNED: "{peer} signs, and this node has no key_file to verify it with",
+    Flaw.UNKNOWN_KEY: "{peer} signs with a key we do not have (id {identity})",
+    Flaw.WRONG_KEY: (
+        "{peer}'s signature is wrong: its key {identity} is another than ours of that number, or "
+        "somebody forges its datagrams"
+    ),
+    Flaw.REPLAYED: "a datagram of {peer} came again: doubled by the network, or replayed",
+    Flaw.STALE: "{peer} speaks but does not hear us: our datagrams are lost, or refused there",
+    Flaw.VERSION: "{peer} runs another release, whose datagrams are not read here",
+    Flaw.WRONG_SYNC_ID: "{peer} syncs with another sync_id: make it the same on every node",
+    Flaw.TRUNCATED: "a datagram of {peer} was cut off on its way",
+    **dict.fromkeys(
+        (Flaw.MALFORMED, Flaw.MISDIRECTED, Flaw.STRANGER),
+        "a datagram from {peer}'s address is none of this channel",
+    ),
+}

@@ -57,6 +57,11 @@ class Listener:
     standing: Standing
     priority: int
 
+    @property
+    def down_interval(self) -> float:
+        """How long it waits for a master it has heard nothing of."""
+        return self._down_interval(self.instance.advert_int)
+
     def silence(self, now: float) -> Backup:
         """The state of one that has heard nothing yet; it expects its own interval."""
         interval = self.instance.advert_int

@@ -43,15 +43,19 @@ _LONGEST = 255  # bytes of a name; the configuration allows 63
 
 
 class Flaw(Enum):
-    """Why a datagram of the peer channel is not believed; the values name its counters."""
+    """Why a datagram of the peer channel or of the relay is not believed; the values name its
+    counters."""
 
-    STRANGER = "stranger"  # not from a peer's address
+    STRANGER = "stranger"  # not from a peer's address, or of nobody we know
     MALFORMED = "malformed"
+    TRUNCATED = "truncated"
+    VERSION = "version"  # of another release
     UNSIGNED = "unsigned"  # and we have a key
     SIGNED = "signed"  # and we have none
     UNKNOWN_KEY = "unknown_key"
     WRONG_KEY = "wrong_key"  # or forged
     MISDIRECTED = "misdirected"  # genuine, but of or for another node or cluster
+    WRONG_SYNC_ID = "wrong_sync_id"
     REPLAYED = "replayed"
     STALE = "stale"  # genuine, but it may be as old as you like
 
@@ -110,6 +114,16 @@ def unseal(raw: bytes, keys: Iterable[Key]) -> tuple[Header, bytes, int]:
     if not hmac.compare_digest(_mac(sealed, key), mac):
         raise SealError(Flaw.WRONG_KEY, identity)
     return (*_open(sealed, sizes), identity)
+
+
+def claims(raw: bytes) -> Header | None:
+    """Who says it to whom, as the datagram has it, proven by nothing; None where it is none."""
+    if len(raw) < _HEAD.size + _MAC or not raw.startswith(MAGIC):
+        return None
+    try:
+        return _open(raw[:-_MAC], list(_HEAD.unpack_from(raw)[2:5]))[0]
+    except SealError:
+        return None
 
 
 def _open(sealed: bytes, sizes: list[int]) -> tuple[Header, bytes]:

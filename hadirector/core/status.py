@@ -184,7 +184,7 @@ def _service(director: Director, name: str, weights: ServiceWeights, offset: flo
 def _server(director: Director, name: str, server: ServerWeight, offset: float) -> Json:
     keys = director.services.settings[name].keys
     endpoint = server.server.endpoint
-    uses = [director.usage.destinations.get((key, endpoint)) for key in keys]
+    uses = [director.kernel.usage.destinations.get((key, endpoint)) for key in keys]
     verdict = server.health.decided_by
     last = director.services.verdicts[verdict.target].last if verdict else None
     return {

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from hadirector.core.address import Family, family
 from hadirector.core.ipvs import Forward, Timeouts
+from hadirector.core.settings.instances import VirtualAddress
 from hadirector.core.settings.services import VirtualService
 
 _SYNC_SOCKET_BYTES = 8 << 20  # took a burst of 140,000 connections a second without loss
@@ -79,6 +80,20 @@ FORWARDING = "net.ipv6.conf.all.forwarding"
 def accept_ra(interface: str) -> str:
     """The setting's name."""
     return f"net.ipv6.conf.{interface}.accept_ra"
+
+
+def for_addresses(virtual: Iterable[VirtualAddress]) -> tuple[Sysctl, ...]:
+    """What interfaces need on which a virtual address may be the first of its net.
+
+    The election sets it as well, for an address may go on before the director has had its turn;
+    here it is recorded, so that it is given back also when both were killed meanwhile.
+    """
+    homes = {v.interface for v in virtual if family(v.address) == 4 and v.prefix < 32}
+    why = "a virtual address that leaves does not take the other addresses of its net along"
+    return tuple(
+        Sysctl(f"net.ipv4.conf.{home.replace('.', '/')}.promote_secondaries", "1", why)
+        for home in sorted(homes)
+    )
 
 
 def for_vmac(parents: Iterable[str]) -> tuple[Sysctl, ...]:

@@ -25,14 +25,14 @@ def build(director: Director, shell: Mapping[str, str]) -> list[str]:
     """Every trouble, one sentence each, what an operator did himself first; `shell` are the
     shell's, by kind."""
     told = _operators(director)
-    if director.kernel_trouble:
-        told.append(director.kernel_trouble)
+    if director.kernel.trouble:
+        told.append(director.kernel.trouble)
     told += deaths.trouble(director.processes, director.turned_at)
     if director.election.unknown not in ("", own_election.DIED):
         told.append(director.election.unknown)
-    if director.checker_silent:
+    if director.checker.silent:
         told.append("the checker is silent: weights stay as they are")
-    told += director.blind
+    told += director.checker.blind
     told += [
         f"{router.instance}/ipv{router.family} is in fault: {router.reason}"
         for router in director.routers
@@ -49,7 +49,8 @@ def build(director: Director, shell: Mapping[str, str]) -> list[str]:
         told.append(director.refused)
     told += _of_peers(director)
     told += attendance_status.trouble(director.attendance)
-    told += director.failing.values()
+    told += director.kernel.failing.values()
+    told += _warned(director)
     return told + _of_services(director)
 
 
@@ -93,6 +94,17 @@ def _of_peers(director: Director) -> list[str]:
         if known.trouble and not known.alive:
             told.append(known.trouble)
     return told
+
+
+def _warned(director: Director) -> list[str]:
+    """What probes say of servers that passed: each warning with those it concerns."""
+    by_text: dict[str, list[str]] = defaultdict(list)
+    for target, verdict in director.services.verdicts.items():
+        if verdict.last is not None and verdict.last.warning:
+            by_text[verdict.last.warning].append(target)
+    told = [f"{_some(targets)}: {text}" for text, targets in sorted(by_text.items())]
+    more = [f"{len(told) - SHOWN} more warnings of checks"] if len(told) > SHOWN else []
+    return told[:SHOWN] + more
 
 
 def _of_services(director: Director) -> list[str]:

@@ -46,7 +46,7 @@ from hadirector.core import priority
 from hadirector.core.address import Address
 from hadirector.core.advert import OWNER, RESIGN, Advert
 from hadirector.core.duel import Duels, Side
-from hadirector.core.hearing import STARTUP_PATIENCE, Ears, holding_back
+from hadirector.core.hearing import IN_THE_DARK, STARTUP_PATIENCE, Ears, holding_back
 from hadirector.core.listening import (
     Listener,
     master_down_interval,
@@ -109,11 +109,13 @@ class Router:
     @property
     def effective_priority(self) -> int:
         """What counts in the election of a master."""
-        return priority.effective(self.instance, self.standing)
+        return priority.LAST_RESORT if self.ears.dark else self._own_priority
 
     @property
     def advertised_priority(self) -> int:
         """What a master says; rule 3."""
+        if self.ears.dark:
+            return priority.LAST_RESORT
         return priority.advertised(self.instance, self.standing)
 
     @property
@@ -134,9 +136,9 @@ class Router:
 
     @property
     def waits_for_network(self) -> bool:
-        """Whether it stands at the automatic startup gate."""
+        """Whether it stands at the automatic startup gate, or is master in the dark."""
         gated = isinstance(self.state, Init) and self.state.start_at is not None
-        return gated and self._gates_itself
+        return (gated and self._gates_itself) or (self.ears.dark and not self.ears.network)
 
     @property
     def listens_in_vain(self) -> bool:
@@ -146,7 +148,8 @@ class Router:
     @property
     def is_deaf(self) -> bool:
         """Whether it is in its present state for lack of hearing."""
-        return isinstance(self.state, Backup) and self.state.hold is Hold.DEAF
+        holds_back = isinstance(self.state, Backup) and self.state.hold is Hold.DEAF
+        return holds_back or self.ears.dark
 
     @property
     def contest(self) -> priority.Contest:
@@ -213,7 +216,7 @@ class Router:
         """Frames pass: the automatic startup gate opens."""
         if not self._gates_itself:
             return []
-        self.ears.network = True
+        self.ears.light(self._listener.down_interval, now)
         if isinstance(self.state, Init) and self.state.start_at is not None:
             return self._start(now, "the network was heard")
         return []
@@ -331,7 +334,11 @@ class Router:
 
     @property
     def _listener(self) -> Listener:
-        return Listener(self.instance, self.standing, self.effective_priority)
+        return Listener(self.instance, self.standing, self._own_priority)
+
+    @property
+    def _own_priority(self) -> int:
+        return priority.effective(self.instance, self.standing)
 
     @property
     def _gates_itself(self) -> bool:
@@ -406,11 +413,15 @@ class Router:
         """Advert first: whoever would rise as well learns it before anything slower is done."""
         assert not self.standing.faults, self.standing.faults
         self._begin_mastership(now)
+        if self.ears.dark:
+            reason += f"; {IN_THE_DARK}"
         moved = self._moved(reason, inputs, now)
         return [Advertise(self.advertised_priority), Take(), Proclaim(duel=False), moved]
 
     def _begin_mastership(self, now: float) -> None:
         self.state = Master(now + self.instance.advert_int, sent_at=now, reassert_at=now)
+        if self._gates_itself and self.instance.priority != OWNER:
+            self.ears.go_dark(now)
 
     # --- Master ------------------------------------------------------------------------------
 
@@ -464,10 +475,14 @@ class Router:
 
     def _end_duels(self, why: str, now: float) -> list[Effect]:
         """No master any more."""
+        self.ears.leave_the_dark()
         return [*self.duels.give_up(why, self.side, now)]
 
     def _tick_master(self, now: float) -> list[Effect]:
         told: list[Effect] = [*self.duels.pass_time(self.side, now)]
+        if why := self.ears.see(now):
+            self.reason = f"{why}: priority {self.effective_priority} from now on"
+            told.append(Tell("dark_over", self.reason, {}))
         return self._advertise(now) + told
 
     def _advertise(self, now: float) -> list[Effect]:

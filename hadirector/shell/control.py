@@ -3,6 +3,7 @@
 GET  /v1/status               the contract's status
 GET  /v1/events?since=N       journal entries; `Accept: text/event-stream` streams on
 GET  /v1/explain?what=NAME    what holds of a subject and how it came
+GET  /v1/ipvs ...             shell/ipvs_api.py
 POST /v1/reload               (control socket only)
 POST /v1/restart-director     (control socket only)
 POST /v1/handover?instance=NAME&force=1&reason=TEXT    (control socket only; all are optional)
@@ -19,7 +20,7 @@ import json
 import os
 import socket
 import stat
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +59,8 @@ class Answers:
     reload: Callable[[], Awaitable[Reloaded]]
     restart: Callable[[], str | None]
     operate: Callable[[Request], Awaitable[Outcome]]
+    more: Sequence[Callable[[web.Application, bool], None]] = ()
+    """Add routes of their own; the flag says whether what changes something may be asked for."""
 
 
 class SocketInUse(HadirectorError):
@@ -152,6 +155,8 @@ class Control:
             app.router.add_post("/v1/handover", self._hand_over)
             app.router.add_post("/v1/release", self._release)
             app.router.add_post("/v1/standby", self._stand_by)
+        for add_routes in self._answers.more:
+            add_routes(app, writes)
         return app
 
     async def _status(self, _request: web.Request) -> web.StreamResponse:

@@ -19,6 +19,7 @@ from hadirector.core import ipvs as values
 from hadirector.core import sysctls
 from hadirector.core.repairs import Line, Repairs
 from hadirector.core.settings.cluster import Config, ConnectionSync
+from hadirector.core.settings.instances import Instance
 from hadirector.shell import acceptance, boot, child, ipvs, owned, sysctl
 from hadirector.shell.netlink import KernelError
 
@@ -65,8 +66,7 @@ class Settle:
         """What the addresses need, then what IPVS does; and a note of what it was before."""
         self._drifted = []
         await self._settle_acceptance(config)
-        parents = sorted({i.interface for i in config.instances if i.vmac})
-        await self._settle_sysctls("vmac", lambda: sysctls.for_vmac(parents))
+        await self._settle_sysctls("addresses", lambda: _for_instances(config.instances))
         await self._settle_ipvs(config)
         for subject, reason in self._repairs.tell(self._drifted, child.now()):
             self._notice("drift", subject, reason)
@@ -247,6 +247,12 @@ def _gone(thread: values.SyncThread, running: Sequence[values.SyncThread]) -> st
 
 def _words(timeouts: values.Timeouts) -> str:
     return f"{timeouts.tcp} {timeouts.tcp_fin} {timeouts.udp}"
+
+
+def _for_instances(instances: Sequence[Instance]) -> tuple[sysctls.Sysctl, ...]:
+    virtual = [v for i in instances for v in (*i.virtual_addresses, *i.excluded_addresses)]
+    parents = sorted({i.interface for i in instances if i.vmac})
+    return sysctls.for_addresses(virtual) + sysctls.for_vmac(parents)
 
 
 def _load(path: str) -> Before:

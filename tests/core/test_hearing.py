@@ -99,6 +99,85 @@ def test_with_a_delay_written_nothing_of_this_applies() -> None:
     assert router.effective_priority == 100
 
 
+def dark() -> tuple[Router, float]:
+    """One that heard nothing at all, and became master."""
+    router = booted()
+    ticks(router, T0 + 10 + DOWN)
+    assert isinstance(router.state, Master)
+    return router, T0 + 10 + DOWN
+
+
+def test_who_heard_nothing_at_all_is_master_in_the_dark_and_says_priority_1() -> None:
+    router, now = dark()
+
+    assert router.effective_priority == router.advertised_priority == 1
+    assert router.waits_for_network
+    assert router.is_deaf
+    assert router.reason == (
+        "no advert heard; nothing at all was heard yet: advertising priority 1 until it is, "
+        "for 60 s at most"
+    )
+    assert kinds(router.tick(now + 1)) == ["advertise 1"]
+
+
+def test_in_the_dark_it_gives_way_to_whoever_is_there() -> None:
+    router, now = dark()
+    assert set(ticks(router, now + 20)) == {"advertise 1"}
+
+    effects = router.heard(said(90), PEER, now + 20)
+
+    assert kinds(effects) == ["release", "advertise 1", "tell backup"]
+    assert router.effective_priority == 100
+    router.update(replace(WELL, ready=False), now + 20)
+    router.heard(said(90), PEER, now + 21)
+    assert isinstance(router.state, Backup)
+    assert router.state.hold is Hold.NOT_READY
+
+
+def test_when_the_network_is_heard_it_listens_before_it_says_its_own_priority() -> None:
+    router, now = dark()
+
+    assert router.hear_network(now + 0.5) == []
+    words = ticks(router, now + 0.5 + DOWN)
+    assert set(words) == {"advertise 1"}
+    assert ticks(router, now + 2 + DOWN)[:2] == ["advertise 100", "tell dark_over"]
+    assert router.effective_priority == 100
+    assert router.reason == "the network is heard: priority 100 from now on"
+    assert not router.is_deaf
+
+
+def test_where_nothing_is_ever_heard_the_dark_ends_after_60_seconds() -> None:
+    router, now = dark()
+
+    assert set(ticks(router, now + 59)) == {"advertise 1"}
+    assert ticks(router, now + 61)[:2] == ["advertise 100", "tell dark_over"]
+
+    assert router.reason == "nothing was heard in 60 s as master: priority 100 from now on"
+    assert not router.is_deaf
+    assert not router.waits_for_network
+
+
+def test_a_network_that_is_heard_late_in_the_dark_does_not_prolong_it() -> None:
+    router, now = dark()
+    ticks(router, now + 59)
+
+    router.hear_network(now + 59)
+
+    assert "tell dark_over" in ticks(router, now + 61)
+
+
+def test_one_that_becomes_master_again_is_not_in_the_dark_for_longer() -> None:
+    router, now = dark()
+    ticks(router, now + 61)
+
+    router.give_way(now + 61.5)
+
+    words = ticks(router, now + 70)
+    assert words[-1] == "advertise 100"
+    assert "advertise 1" not in words
+    assert isinstance(router.state, Master)
+
+
 def test_a_link_that_was_down_is_to_be_heard_anew() -> None:
     router = listening()
     router.heard(said(150), PEER, T0 + 1)

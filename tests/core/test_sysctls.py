@@ -7,6 +7,7 @@ import pytest
 from hadirector.core import ipvs, sysctls
 from hadirector.core.address import Address, Endpoint, Family
 from hadirector.core.ipvs import Timeouts
+from hadirector.core.settings.instances import VirtualAddress
 from hadirector.core.settings.services import RealServer
 from tests.core import farm
 
@@ -82,6 +83,21 @@ def test_what_heeds_router_advertisements_goes_on_doing_so_before_forwarding_is_
         "net.ipv6.conf.all.forwarding",
     ]
     assert not any("accept_ra" in each.name for each in sysctls.for_director({4}, ["eth0"]))
+
+
+def test_an_address_that_may_be_the_first_of_its_net_needs_promotion() -> None:
+    virtual = [
+        VirtualAddress(Address("192.0.2.10"), 24, "eth0"),
+        VirtualAddress(Address("192.0.2.11"), 24, "eth0"),
+        VirtualAddress(Address("10.0.9.1"), 24, "eth1.7"),
+        VirtualAddress(Address("10.0.8.1"), 32, "eth2"),
+        VirtualAddress(Address("2001:db8::10"), 64, "eth3"),
+    ]
+
+    assert [(each.name, each.value) for each in sysctls.for_addresses(virtual)] == [
+        ("net.ipv4.conf.eth0.promote_secondaries", "1"),
+        ("net.ipv4.conf.eth1/7.promote_secondaries", "1"),
+    ]
 
 
 SIX = replace(

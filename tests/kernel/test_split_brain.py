@@ -189,6 +189,28 @@ def test_a_node_whose_switch_port_opens_late_takes_nobody_s_place(
     assert kinds(two) == kinds(one) == []
 
 
+def test_one_that_is_deaf_for_longer_serves_in_the_dark_and_gives_way_when_it_hears(
+    wire: Wire,
+) -> None:
+    wire.port(1, LISTENING)
+    one = wire.start(1, ready=False, preempt=Preempt.WHEN_SYNCED, startup_delay=None)
+    two = wire.start(2, preempt=Preempt.WHEN_SYNCED)
+    wire.during(16.0, lambda: not one.machine.holds())  # ten of patience, and a little
+    assert one.machine.holds()  # nobody else may be there
+    assert two.machine.holds()
+    assert router(one).effective_priority == 1
+    assert "nothing at all was heard yet" in router(one).reason
+
+    wire.port(1, FORWARDING)
+
+    assert wire.during(2.5, two.machine.holds)
+    assert not one.machine.holds()
+    assert one.master() == "192.0.2.2"
+    two.read()
+    moved = [e.kind for e in two.events if e.kind in ("master", "backup")]
+    assert moved == ["backup", "master"]  # at its own start
+
+
 def test_a_firewall_that_lets_adverts_in_late_makes_no_second_master(wire: Wire) -> None:
     two = wire.start(2, preempt=Preempt.WHEN_SYNCED)
     eventually(lambda: two.state() is MASTER, 10.0)

@@ -93,6 +93,9 @@ MUTANTS = (
     Mutant("loser-announces", "announce", "Contest.LOSES: 0.0,", "Contest.LOSES: 1.0,"),
     Mutant("winner-announces-not", "announce", "Contest.WINS: min(self.garp.refresh or math.inf, CONTESTED_REFRESH),", "Contest.WINS: 0.0,"),
     Mutant("deaf-one-rises", "vrrp", "if self.listens_in_vain and self.ears.is_deaf", "if False and self.ears.is_deaf", 7),
+    Mutant("loud-in-the-dark", "hearing", "self.dark = not self.network and", "self.dark = False and"),
+    Mutant("lit-at-once", "hearing", "min(self._lit_at, now + patience)", "now"),
+    Mutant("always-dark", "hearing", "not self.dark or now < self._lit_at", "True"),
     Mutant("stranger-obeyed", "wire", "if not said.addresses or not set(said.addresses).isdisjoint(context.listed):", "if True:"),
     Mutant("settings-not-sent", "director", "return self._settings(now) if sender is Process.ELECTION", "return [] if sender is Process.ELECTION"),
 )  # fmt: skip

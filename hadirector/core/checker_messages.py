@@ -1,0 +1,69 @@
+"""What the director and the checker tell each other (core/messages says how)."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from hadirector.core.keys import FileText
+from hadirector.core.settings.checks import Target
+
+
+class Health(Enum):
+    """A target's verdict. RISING and FALLING are doubt: down or up until it is settled."""
+
+    UNKNOWN = "unknown"
+    RISING = "rising"
+    UP = "up"
+    FALLING = "falling"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """The last finished probe of a target.
+
+    `answered`: a failed one got some answer (refused, reset, wrong reply) rather than silence.
+    `at` is the instant it ended, CLOCK_BOOTTIME seconds; `ms` how long it took. `warning` is what
+    somebody should look at although it passed: a certificate that ends soon.
+    """
+
+    ok: bool
+    answered: bool
+    detail: str
+    ms: float
+    at: float
+    warning: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the checker holds of a target. `since` is when the health last changed."""
+
+    target: str
+    health: Health
+    since: float
+    last: Probe | None
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """All that is to be probed; what is not listed is no longer probed. `files` are the contents of
+    those that the checks name: the checker itself may not be able to read them."""
+
+    targets: tuple[Target, ...]
+    files: dict[str, FileText] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """Verdicts by target: those that changed, or all of them (`whole`, after Hello or Targets)."""
+
+    verdicts: tuple[Verdict, ...]
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Blind:
+    """What the checker cannot probe because of this node itself, one sentence for each reason;
+    empty when nothing keeps it from any target."""
+
+    reasons: tuple[str, ...]

@@ -1,0 +1,51 @@
+"""Whether this node sees its servers at all: a checker that is silent, or cannot reach them.
+
+Both are our own trouble and no word about any server, so weights stay as they are; a node that
+does not see is not to take over from one that does.
+"""
+
+from collections.abc import Callable
+
+from hadirector.core.services import Change
+
+SILENCE = 5.0  # seconds without a heartbeat: weights freeze, and that is told
+
+
+class CheckerWatch:
+    """What is known of this node's checker; `node` gives the name that is told."""
+
+    def __init__(self, node: Callable[[], str], now: float) -> None:
+        self.silent = False
+        self.blind: tuple[str, ...] = ()
+        self._node = node
+        self._heard_at = now
+
+    def spoke(self, now: float) -> list[Change]:
+        """Anything came of it."""
+        self._heard_at = now
+        if not self.silent:
+            return []
+        self.silent = False
+        return [Change("checker_back", self._node(), "the checker speaks again")]
+
+    def sees(self, reasons: tuple[str, ...]) -> list[Change]:
+        """What keeps it from probing: told when it begins and ends; status has particulars."""
+        before, self.blind = self.blind, reasons
+        if bool(before) == bool(reasons):
+            return []
+        kind, text = "checker_sees", "every server can be probed again"
+        if reasons:
+            kind, text = "checker_blind", "; ".join(reasons)
+        return [Change(kind, self._node(), text)]
+
+    def due(self, now: float) -> list[Change]:
+        """Time passed."""
+        if self.silent or now <= self._heard_at + SILENCE:
+            return []
+        self.silent = True
+        reason = f"silent for {SILENCE:g} s: weights stay as they are"
+        return [Change("checker_silent", self._node(), reason)]
+
+    def deadline(self) -> float | None:
+        """When it counts as silent unless it speaks."""
+        return None if self.silent else self._heard_at + SILENCE
