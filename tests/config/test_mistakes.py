@@ -177,6 +177,13 @@ SERVICES = [
      "tcp: remove it, or write 'protocol: udp'"),
     (V + R + "    floor: 1.5", "7:12 error: virtual_services.web.floor: 1.5 is "
      "out of range: 0 to 1"),
+    (V + "    forward: tun\n    tun: {checksum: csum}\n    real_servers: [10.0.1.11]",
+     "7:21 error: virtual_services.web.tun.checksum: ipip has no csum: remove it"),
+    (V + "    forward: tun\n    tun: {type: gre, checksum: remcsum}\n    real_servers: [10.0.1.11]",
+     "7:32 error: virtual_services.web.tun.checksum: gre has no remcsum: remove it"),
+    (V + "    persistence: {engine: sip}\n    real_servers: [10.0.1.11]",
+     "6:27 error: virtual_services.web.persistence.engine: sip tells calls over UDP apart: "
+     "write 'protocol: udp', or remove it"),
     (V + "    real_servers: [{address: 10.0.1.11:80, tun: {type: gre}}]", "6:44 error: "
      "virtual_services.web.real_servers.tun: is for 'forward: tun' only: remove it, or change "
      "forward"),
