@@ -63,10 +63,12 @@ _FAILURES = (Cause.REFUSED, Cause.ANSWERED)  # the server's own word, whole
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a probe ended; `detail` is one short sentence for an operator."""
+    """How a probe ended; `detail` is one short sentence for an operator, `warning` what he should
+    know although the server passed."""
 
     cause: Cause
     detail: str
+    warning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +312,7 @@ class Schedule:
             detail=detail,
             ms=round(ended.took * 1000, 2),
             at=now,
+            warning=ended.outcome.warning,
         )
         verdict = entry.verdict()
         return Report(verdict, verdict.health is not before)
