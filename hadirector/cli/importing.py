@@ -100,6 +100,18 @@ def _keepalived(texts: dict[str, str], options: argparse.Namespace) -> "Draft":
     return keepalived.read(texts, options.config_id, _opened)
 
 
+def _ldirectord(texts: dict[str, str], _: argparse.Namespace) -> "Draft":
+    from hadirector.config.imports import ldirectord
+
+    return ldirectord.read(texts)
+
+
+def _heartbeat(texts: dict[str, str], _: argparse.Namespace) -> "Draft":
+    from hadirector.config.imports import heartbeat
+
+    return heartbeat.read(texts)
+
+
 def _opened(path: str) -> str:
     return Path(path).read_text(encoding="utf-8", errors="replace")
 
@@ -107,4 +119,6 @@ def _opened(path: str) -> str:
 _READERS: dict[str, Reader] = {
     "ipvsadm": _ipvsadm,
     "keepalived": _keepalived,
+    "ldirectord": _ldirectord,
+    "heartbeat": _heartbeat,
 }

@@ -115,6 +115,9 @@ class _Checker:
             )
         for one in line.block or ():
             self._option(one)
+        if line.word in ("ping_check", "misc_check") and self._common:
+            self._draft.tell(line, f"not carried over: {', '.join(self._common)}")
+            self._common = {}
         for made in kinds[line.word](line):
             yield made | self._common | self._timing.values()
 
@@ -207,10 +210,19 @@ class _Checker:
         return [made]
 
     def _udp(self, line: Line) -> list[Values]:
+        made: Values = {"type": "udp"}
         for one in line.block or ():
-            if one.word in ("payload", "require_reply", "min_reply_length", "max_reply_length"):
-                self._draft.refuse(one, "write it as 'send' or 'expect' of the check")
-        return [{"type": "udp"}]
+            match one.word, "".join(one.rest):
+                case "payload", digits if _is_hex(digits):
+                    made["send"] = {"hex": digits}
+                    one.take()
+                case "require_reply", digits if _is_hex(digits):
+                    made["expect"] = {"hex": digits}
+                    one.take()
+        if "send" not in made:
+            made["send"] = {"hex": "00"}
+            self._draft.tell(line, "a zero byte is sent: better ask the server what it answers")
+        return [made]
 
     def _misc(self, line: Line) -> list[Values]:
         command = None
@@ -231,6 +243,10 @@ class _Checker:
 
 def _is_status(word: str) -> bool:
     return re.fullmatch(r"[1-5][0-9]{2}(-[1-5][0-9]{2})?", word) is not None
+
+
+def _is_hex(digits: str) -> bool:
+    return re.fullmatch(r"(?:[0-9a-fA-F]{2}){1,4096}", digits) is not None
 
 
 def _is_pattern(text: str) -> bool:
