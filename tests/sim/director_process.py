@@ -38,6 +38,7 @@ class DirectorProcess:
         self._observe = observe
         self._replied = replied
         self._reads = 0
+        self._saved_at = 0.0
         self._inbox: list[ev.Event | Word] = [ev.Configured(host.config)]
         host.to_director.wake = self.loop.wake
         self._beat()
@@ -80,7 +81,10 @@ class DirectorProcess:
             case ev.SendPresence() | ev.TellPeer():
                 self._channel.send(action)
             case ev.SaveStance(stance):
-                self.host.agenda.after(self.host.rng.uniform(*DISK), lambda: self._save(stance))
+                # By one worker, one file after the other.
+                self._saved_at = max(self._saved_at, self.host.agenda.now)
+                self._saved_at += self.host.rng.uniform(*DISK)
+                self.host.agenda.at(self._saved_at, lambda: self._save(stance))
             case ev.Reply():
                 self._replied(action)
             case ev.Write(event):
