@@ -61,9 +61,11 @@ class DirectorProcess:
             event = self._channel.hear(one) if isinstance(one, Word) else one
             if event is not None:
                 self._handle(event)
-        if self.core.deadline() <= self.host.clock():
+        due = self.core.deadline()
+        if due <= self.host.clock():
             self._handle(ev.Woken())
-        self.loop.wake(self.host.when(self.core.deadline()))
+            due = self.core.deadline()
+        self.loop.wake(self.host.when(due))
 
     def _handle(self, event: ev.Event) -> None:
         for action in self.core.handle(event, self.host.clock()):

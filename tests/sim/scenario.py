@@ -30,7 +30,7 @@ ADDED = VirtualAddress(Address("192.0.2.11"), 24, "eth0")  # by a reload
 
 LAYOUTS = ("one", "dual", "uncoupled", "two", "group")
 # Seconds, with how often they are drawn: the shorter, the more events; the longer, the more time.
-INTERVALS = {0.01: 2, 0.03: 4, 0.1: 14, 0.3: 50, 1.0: 29, 40.0: 0.3}
+INTERVALS = {0.01: 1, 0.03: 4, 0.1: 15, 0.3: 65, 1.0: 15, 40.0: 0.3}
 GARP = Garp(repeat=5, delay=1.0, refresh=4.0)  # refreshed within the quiet of an episode
 
 
@@ -131,7 +131,7 @@ def draw(seed: int, kinds: tuple[str, ...]) -> Scenario:
     layout = rng.choice(LAYOUTS if version == 3 else ("one", "two", "group"))
     (interval,) = rng.choices(tuple(INTERVALS), tuple(INTERVALS.values()))
     if version == 2:
-        interval = rng.choice((1.0, 2.0))
+        interval = rng.choice((1.0, 1.0, 1.0, 2.0))
     return Scenario(
         seed=seed,
         names=("lb1", "lb2", "lb3")[:count],

@@ -171,7 +171,7 @@ def loop(scene: Scene) -> float:
 def storm(scene: Scene) -> float:
     """A rival that hears nothing, and whose every advert comes many times: answers are bounded
     (advert-rate), and the addresses have a holder all the time."""
-    lasts = 5 * scene.world.scenario.patience
+    lasts = 3 * scene.world.scenario.patience
     master, keys = a_master(scene)
     deaf = [node for node in scene.world.nodes if node is not master]
     ways = [(plane, master.name, node.name) for plane in INTERFACES for node in deaf]

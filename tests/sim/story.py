@@ -14,7 +14,7 @@ CATCH_UP = 4.5  # seconds for presences, levels and the refresh of announcements
 CALM = 0.5  # seconds at least of looking at a settled cluster
 PORT_OPENS_IN = (2.0,)  # seconds at most: it is waited for
 WINDOWS = (1.0,) * 10 + (4.0,) * 9 + (30.0,)  # seconds of faults at least
-RESTARTS_IN = 1.0  # seconds after which healing starts what is dead
+RESTARTS_IN = 0.5  # seconds after which healing starts what is dead
 
 
 class Story:
@@ -105,9 +105,7 @@ class Story:
         pause = max(0.3, 1.1 * scenario.advert_int)
         self.world.run(RESTARTS_IN + pause)
         left -= RESTARTS_IN + pause
-        rests = 0  # looks in a row that found it at rest
-        while rests < 2 and left > 0:
-            rests = rests + 1 if self.world.at_rest() else 0
+        while left > 0 and not self.world.at_rest():
             self.world.run(pause)
             left -= pause
         invariants.promises.clear()
