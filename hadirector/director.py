@@ -27,6 +27,7 @@ from hadirector.shell import (
     child,
     confine,
     control,
+    drain_watch,
     executor,
     hook_note,
     ipvs_api,
@@ -78,7 +79,9 @@ class DirectorProcess:
                 self._pending.ask,
                 (
                     ipvs_api.IpvsApi(self._services, self._notice).add_routes,
-                    orders_api.OrdersApi(self._pending.ask).add_routes,
+                    orders_api.OrdersApi(
+                        self._pending.ask, drain_watch.DrainWatch(lambda: self._core)
+                    ).add_routes,
                 ),
             )
         )
