@@ -14,6 +14,7 @@ from hadirector.core import relay
 from hadirector.core.address import Address
 from hadirector.core.keys import Key
 from hadirector.core.relay_messages import RelayPeer, RelayState
+from hadirector.core.relay_wire import PAYLOAD
 from hadirector.core.settings.cluster import ConnectionSync
 from hadirector.shell import child, relay_socket
 from hadirector.shell.private_link import NAME, index_of
@@ -22,8 +23,8 @@ from hadirector.shell.relay_socket import RelaySocket
 
 LOOK_EVERY = 1.0  # seconds
 
-Heard = Callable[[str | None, bytes], None]
-"""(peer, datagram of records); None: the local kernel said it."""
+Heard = Callable[[bytes, bool], None]
+"""(datagram of records, whether our own kernel said it)"""
 
 
 class RelayLink:
@@ -68,22 +69,35 @@ class RelayLink:
             await asyncio.sleep(LOOK_EVERY)
             self.look()
 
-    def send(self, payload: bytes) -> None:
-        """Send a datagram of records to every peer, as if the kernel had said it."""
+    @property
+    def longest(self) -> int:
+        """Bytes of a datagram of records that may be sent."""
+        return PAYLOAD
+
+    def send(self, payload: bytes) -> bool:
+        """Send a datagram of records to every peer, as if the kernel had said it; False where that
+        is not possible just now."""
+        if self._wire is None:
+            return False
         raw = self._core.outgoing(payload, child.now())
-        if raw is None or self._wire is None:
-            return
+        if raw is None:
+            return False
         if self._wire.place.own is None:
             self._wire.send(raw, None)
         else:
             for address in self._peers.values():
                 self._wire.send(raw, address)
         self._arm()
+        return True
 
     def tell(self, payload: bytes) -> None:
         """Hand a datagram of records to the local backup thread."""
         if self._tap is not None:
             self._tap.tell(payload)
+
+    def count_lost(self) -> int:
+        """Datagrams lost between the kernel and this process, because we were too slow."""
+        return self._counts()[0]
 
     def state(self) -> RelayState:
         """What status tells."""
@@ -175,7 +189,7 @@ class RelayLink:
     # What comes
 
     def _said(self, payload: bytes) -> None:
-        self._heard(None, payload)
+        self._heard(payload, True)
         self.send(payload)
 
     def _came(self, raw: bytes, source: Address) -> None:
@@ -185,8 +199,8 @@ class RelayLink:
     def _act(self, actions: list[relay.Action]) -> None:
         for action in actions:
             match action:
-                case relay.ToKernel(peer, payload):
-                    self._heard(peer, payload)
+                case relay.ToKernel(_, payload):
+                    self._heard(payload, False)
                     self.tell(payload)
                 case relay.ToPeer(peer, raw):
                     if self._wire is not None:

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from hadirector.core.address import Address
 from hadirector.core.ipvs import SyncRole, SyncThread
 from hadirector.shell.ipvs import Ipvs
 from hadirector.shell.netlink import KernelError
 from hadirector.shell.private_link import NAME, PrivateLink
-from hadirector.shell.private_tap import PrivateTap
+from hadirector.shell.private_tap import GROUP, PORT, PrivateTap
 from tests.kernel.namespace import fresh_namespace, has_ipvs, run
 
 pytestmark = [
@@ -22,7 +21,7 @@ pytestmark = [
     pytest.mark.skipif(not has_ipvs, reason="needs root and a kernel with ip_vs"),
 ]
 
-THREADS = [SyncThread(role, NAME, 51, Address("224.0.0.81"), 8848, 0, 1184) for role in SyncRole]
+THREADS = [SyncThread(role, NAME, 51, GROUP, PORT, 0, 1184) for role in SyncRole]
 # What any program can do: as nobody, send to the group on the interface of that number.
 NOBODY = """
 import os, socket, struct, sys
@@ -30,7 +29,7 @@ os.setuid(65534)
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 where = struct.pack("=4s4si", b"", b"", int(sys.argv[1]))
 s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, where)
-s.sendto(bytes.fromhex(sys.argv[2]), ("224.0.0.81", 8848))
+s.sendto(bytes.fromhex(sys.argv[2]), ("224.0.0.81", int(sys.argv[3])))
 """
 
 
@@ -98,10 +97,10 @@ async def test_what_the_relay_says_enters_the_table_and_what_others_say_does_not
         tap = PrivateTap(heard.append)
         try:
             tap.tell(record(1001))
-            run(sys.executable, "-c", NOBODY, str(tap.index), record(1002).hex())
+            run(sys.executable, "-c", NOBODY, str(tap.index), record(1002).hex(), str(PORT))
             for wire in ("eth0", "wire"):
                 index = socket.if_nametoindex(wire)
-                run(sys.executable, "-c", NOBODY, str(index), record(1003).hex())
+                run(sys.executable, "-c", NOBODY, str(index), record(1003).hex(), str(PORT))
             for _ in range(100):
                 await asyncio.sleep(0.02)
                 if tap.strangers:
