@@ -13,17 +13,18 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import assert_never
 
-from hadirector.core import messages, pacing
+from hadirector.core import held, messages, pacing
+from hadirector.core.keys import FileText
 from hadirector.core.settings.checks import CheckType, Target
+from hadirector.core.stalls import Stalls
 from hadirector.shell import channel, child, confine
-from hadirector.shell.probes import base, http, tcp
-from hadirector.shell.probes.own_link import OwnLink
-from hadirector.shell.probes.search import Search
-from hadirector.shell.probes.stream import StreamEngine
+from hadirector.shell.held import HeldSockets
+from hadirector.shell.probes import asking, base
 
 log = logging.getLogger(__name__)
 
 IN_FLIGHT = 2048  # probes: two thousand silent servers at a timeout of 1 s do not delay the others
+HELD = 20_000  # connections held idle: 20 MB here, and as much in the kernel
 SPARE_DESCRIPTORS = 64  # for channels, logging and the interpreter
 CHANGE_GAP = 0.005  # seconds between messages about changed health: a burst becomes few messages
 REFRESH = 1.0  # seconds between messages that only bring newer probe data
@@ -105,12 +106,16 @@ class Checker:
         engines: Mapping[CheckType, base.Engine],
         in_flight: int = IN_FLIGHT,
         now: Callable[[], float] = child.now,
+        room: int = 0,
+        files: dict[str, FileText] | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._engines = engines
+        self._files = {} if files is None else files  # what the engines read
         self._now = now
-        self._schedule = pacing.Schedule(in_flight)
-        self._stalls = pacing.Stalls(now())
+        self._schedule = pacing.Schedule(in_flight, room)
+        self._held = HeldSockets(self._handle)
+        self._stalls = Stalls(now())
         self._send = send
         self._outbox = Outbox(send)
         self._running: dict[int, base.Running] = {}
@@ -126,11 +131,18 @@ class Checker:
         """What became of the slots so far."""
         return self._schedule.counts
 
+    @property
+    def holds(self) -> held.Holds:
+        """The held connections."""
+        return self._schedule.holds
+
     def receive(self, message: messages.Message) -> None:
         """A message from the director."""
         match message:
             case messages.Targets():
                 self._told = True
+                self._files.clear()
+                self._files.update(message.files)
                 self._handle(messages.Targets(self._probed(message.targets)))
                 self._outbox.send_whole(self._schedule.verdicts())
                 self._tell_blind()
@@ -149,6 +161,7 @@ class Checker:
         for running in self._running.values():
             running.cancel()
         self._running.clear()
+        self._held.close()
 
     def _probed(self, targets: tuple[Target, ...]) -> tuple[Target, ...]:
         strange = {t.check.type.value for t in targets if t.check.type not in self._engines}
@@ -165,6 +178,10 @@ class Checker:
                     self._running.pop(ticket).cancel()
                 case pacing.Report():
                     self._outbox.add(action)
+                case held.Hold():
+                    self._held.hold(action)
+                case held.Release(number):
+                    self._held.release(number)
                 case _:
                     assert_never(action)
         self._set_wake()
@@ -210,20 +227,19 @@ class Checker:
         self._send(messages.Blind(blind.reasons()))
 
 
-def engines() -> dict[CheckType, base.Engine]:
-    """One engine for each check type this release probes."""
-    trouble = OwnLink().trouble
-    return {
-        CheckType.TCP: StreamEngine(tcp.begin, trouble),
-        CheckType.HTTP: StreamEngine(http.starter(Search()), trouble),
-    }
+def engines(files: Mapping[str, FileText] | None = None) -> dict[CheckType, base.Engine]:
+    """One engine for each check type this release probes; `files` are read at every probe."""
+    return asking.engines(files if files is not None else {})
 
 
 async def body(process: child.Child) -> None:
     """Run until told to stop; without a supervisor, until the director has no more use for it."""
     descriptors = confine.raise_descriptor_limit()
     in_flight = max(1, min(IN_FLIGHT, descriptors - SPARE_DESCRIPTORS))
-    checker = Checker(partial(process.send, messages.Process.DIRECTOR), engines(), in_flight)
+    room = max(0, descriptors - SPARE_DESCRIPTORS - in_flight)
+    files: dict[str, FileText] = {}
+    send = partial(process.send, messages.Process.DIRECTOR)
+    checker = Checker(send, engines(files), in_flight, room=min(room, HELD), files=files)
     process.start(partial(_receive, process, checker))
     process.ready = True
     process.tell()
@@ -247,8 +263,9 @@ def _receive(
 
 
 async def _log_voids(checker: Checker) -> None:
-    """Say when probes failed because of ourselves: verdicts are getting old."""
-    known = 0
+    """Say when probes failed because of ourselves, so that verdicts are getting old, and when more
+    servers are to be held than there is room for."""
+    known, full = 0, False
     while True:
         await asyncio.sleep(COUNTS_LOGGED)
         void = checker.counts.void
@@ -257,6 +274,8 @@ async def _log_voids(checker: Checker) -> None:
                 "void_probes=%d in %.0f s: this host is too busy", void - known, COUNTS_LOGGED
             )
             known = void
+        if full != (full := checker.holds.refused > 0) and full:
+            log.warning("held=%d connections, no room for more", len(checker.holds))
 
 
 def main() -> int:

@@ -18,6 +18,7 @@ Rules
   out; one probe of the other kind in between starts the count again.
 - While it counts, a target is in doubt and is probed each `fast_interval`. Doubt changes nothing
   for clients: RISING is still out, FALLING is still in.
+- A server whose held connection ends and whose next probe is refused is out at once (`lost`).
 - A probe that failed because of ourselves is no probe: it never gets here (core/pacing.py).
 """
 
@@ -94,6 +95,16 @@ def handle(state: State, good: bool, check: Check | Script | Limits, now: float)
             assert_never(state)
 
 
+def lost(state: State, now: float) -> State:
+    """The state after two signs of death that agree, however many in a row `fall` asks for."""
+    return state if isinstance(state, Down) else Down(now)
+
+
+def in_doubt(state: State) -> bool:
+    """Whether it counts."""
+    return isinstance(state, Falling | Rising)
+
+
 def verdict(state: State) -> Health:
     """The word other processes know this state by."""
     match state:
@@ -113,7 +124,7 @@ def verdict(state: State) -> Health:
 
 def period(state: State, check: Check) -> float:
     """Seconds from one probe to the next."""
-    return check.fast_interval if isinstance(state, Falling | Rising) else check.interval
+    return check.fast_interval if in_doubt(state) else check.interval
 
 
 def _fall(since: float, bad: int, check: Check | Script | Limits, now: float) -> State:

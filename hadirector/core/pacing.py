@@ -8,6 +8,12 @@ Theory
 - Probes of one target never overlap. A slot that passes while the probe before it is under way,
   or while the bound on probes in flight holds it back, is missed, counted, and not made up for.
 - When more is due than may start, what is longest due starts first.
+- In doubt the next probe starts `fast_interval` after the start of the last one, or at its end if
+  that is later: a server that is silent is not given more time than its timeouts.
+- The end of a held connection (core/held.py) asks for a probe at once, before all others. One that
+  is refused is a verdict then and not one of `fall`: two signs agree. After any other wrong answer
+  it takes a second one, at once: servers that close idle clients also err now and then. A probe
+  that is under way already comes first; unless it is that verdict, another follows it.
 - A probe that failed because of ourselves says nothing about the server and is void: we could
   not start it (no descriptors, no memory, no port), or its time ran out while our own loop did
   not turn. A void probe is repeated at once, at most VOID_RETRIES times in a row, and counts
@@ -23,11 +29,11 @@ it with `Woken` at the latest.
 import hashlib
 import heapq
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import assert_never
 
-from hadirector.core import health
+from hadirector.core import health, held
 from hadirector.core.blind import Blind
 from hadirector.core.messages import Probe, Targets, Verdict
 from hadirector.core.settings.checks import Check, Target
@@ -36,6 +42,7 @@ SPREAD = 1.0  # seconds over which new targets start, if their interval is not s
 STARTS_PER_TURN = 64  # about 4 ms of system calls; then answers get a turn
 VOID_RETRIES = 2
 STALL_SHARE = 0.25  # of a probe's timeout: with more of it lost by ourselves, silence is no news
+AT_ONCE = -1.0  # due before whatever is due by its slot
 LATE_START = 0.1  # seconds behind its slot from which a start is counted as late
 
 
@@ -43,19 +50,25 @@ class Cause(Enum):
     """Why a probe ended."""
 
     GOOD = "good"  # the server passed
-    ANSWERED = "answered"  # it answered, but not as wanted: refused, reset, wrong reply
+    REFUSED = "refused"  # its host says that nobody listens there
+    ANSWERED = "answered"  # it answered, but not as wanted: reset, wrong reply
     PARTIAL = "partial"  # time ran out in the middle of its answer
     SILENT = "silent"  # time ran out, nothing came
     UNREACHABLE = "unreachable"  # the network says that nobody is there
     OURS = "ours"  # we could not probe
 
 
+_FAILURES = (Cause.REFUSED, Cause.ANSWERED)  # the server's own word, whole
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a probe ended; `detail` is one short sentence for an operator."""
+    """How a probe ended; `detail` is one short sentence for an operator, `warning` what he should
+    know although the server passed."""
 
     cause: Cause
     detail: str
+    warning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +90,7 @@ class Ended:
     stalled: float
 
 
-Event = Targets | Ended | Woken
+Event = Targets | Ended | Woken | held.Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +116,7 @@ class Report:
     changed: bool
 
 
-Action = Start | Stop | Report
+Action = Start | Stop | Report | held.Action
 
 
 @dataclass(slots=True)
@@ -117,6 +130,17 @@ class Counts:
     void: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Sign:
+    """A held connection ended at `at`; `verdict` as in held.News. `seconded`: one probe after it
+    got a wrong answer."""
+
+    at: float
+    verdict: bool
+    sentence: str
+    seconded: bool = False
+
+
 @dataclass(slots=True)
 class _Entry:
     """A target: its verdict and its next try, which `ticket` names until it has ended."""
@@ -126,19 +150,23 @@ class _Entry:
     last: Probe | None
     slot: float
     ticket: int = 0
+    started: float = 0.0  # its last try
     voids: int = 0  # in a row
+    signs: list[_Sign] = field(default_factory=list)  # of death, that the next probe is to settle
 
     def verdict(self) -> Verdict:
         return Verdict(self.target.id, health.verdict(self.state), self.state.since, self.last)
 
 
 class Schedule:
-    """All targets of a checker; at most `in_flight` probes are under way at once."""
+    """All targets of a checker; at most `in_flight` probes are under way at once, and at most
+    `room` connections are held."""
 
-    def __init__(self, in_flight: int) -> None:
+    def __init__(self, in_flight: int, room: int = 0) -> None:
         assert in_flight > 0
         self.counts = Counts()
         self.blind = Blind()
+        self.holds = held.Holds(room)
         self._in_flight = in_flight
         self._entries: dict[str, _Entry] = {}
         self._flying: set[int] = set()
@@ -153,15 +181,19 @@ class Schedule:
             case Ended():
                 return [*self._end(event, now), *self._start_due(now)]
             case Woken():
+                return [*self.holds.due(now), *self._start_due(now)]
+            case held.Stands() | held.Broken():
+                self._hurry(self.holds.handle(event, now), now)
                 return self._start_due(now)
             case _:
                 assert_never(event)
 
     def next_at(self) -> float | None:
         """When to wake at the latest; None: not before a probe has ended or targets come."""
-        if not self._heap or len(self._flying) >= self._in_flight:
-            return None
-        return self._heap[0][0]
+        due = [self.holds.next_at()]
+        if self._drop_outdated() and len(self._flying) < self._in_flight:
+            due.append(self._heap[0][0])
+        return min((at for at in due if at is not None), default=None)
 
     def verdicts(self) -> tuple[Verdict, ...]:
         """All verdicts, in the order the targets were given."""
@@ -184,28 +216,51 @@ class Schedule:
         for entry in self._entries.values():
             if entry.ticket == 0:
                 self._await(entry, entry.slot)
-        return [*stops]
+        held_ones = ((t.id, t.at) for t in targets if t.check.held)
+        return [*stops, *self.holds.follow(held_ones)]
 
     def _await(self, entry: _Entry, due_at: float) -> None:
         self._tickets += 1
         entry.ticket = self._tickets
         heapq.heappush(self._heap, (due_at, entry.ticket, entry.target.id))
 
+    def _hurry(self, news: held.News | None, now: float) -> None:
+        """A held connection ended: the next probe of its targets is due at once. Who is out
+        already, or was never probed, has nothing to lose by waiting."""
+        for name in news.targets if news else ():
+            entry = self._entries[name]
+            if not isinstance(entry.state, health.Up | health.Falling):
+                continue
+            assert news is not None
+            entry.signs.append(_Sign(now, news.verdict, news.sentence))
+            if entry.ticket not in self._flying:
+                self._await(entry, AT_ONCE)
+
+    def _drop_outdated(self) -> bool:
+        """Forget what waited for a slot and was started earlier; whether anything is left."""
+        while self._heap:
+            _, ticket, target = self._heap[0]
+            entry = self._entries.get(target)
+            if entry is not None and entry.ticket == ticket:
+                return True
+            heapq.heappop(self._heap)
+        return False
+
     def _start_due(self, now: float) -> list[Action]:
         actions: list[Action] = []
         while (
-            self._heap
-            and self._heap[0][0] <= now
-            and len(self._flying) < self._in_flight
+            len(self._flying) < self._in_flight
             and len(actions) < STARTS_PER_TURN
+            and self._drop_outdated()
+            and self._heap[0][0] <= now
         ):
             due_at, ticket, target = heapq.heappop(self._heap)
             entry = self._entries[target]
-            assert entry.ticket == ticket
             self._flying.add(ticket)
+            entry.started = now
             if entry.voids == 0:
                 self.counts.due += 1
-            self.counts.late += now - due_at >= LATE_START
+            self.counts.late += due_at > AT_ONCE and now - due_at >= LATE_START
             actions.append(Start(entry.target, ticket))
         return actions
 
@@ -215,43 +270,76 @@ class Schedule:
         self._flying.remove(ended.ticket)
         entry = self._entries[ended.target]
         check = entry.target.check
-        period = health.period(entry.state, check)
+        before = entry.state
+        actions: list[Action] = []
         if is_void(ended, check):
             self.counts.void += 1
             if entry.voids < VOID_RETRIES:
                 entry.voids += 1
-                self._await(entry, now)
+                self._await(entry, AT_ONCE if entry.signs else now)
                 return []
-            report: list[Action] = []
+            entry.signs.clear()
             if ended.outcome.cause is Cause.OURS:
                 self.blind.add(ended.target, entry.target.endpoint, ended.outcome.detail)
         else:
             self.blind.remove(ended.target)
-            report = [self._count(entry, ended, now)]
+            actions = [self._count(entry, ended, now), *self._hold(entry, ended, now)]
         entry.voids = 0
-        period_now = health.period(entry.state, check)
-        entry.slot, missed = next_slot(entry.slot, period_now, now)
-        if period_now == period:  # a grid that begins only now has missed nothing
-            self.counts.due += missed
-            self.counts.missed += missed
-        self._await(entry, entry.slot)
-        return report
+        if entry.signs:
+            self._await(entry, AT_ONCE)
+        else:
+            self._await_slot(entry, before, now)
+        return actions
 
     def _count(self, entry: _Entry, ended: Ended, now: float) -> Report:
         self.counts.done += 1
-        cause = ended.outcome.cause
+        cause, detail = ended.outcome.cause, ended.outcome.detail
         good = cause is Cause.GOOD
         before = health.verdict(entry.state)
-        entry.state = health.handle(entry.state, good, entry.target.check, now)
+        dead = [sign for sign in entry.signs if sign.verdict] if cause in _FAILURES else []
+        if dead and (cause is Cause.REFUSED or dead[0].seconded):
+            entry.state = health.lost(entry.state, now)
+            detail = f"{detail}, and {dead[0].sentence}"
+            entry.signs.clear()
+        else:
+            entry.state = health.handle(entry.state, good, entry.target.check, now)
+            # What ended while this probe was under way is not settled by it.
+            entry.signs = [sign for sign in entry.signs if sign.at > entry.started]
+            entry.signs += [replace(sign, seconded=True) for sign in dead[:1]]
         entry.last = Probe(
             ok=good,
-            answered=cause in (Cause.GOOD, Cause.ANSWERED, Cause.PARTIAL),
-            detail=ended.outcome.detail,
+            answered=cause in (Cause.GOOD, Cause.PARTIAL) or cause in _FAILURES,
+            detail=detail,
             ms=round(ended.took * 1000, 2),
             at=now,
+            warning=ended.outcome.warning,
         )
         verdict = entry.verdict()
         return Report(verdict, verdict.health is not before)
+
+    def _hold(self, entry: _Entry, ended: Ended, now: float) -> list[held.Action]:
+        if not entry.target.check.held:
+            return []
+        if isinstance(entry.state, health.Down):
+            silent = ended.outcome.cause in (Cause.SILENT, Cause.UNREACHABLE)
+            return self.holds.down(entry.target.at, silent)
+        settled = ended.outcome.cause is Cause.GOOD and not entry.signs
+        if settled and isinstance(entry.state, health.Up):
+            return self.holds.good(entry.target.at, now)
+        return []
+
+    def _await_slot(self, entry: _Entry, before: health.State, now: float) -> None:
+        """The next slot of a target that has just been probed, and those passed over."""
+        check = entry.target.check
+        period = health.period(entry.state, check)
+        if health.in_doubt(entry.state):
+            entry.slot = max(entry.started + period, now)
+        elif entry.slot <= now:  # else this probe was one at once, between slots
+            entry.slot, missed = next_slot(entry.slot, period, now)
+            if not health.in_doubt(before):  # a grid that begins only now has missed nothing
+                self.counts.due += missed
+                self.counts.missed += missed
+        self._await(entry, entry.slot)
 
 
 def is_void(ended: Ended, check: Check) -> bool:
@@ -293,32 +381,3 @@ def _admit(target: Target, known: _Entry | None, now: float) -> _Entry:
     if known is not None and same_question(known.target, target):
         return _Entry(target, known.state, known.last, slot)
     return _Entry(target, health.Unknown(now), None, slot)
-
-
-class Stalls:
-    """How long our own loop did not turn, told by a tick that should come each TICK seconds."""
-
-    TICK = 0.05
-    JITTER = 0.005  # a tick this late is no stall
-    KEPT = 256  # under constant overload this is 14 s or more, longer than any sane timeout
-
-    def __init__(self, now: float) -> None:
-        self._due_at = now + self.TICK
-        self._stalls: list[tuple[float, float]] = []
-
-    def tick(self, now: float) -> None:
-        """The tick came."""
-        if now - self._due_at > self.JITTER:
-            self._stalls.append((self._due_at, now))
-            del self._stalls[: -self.KEPT]
-        self._due_at = now + self.TICK
-
-    def within(self, start: float, now: float) -> float:
-        """Seconds from `start` to `now` that were lost; the stall going on is counted too."""
-        lost = max(0.0, now - max(start, self._due_at))
-        lost = lost if lost > self.JITTER else 0.0
-        for begin, end in reversed(self._stalls):
-            if end <= start:
-                break
-            lost += end - max(begin, start)
-        return lost

@@ -9,6 +9,7 @@ from hadirector.core.address import Endpoint, canonical
 from hadirector.core.messages import Health, Probe, Targets, Verdict
 from hadirector.core.pacing import Cause, Ended, Outcome, Report, Schedule, Start, Stop, Woken
 from hadirector.core.settings.checks import Check, CheckType, Target, target_id
+from hadirector.core.stalls import Stalls
 
 GOOD = Outcome(Cause.GOOD, "connected")
 REFUSED = Outcome(Cause.ANSWERED, "refused")
@@ -266,15 +267,15 @@ def test_each_slot_has_its_own_retries_of_void_probes() -> None:
     assert schedule.counts == pacing.Counts(due=3, void=6)
 
 
-def test_a_grid_that_begins_with_doubt_has_missed_nothing_yet() -> None:
+def test_a_silent_server_in_doubt_is_probed_again_at_the_end_of_its_timeout() -> None:
     schedule, start, slot = started(target())
     schedule.handle(ended(start, GOOD), slot)
     start, at = wake(schedule)
 
-    schedule.handle(ended(start, SILENT, took=0.5), at + 0.5)
+    _, again = schedule.handle(ended(start, SILENT, took=0.5), at + 0.5)
 
-    assert schedule.next_at() == pytest.approx(at + 0.75)
-    assert schedule.counts == pacing.Counts(due=2, done=2)
+    assert isinstance(again, Start)
+    assert schedule.counts == pacing.Counts(due=3, done=2)
 
 
 @pytest.mark.parametrize(
@@ -360,7 +361,7 @@ def test_a_thousand_reloads_leave_no_stale_tries_behind() -> None:
 
 
 def test_stalls_are_what_a_tick_was_late_within_the_span_asked_for() -> None:
-    stalls = pacing.Stalls(0.0)
+    stalls = Stalls(0.0)
     stalls.tick(0.052)  # jitter, no stall
     stalls.tick(0.402)  # due at 0.102: 0.3 s lost
     stalls.tick(0.452)
@@ -371,7 +372,7 @@ def test_stalls_are_what_a_tick_was_late_within_the_span_asked_for() -> None:
 
 
 def test_a_stall_going_on_is_counted_before_its_tick_comes() -> None:
-    stalls = pacing.Stalls(0.0)
+    stalls = Stalls(0.0)
 
     assert stalls.within(0.0, 0.054) == 0.0
     assert stalls.within(0.0, 0.25) == pytest.approx(0.2)
@@ -379,9 +380,19 @@ def test_a_stall_going_on_is_counted_before_its_tick_comes() -> None:
 
 
 def test_only_so_many_stalls_are_kept() -> None:
-    stalls = pacing.Stalls(0.0)
-    for turn in range(1, 2 * pacing.Stalls.KEPT + 1):
+    stalls = Stalls(0.0)
+    for turn in range(1, 2 * Stalls.KEPT + 1):
         stalls.tick(turn * 0.1)
 
-    end = 2 * pacing.Stalls.KEPT * 0.1
-    assert stalls.within(0.0, end) == pytest.approx(pacing.Stalls.KEPT * 0.05)
+    end = 2 * Stalls.KEPT * 0.1
+    assert stalls.within(0.0, end) == pytest.approx(Stalls.KEPT * 0.05)
+
+
+def test_a_warning_of_a_good_probe_is_reported_with_it() -> None:
+    schedule, start, slot = started(target())
+
+    (report,) = schedule.handle(ended(start, Outcome(Cause.GOOD, "well", "ends soon")), slot + 0.01)
+
+    assert isinstance(report, Report)
+    assert report.verdict.last is not None
+    assert report.verdict.last.warning == "ends soon"
