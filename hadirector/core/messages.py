@@ -2,9 +2,9 @@
 
 Nearly all messages are levels: the newest replaces what was told before under the same kind, so
 one may be lost, repeated or re-sent whole after `Hello` without harm. The few that are not
-(Order, Event, Run, Ran, Resync, SyncNews) are numbered and only ever cause something once. Every field is plain
-data that shell/channel.py can write and read strictly; an unknown or ill-typed message is a
-counted error.
+(Order, Event, Run, Ran, Resync, SyncNews) are numbered and only ever cause something once. Every
+field is plain data that shell/channel.py can write and read strictly; an unknown or ill-typed
+message is a counted error.
 
 Who tells whom (core/lawful.py is what holds everybody to it):
 
