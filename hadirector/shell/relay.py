@@ -1,8 +1,8 @@
 """The relay: composition of core/relay with the private interface and the wire.
 
 The director makes the private interface and starts the kernel's threads on it (shell/settle);
-here it is waited for, and looked at again each second: who takes it away, or the address on the
-wire, makes the relay deaf, and that is told.
+here it is waited for, and `look` is to be called each second: who takes it away, or the address on
+the wire, makes the relay deaf, and that is told.
 """
 
 import asyncio
@@ -20,8 +20,6 @@ from hadirector.shell import child, relay_socket
 from hadirector.shell.private_link import NAME, index_of
 from hadirector.shell.private_tap import PrivateTap
 from hadirector.shell.relay_socket import RelaySocket
-
-LOOK_EVERY = 1.0  # seconds
 
 Heard = Callable[[bytes, bool], None]
 """(datagram of records, whether our own kernel said it)"""
@@ -62,12 +60,6 @@ class RelayLink:
         settings = relay.Settings(cluster, node, sync.sync_id, self._peers, keys)
         self._core.follow(settings)
         self.look()
-
-    async def run(self) -> None:
-        """Look after it for ever: one of the tasks of the process."""
-        while True:
-            await asyncio.sleep(LOOK_EVERY)
-            self.look()
 
     @property
     def longest(self) -> int:
