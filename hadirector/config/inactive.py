@@ -32,7 +32,6 @@ class Inactive:
         return not tree.null and tree.text not in self.but
 
 
-_SERVICE = "virtual_services.*"
 _FIRST = "servers checked only by it stay unknown, and new ones get no connections"
 
 INACTIVE = (
@@ -44,10 +43,8 @@ INACTIVE = (
     Inactive(
         "checks.*.type",
         _FIRST,
-        only=("udp", "dns", "smtp", "expect", "exec", "ping", "agent", "external"),
+        only=("exec", "ping", "agent", "external"),
     ),
-    Inactive(f"{_SERVICE}.slow_start", "recovered servers get their weight at once", but=("0",)),
-    Inactive(f"{_SERVICE}.floor", "every server can be taken out by checks", but=("0", "0.0")),
 )
 
 
