@@ -32,15 +32,9 @@ class Inactive:
         return not tree.null and tree.text not in self.but
 
 
-_SERVICE = "virtual_services.*"
 _FIRST = "servers checked only by it stay unknown, and new ones get no connections"
 
 INACTIVE = (
-    Inactive(
-        "connection_sync.transport",
-        "the kernels talk to each other, unsealed",
-        only=("authenticated",),
-    ),
     Inactive(
         "connection_sync.resync",
         "idle connections from before a standby joined are not sent",
@@ -49,10 +43,8 @@ INACTIVE = (
     Inactive(
         "checks.*.type",
         _FIRST,
-        only=("udp", "dns", "smtp", "expect", "exec", "ping", "agent", "external"),
+        only=("exec", "ping", "agent", "external"),
     ),
-    Inactive(f"{_SERVICE}.slow_start", "recovered servers get their weight at once", but=("0",)),
-    Inactive(f"{_SERVICE}.floor", "every server can be taken out by checks", but=("0", "0.0")),
 )
 
 

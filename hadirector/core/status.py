@@ -7,7 +7,7 @@ known is null, never a guess.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from hadirector.core import attendance_status, ipvs, messages, troubles
+from hadirector.core import attendance_status, ipvs, messages, relay_status, troubles
 from hadirector.core.attendance_status import Json as Json  # readers of status take it from here
 from hadirector.core.director import Director
 from hadirector.core.peers import Known
@@ -52,7 +52,19 @@ def build(director: Director, shell: Shell, unix_offset: float, losses: Mapping[
             name: _service(director, name, weights, unix_offset)
             for name, weights in director.services.weights.items()
         },
-        "sync": _sync(director, shell.threads),
+        "overrides": [
+            {
+                "server": str(order.subject),
+                "what": order.what,
+                "by": order.by,
+                "node": order.stamp.node,
+                "reason": order.reason,
+                "at": order.at + unix_offset,
+                "expires": None if order.expires_at is None else order.expires_at + unix_offset,
+            }
+            for order in director.orders.overrides.in_force(director.turned_at)
+        ],
+        "sync": _sync(director, shell.threads, unix_offset),
         "peers": _peers(director, shell, unix_offset),
         "hooks": attendance_status.hooks(director.attendance),
         "losses": {**losses, "presences": director.peers.refused if director.peers else 0},
@@ -166,6 +178,7 @@ def _service(director: Director, name: str, weights: ServiceWeights, offset: flo
         "quorum": service.quorum,
         "up": weights.up,
         "reason": weights.reason,
+        "scale": weights.scale,
         "fallback": (
             None
             if service.fallback is None
@@ -192,7 +205,8 @@ def _server(director: Director, name: str, server: ServerWeight, offset: float) 
         "effective_weight": server.effective or 0,
         "present": server.effective is not None,
         "health": server.health.health.value,
-        "admin": "enabled",
+        "admin": server.admin.value,
+        "kept": server.kept,
         "active": sum(use.active for use in uses if use),
         "inactive": sum(use.inactive for use in uses if use),
         "last_check": (
@@ -204,11 +218,12 @@ def _server(director: Director, name: str, server: ServerWeight, offset: float) 
     }
 
 
-def _sync(director: Director, threads: tuple[ipvs.SyncThread, ...]) -> Json:
+def _sync(director: Director, threads: tuple[ipvs.SyncThread, ...], offset: float) -> Json:
     """Kernel sync gives no account of itself: what is not measured is null."""
     config = director.config
     assert config is not None
     sync = config.connection_sync
+    relay = director.sync.synced.relay if sync and director.sync.synced else None
     return {
         "role": _sync_role(director) if sync else None,
         "transport": sync.transport.value if sync else None,
@@ -216,10 +231,11 @@ def _sync(director: Director, threads: tuple[ipvs.SyncThread, ...]) -> Json:
         "completeness": None,
         "measure": "estimated",
         "missing": None,
-        "lag_s": None,
-        "lost": None,
+        "lag_s": relay_status.behind(relay) if relay else None,
+        "lost": relay_status.lost(relay) if relay else None,
         "last_resync": None,
         "threads": [thread.role.name.lower() for thread in threads],
+        "relay": relay_status.build(relay, offset),
     }
 
 

@@ -22,10 +22,23 @@ class OnFailure(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Tunnel:
-    """How TUN packets are wrapped; port is for GUE."""
+    """How TUN packets are wrapped; port is for GUE, flags are IP_VS_TUNNEL_ENCAP_FLAG_*."""
 
     type: TunnelType = TunnelType.IPIP
     port: int = 0
+    flags: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feedback:
+    """How weights follow the load that agents report. Shares are of a server's weight, 0.0 to 1.0;
+    `checks` are of type agent. `change` is a share per second, `smooth` is in seconds."""
+
+    checks: tuple[str, ...]
+    change: float = 0.05  # at most
+    deadband: float = 0.1  # smaller differences change nothing
+    least: float = 0.1  # load alone leaves a server at least that
+    smooth: float = 10.0  # of reports: how long a change takes to be believed, about
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +62,7 @@ class RealServer:
             lower_threshold=self.lower_threshold,
             tunnel=self.tunnel.type,
             tunnel_port=self.tunnel.port,
+            tunnel_flags=self.tunnel.flags,
         )
 
 
@@ -69,6 +83,13 @@ class VirtualService:
     slow_start: float  # seconds; 0 is off
     fallback: RealServer | None
     real_servers: tuple[RealServer, ...]
+    feedback: Feedback | None = None
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """Every check that its servers are probed by, each once."""
+        more = self.feedback.checks if self.feedback else ()
+        return tuple(dict.fromkeys((*self.check.checks, *more)))
 
     @property
     def keys(self) -> tuple[ServiceKey, ...]:
