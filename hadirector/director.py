@@ -309,7 +309,7 @@ class DirectorProcess:
         self._executor.ipvs.close()
 
     async def _remove_services(self) -> None:
-        steps = self._core.leaving()
+        steps = self._core.kernel.leaving()
         for failure in await self._executor.ipvs.apply(steps) if steps else ():
             log.warning("leaving: %s", failure)
 
