@@ -13,7 +13,7 @@ from tests.sim.peer_channel import PeerChannel, Word
 from tests.sim.process import QUEUE, Loop
 
 DISK = (0.0005, 0.02)  # seconds to write a small file
-HEARTBEAT = 2.0  # seconds; in truth 1, but the levels of each 1.5 s are signs of life as well
+HEARTBEAT = 3.0  # seconds; in truth 1, but the levels of each 1.5 s are signs of life as well
 # Who changes IPVS here? Nobody; so its table is read fast until the node is ready, then seldom.
 FIRST_READS, READ_TAKES = 3, 4.0  # reads; seconds
 
