@@ -376,7 +376,7 @@ SINGLE: tuple[Single, ...] = (
     stranger,
 )
 # They cost several times as much as the others.
-LONG = (restart_director, silent_director, storm, comeback, deaf_boot, unheard)
+LONG: tuple[Single, ...] = (restart_director, silent_director, storm, comeback, deaf_boot, unheard)
 
 
 def lawful(single: Single, scene: Scene) -> bool:
