@@ -16,12 +16,22 @@ class Health(Enum):
     DOWN = "down"
 
 
+class Wish(Enum):
+    """What the operator of a real server asks for there, by its agent."""
+
+    NONE = ""
+    DRAIN = "drain"  # no new connections
+    MAINT = "maint"  # out, whatever its health
+
+
 @dataclass(frozen=True, slots=True)
 class Probe:
     """The last finished probe of a target.
 
     `answered`: a failed one got some answer (refused, reset, wrong reply) rather than silence.
-    `at` is the instant it ended, CLOCK_BOOTTIME seconds; `ms` how long it took.
+    `at` is the instant it ended, CLOCK_BOOTTIME seconds; `ms` how long it took. An agent says
+    more: the `share` of its weight that a server can take (0.0 to 1.0; None: it did not say), and
+    a wish.
     """
 
     ok: bool
@@ -29,16 +39,21 @@ class Probe:
     detail: str
     ms: float
     at: float
+    share: float | None = None
+    wish: Wish = Wish.NONE
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the checker holds of a target. `since` is when the health last changed."""
+    """What the checker holds of a target. `since` is when the health last changed. `alone`: it is
+    down and silent, and no other server answered this node either since it fell silent: the
+    trouble may be ours."""
 
     target: str
     health: Health
     since: float
     last: Probe | None
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,9 @@ from hadirector.core.checker_messages import (
 from hadirector.core.checker_messages import (
     Verdicts as Verdicts,
 )
+from hadirector.core.checker_messages import (
+    Wish as Wish,
+)
 from hadirector.core.election_messages import (
     Complaint as Complaint,
 )
