@@ -24,6 +24,18 @@ class Wish(Enum):
     MAINT = "maint"  # out, whatever its health
 
 
+class Cause(Enum):
+    """Why a probe ended."""
+
+    GOOD = "good"  # the server passed
+    REFUSED = "refused"  # its host says that nobody listens there
+    ANSWERED = "answered"  # it answered, but not as wanted: reset, wrong reply
+    PARTIAL = "partial"  # time ran out in the middle of its answer
+    SILENT = "silent"  # time ran out, nothing came
+    UNREACHABLE = "unreachable"  # the network says that nobody is there
+    OURS = "ours"  # we could not probe
+
+
 @dataclass(frozen=True, slots=True)
 class Probe:
     """The last finished probe of a target.
@@ -77,3 +89,42 @@ class Blind:
     empty when nothing keeps it from any target."""
 
     reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Execute:
+    """The program of this target's check is to be run once; Executed answers with the same ticket.
+    What is run is the director's to know: the checker names a target and no more."""
+
+    target: str
+    ticket: int
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """How the program of a check ended, as a probe ends; `detail` is one sentence, `share` as in
+    Probe."""
+
+    ticket: int
+    cause: Cause
+    detail: str
+    share: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What somebody said of a target of type external, until `until` (CLOCK_BOOTTIME)."""
+
+    target: str
+    up: bool
+    share: float | None
+    reason: str
+    at: float
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """Reports that came, or (after Hello) all that the director knows of."""
+
+    reports: tuple[Report, ...]

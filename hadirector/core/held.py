@@ -196,9 +196,12 @@ class Holds:
         if end is End.CHATTY:
             life.give_up(now)
             return None
-        if end is End.OURS or since is None:  # its probes tell what there is to tell
+        if end is End.OURS:
             self._pause(life, now)
             return None
+        if since is None:
+            self._pause(life, now)
+            return News(tuple(life.targets), False, "no connection to it could be held")
         lived = life.ended_after = now - since
         expected = life.limit is not None and lived >= EXPECTED * life.limit
         how = "closed" if end is End.CLOSED else "reset"

@@ -12,8 +12,9 @@ Theory
   that is later: a server that is silent is not given more time than its timeouts.
 - The end of a held connection (core/held.py) asks for a probe at once, before all others. One that
   is refused is a verdict then and not one of `fall`: two signs agree. After any other wrong answer
-  it takes a second one, at once: servers that close idle clients also err now and then. A probe
-  that is under way already comes first; unless it is that verdict, another follows it.
+  it takes a second one, at once: servers that close idle clients also err now and then. A good one
+  is followed by two more within LOOKS: a kernel that tears a process down may close its listener
+  last. A probe that is under way already comes first.
 - A probe that failed because of ourselves says nothing about the server and is void: we could
   not start it (no descriptors, no memory, no port), or its time ran out while our own loop did
   not turn. A void probe is repeated at once, at most VOID_RETRIES times in a row, and counts
@@ -30,32 +31,22 @@ import hashlib
 import heapq
 import math
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from typing import assert_never
 
 from hadirector.core import health, held
 from hadirector.core.blind import Blind
-from hadirector.core.messages import Probe, Targets, Verdict
+from hadirector.core.checker_messages import Cause as Cause  # who makes outcomes takes it here
+from hadirector.core.checker_messages import Probe, Targets, Verdict, Wish
+from hadirector.core.company import Company
 from hadirector.core.settings.checks import Check, Target
 
 SPREAD = 1.0  # seconds over which new targets start, if their interval is not shorter
 STARTS_PER_TURN = 64  # about 4 ms of system calls; then answers get a turn
 VOID_RETRIES = 2
 STALL_SHARE = 0.25  # of a probe's timeout: with more of it lost by ourselves, silence is no news
+LOOKS = (0.01, 0.03)  # seconds from a good probe after the end of a held connection to the next
 AT_ONCE = -1.0  # due before whatever is due by its slot
 LATE_START = 0.1  # seconds behind its slot from which a start is counted as late
-
-
-class Cause(Enum):
-    """Why a probe ended."""
-
-    GOOD = "good"  # the server passed
-    REFUSED = "refused"  # its host says that nobody listens there
-    ANSWERED = "answered"  # it answered, but not as wanted: reset, wrong reply
-    PARTIAL = "partial"  # time ran out in the middle of its answer
-    SILENT = "silent"  # time ran out, nothing came
-    UNREACHABLE = "unreachable"  # the network says that nobody is there
-    OURS = "ours"  # we could not probe
 
 
 _FAILURES = (Cause.REFUSED, Cause.ANSWERED)  # the server's own word, whole
@@ -63,10 +54,13 @@ _FAILURES = (Cause.REFUSED, Cause.ANSWERED)  # the server's own word, whole
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a probe ended; `detail` is one short sentence for an operator."""
+    """How a probe ended; `detail` is one short sentence for an operator. `share` and `wish` as in
+    Probe, None where nothing was said of it: a wish holds until another one is told."""
 
     cause: Cause
     detail: str
+    share: float | None = None
+    wish: Wish | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +82,14 @@ class Ended:
     stalled: float
 
 
-Event = Targets | Ended | Woken | held.Event
+@dataclass(frozen=True, slots=True)
+class Look:
+    """There is news of this target: its next probe is due at once."""
+
+    target: str
+
+
+Event = Targets | Ended | Woken | Look | held.Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +132,13 @@ class Counts:
 @dataclass(frozen=True, slots=True)
 class _Sign:
     """A held connection ended at `at`; `verdict` as in held.News. `seconded`: one probe after it
-    got a wrong answer."""
+    got a wrong answer; `looks`: so many were good."""
 
     at: float
     verdict: bool
     sentence: str
     seconded: bool = False
+    looks: int = 0
 
 
 @dataclass(slots=True)
@@ -151,9 +153,13 @@ class _Entry:
     started: float = 0.0  # its last try
     voids: int = 0  # in a row
     signs: list[_Sign] = field(default_factory=list)  # of death, that the next probe is to settle
+    silent_since: float | None = None  # the start of the first of its last probes without an answer
+    alone: bool = False  # as in Verdict
 
     def verdict(self) -> Verdict:
-        return Verdict(self.target.id, health.verdict(self.state), self.state.since, self.last)
+        state = self.state
+        health_now = health.verdict(state)
+        return Verdict(self.target.id, health_now, state.since, self.last, self.alone)
 
 
 class Schedule:
@@ -165,6 +171,7 @@ class Schedule:
         self.counts = Counts()
         self.blind = Blind()
         self.holds = held.Holds(room)
+        self._company = Company()
         self._in_flight = in_flight
         self._entries: dict[str, _Entry] = {}
         self._flying: set[int] = set()
@@ -182,6 +189,11 @@ class Schedule:
                 return [*self.holds.due(now), *self._start_due(now)]
             case held.Stands() | held.Broken():
                 self._hurry(self.holds.handle(event, now), now)
+                return self._start_due(now)
+            case Look(target):
+                entry = self._entries.get(target)
+                if entry is not None and entry.ticket not in self._flying:
+                    self._await(entry, AT_ONCE)
                 return self._start_due(now)
             case _:
                 assert_never(event)
@@ -206,6 +218,7 @@ class Schedule:
             else:
                 self._entries[target.id] = _admit(target, known, now)
         self.blind.keep(self._entries.keys())
+        self._company.keep(set(self._entries))
         kept = {entry.ticket for entry in self._entries.values()}
         stops = [Stop(ticket) for ticket in sorted(self._flying - kept)]
         self._flying &= kept
@@ -281,12 +294,41 @@ class Schedule:
                 self.blind.add(ended.target, entry.target.endpoint, ended.outcome.detail)
         else:
             self.blind.remove(ended.target)
-            actions = [self._count(entry, ended, now), *self._hold(entry, ended, now)]
+            actions = [
+                *self._compare(entry, ended, now),
+                *self._hold(entry, ended, now),
+            ]
         entry.voids = 0
         if entry.signs:
-            self._await(entry, AT_ONCE)
+            looks = entry.signs[0].looks
+            self._await(entry, now + LOOKS[looks - 1] if looks else AT_ONCE)
         else:
             self._await_slot(entry, before, now)
+        return actions
+
+    def _compare(self, entry: _Entry, ended: Ended, now: float) -> list[Action]:
+        """Count the probe, and tell a silent server from a node that hears nobody."""
+        server = entry.target.at.address
+        silent = ended.outcome.cause in (Cause.SILENT, Cause.UNREACHABLE)
+        freed: list[str] = []
+        if silent:
+            entry.silent_since = entry.started if entry.silent_since is None else entry.silent_since
+        else:
+            entry.silent_since = None
+            self._company.forget(entry.target.id)
+            freed = self._company.answered(server, now)
+        report = self._count(entry, ended, now)
+        alone = False
+        if entry.silent_since is not None and isinstance(entry.state, health.Down):
+            alone = self._company.falls_silent(entry.target.id, server, entry.silent_since)
+        if alone != entry.alone:
+            entry.alone = alone
+            report = Report(entry.verdict(), True)
+        actions: list[Action] = [report]
+        for name in freed:
+            other = self._entries[name]
+            other.alone = False
+            actions.append(Report(other.verdict(), True))
         return actions
 
     def _count(self, entry: _Entry, ended: Ended, now: float) -> Report:
@@ -294,22 +336,22 @@ class Schedule:
         cause, detail = ended.outcome.cause, ended.outcome.detail
         good = cause is Cause.GOOD
         before = health.verdict(entry.state)
-        dead = [sign for sign in entry.signs if sign.verdict] if cause in _FAILURES else []
+        dead = [s for s in entry.signs if s.verdict] if cause in _FAILURES else []
         if dead and (cause is Cause.REFUSED or dead[0].seconded):
             entry.state = health.lost(entry.state, now)
             detail = f"{detail}, and {dead[0].sentence}"
             entry.signs.clear()
         else:
             entry.state = health.handle(entry.state, good, entry.target.check, now)
-            # What ended while this probe was under way is not settled by it.
-            entry.signs = [sign for sign in entry.signs if sign.at > entry.started]
-            entry.signs += [replace(sign, seconded=True) for sign in dead[:1]]
+            entry.signs = _unsettled(entry, cause)
         entry.last = Probe(
             ok=good,
             answered=cause in (Cause.GOOD, Cause.PARTIAL) or cause in _FAILURES,
             detail=detail,
             ms=round(ended.took * 1000, 2),
             at=now,
+            share=ended.outcome.share,
+            wish=_wish(entry.last, ended.outcome),
         )
         verdict = entry.verdict()
         return Report(verdict, verdict.health is not before)
@@ -337,6 +379,26 @@ class Schedule:
                 self.counts.due += missed
                 self.counts.missed += missed
         self._await(entry, entry.slot)
+
+
+def _unsettled(entry: _Entry, cause: Cause) -> list[_Sign]:
+    """The signs that are left after a probe that was no verdict on them."""
+    # What ended while this probe was under way is not settled by it.
+    left = [sign for sign in entry.signs if sign.at > entry.started]
+    if left or not entry.signs or not entry.signs[0].verdict:
+        return left
+    sign = entry.signs[0]
+    if cause in _FAILURES:
+        return [replace(sign, seconded=True, looks=0)]
+    if cause is Cause.GOOD and sign.looks < len(LOOKS):
+        return [replace(sign, looks=sign.looks + 1)]
+    return []
+
+
+def _wish(last: Probe | None, outcome: Outcome) -> Wish:
+    if outcome.wish is not None:
+        return outcome.wish
+    return last.wish if last else Wish.NONE
 
 
 def is_void(ended: Ended, check: Check) -> bool:

@@ -62,13 +62,15 @@ def test_a_reset_is_told_as_such() -> None:
     assert news == News((PAGE[0],), True, "its held connection was reset after 40 ms")
 
 
-@pytest.mark.parametrize("end", [End.FAILED, End.CLOSED, End.RESET, End.OURS])
-def test_a_connection_that_never_stood_is_no_news_and_is_tried_again_later(end: End) -> None:
+@pytest.mark.parametrize("end", [End.FAILED, End.CLOSED, End.RESET])
+def test_a_connection_that_never_stood_asks_for_a_probe_and_is_tried_again_later(end: End) -> None:
     holds = holding(PAGE)
     (hold,) = holds.good(WEB, 1.0)
     assert isinstance(hold, Hold)
 
-    assert holds.handle(Broken(hold.number, end), 1.1) is None
+    news = holds.handle(Broken(hold.number, end), 1.1)
+
+    assert news == News((PAGE[0],), False, "no connection to it could be held")
     assert holds.good(WEB, 1.2) == []
     assert holds.good(WEB, 1.2 + held.FIRST_PAUSE) == [Hold(2, WEB)]
 

@@ -40,7 +40,9 @@ class Check:
     """One named check. Durations are seconds; `timeout` spans the probe: connect, send, answer.
 
     `fast_interval` replaces `interval` while the verdict is in doubt (rising, falling).
-    `port` overrides the real server's. The http fields are read by http and https only.
+    `port` overrides the real server's. The http fields are read by http and https only. `command`
+    is run for exec; with `exit_share` its exit status tells a share. What is said of an external
+    one holds for `max_age` seconds.
     """
 
     name: str
@@ -58,6 +60,9 @@ class Check:
     headers: tuple[tuple[str, str], ...] = ()
     status: tuple[StatusRange, ...] = (StatusRange(200, 299),)
     body: str | None = None
+    command: tuple[str, ...] = ()
+    exit_share: bool = False
+    max_age: float = 0.0
 
 
 class Combine(Enum):
