@@ -14,14 +14,12 @@ from functools import partial
 from typing import assert_never
 
 from hadirector.core import held, messages, pacing
+from hadirector.core.keys import FileText
 from hadirector.core.settings.checks import CheckType, Target
 from hadirector.core.stalls import Stalls
 from hadirector.shell import channel, child, confine
 from hadirector.shell.held import HeldSockets
-from hadirector.shell.probes import base, http, tcp
-from hadirector.shell.probes.own_link import OwnLink
-from hadirector.shell.probes.search import Search
-from hadirector.shell.probes.stream import StreamEngine
+from hadirector.shell.probes import asking, base
 
 log = logging.getLogger(__name__)
 
@@ -109,9 +107,11 @@ class Checker:
         in_flight: int = IN_FLIGHT,
         now: Callable[[], float] = child.now,
         room: int = 0,
+        files: dict[str, FileText] | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._engines = engines
+        self._files = {} if files is None else files  # what the engines read
         self._now = now
         self._schedule = pacing.Schedule(in_flight, room)
         self._held = HeldSockets(self._handle)
@@ -141,6 +141,8 @@ class Checker:
         match message:
             case messages.Targets():
                 self._told = True
+                self._files.clear()
+                self._files.update(message.files)
                 self._handle(messages.Targets(self._probed(message.targets)))
                 self._outbox.send_whole(self._schedule.verdicts())
                 self._tell_blind()
@@ -225,13 +227,9 @@ class Checker:
         self._send(messages.Blind(blind.reasons()))
 
 
-def engines() -> dict[CheckType, base.Engine]:
-    """One engine for each check type this release probes."""
-    trouble = OwnLink().trouble
-    return {
-        CheckType.TCP: StreamEngine(tcp.begin, trouble),
-        CheckType.HTTP: StreamEngine(http.starter(Search()), trouble),
-    }
+def engines(files: Mapping[str, FileText] | None = None) -> dict[CheckType, base.Engine]:
+    """One engine for each check type this release probes; `files` are read at every probe."""
+    return asking.engines(files if files is not None else {})
 
 
 async def body(process: child.Child) -> None:
@@ -239,8 +237,9 @@ async def body(process: child.Child) -> None:
     descriptors = confine.raise_descriptor_limit()
     in_flight = max(1, min(IN_FLIGHT, descriptors - SPARE_DESCRIPTORS))
     room = max(0, descriptors - SPARE_DESCRIPTORS - in_flight)
+    files: dict[str, FileText] = {}
     send = partial(process.send, messages.Process.DIRECTOR)
-    checker = Checker(send, engines(), in_flight, room=min(room, HELD))
+    checker = Checker(send, engines(files), in_flight, room=min(room, HELD), files=files)
     process.start(partial(_receive, process, checker))
     process.ready = True
     process.tell()

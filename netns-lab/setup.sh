@@ -38,6 +38,7 @@ lab_install_packages() {
 	ipvsadm ipvsadm
 	keepalived keepalived
 	ping iputils-ping
+	openssl openssl
 	arping iputils-arping
 	tcpdump tcpdump
 	tshark tshark

@@ -2,17 +2,18 @@
 
 Options of a type beside the common ones (type, interval, fast_interval, timeout, rise, fall):
 
-    tcp        port held
-    http       port held path host method headers status body
-    https      as http, and verify ca_file
-    tls        port held host verify ca_file min_valid
-    udp        port send expect
-    dns        port name record expect
-    smtp       port helo starttls
-    expect     port send expect
+    those with a port   port connect source
+    tcp        held
+    http       held path host method headers send status body json auth_file
+    https      as http, and verify ca_file warn_days
+    tls        held host alpn verify ca_file warn_days
+    udp        send expect
+    dns        name record expect rcode protocol
+    smtp       helo starttls tls, and with one of these host verify ca_file warn_days
+    expect     preset or dialogue or send and expect (config/dialogue), tls as smtp
     exec       command
     ping       none
-    agent      port
+    agent      port connect source
     external   max_age
 
 Options of types that are not active yet are checked and kept out of `Check`.
@@ -20,9 +21,11 @@ Options of types that are not active yet are checked and kept out of `Check`.
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
-from hadirector.config import scalars
+from hadirector.config import dialogue, payload, questions, scalars
+from hadirector.config.nodes import Nodes
 from hadirector.config.problem import Wrong, listed, shown
 from hadirector.config.reader import Parse, Section, one_of_names
 from hadirector.config.tree import Mapping, Sequence, Tree
@@ -31,34 +34,30 @@ from hadirector.core.settings.checks import Check, CheckRule, CheckType, Combine
 T = TypeVar("T")
 NO_CHECK = CheckRule(Combine.ALL, ())
 
+_WHERE = ("port", "connect", "source")
+_HTTP = (
+    *(*_WHERE, "held", "path", "host", "method", "headers", "send", "status", "body", "json"),
+    "auth_file",
+)
 _OPTIONS: dict[CheckType, tuple[str, ...]] = {
-    CheckType.TCP: ("port", "held"),
-    CheckType.HTTP: ("port", "held", "path", "host", "method", "headers", "status", "body"),
-    CheckType.HTTPS: (
-        *("port", "held", "path", "host", "method", "headers", "status", "body"),
-        *("verify", "ca_file"),
+    CheckType.TCP: (*_WHERE, "held"),
+    CheckType.HTTP: _HTTP,
+    CheckType.HTTPS: (*_HTTP, "verify", "ca_file", "warn_days"),
+    CheckType.TLS: (*_WHERE, "held", "alpn", *questions.TLS_KEYS),
+    CheckType.UDP: (*_WHERE, "send", "expect"),
+    CheckType.DNS: (*_WHERE, "name", "record", "expect", "rcode", "protocol"),
+    CheckType.SMTP: (*_WHERE, "helo", "starttls", "tls", *questions.TLS_KEYS),
+    CheckType.EXPECT: (
+        *(*_WHERE, "preset", "dialogue", "send", "expect", "protocol", "user", "name"),
+        *("auth_file", "secret_file", "tls", *questions.TLS_KEYS),
     ),
-    CheckType.TLS: ("port", "held", "host", "verify", "ca_file", "min_valid"),
-    CheckType.UDP: ("port", "send", "expect"),
-    CheckType.DNS: ("port", "name", "record", "expect"),
-    CheckType.SMTP: ("port", "helo", "starttls"),
-    CheckType.EXPECT: ("port", "send", "expect"),
     CheckType.EXEC: ("command",),
     CheckType.PING: (),
-    CheckType.AGENT: ("port",),
+    CheckType.AGENT: _WHERE,
     CheckType.EXTERNAL: ("max_age",),
 }
 _ALL_OPTIONS = tuple(option for options in _OPTIONS.values() for option in options)
 _PLAIN_OPTIONS: dict[str, Callable[[Tree], object]] = {
-    "verify": scalars.boolean,
-    "ca_file": scalars.path,
-    "min_valid": scalars.duration(0),
-    "send": scalars.plain,
-    "expect": scalars.pattern,
-    "name": scalars.text,
-    "record": scalars.word("A", "AAAA", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT"),
-    "helo": scalars.text,
-    "starttls": scalars.boolean,
     "command": scalars.arguments,
     "max_age": scalars.duration(0.1),
 }
@@ -66,9 +65,9 @@ _HELD_BY_DEFAULT = frozenset({CheckType.HTTP, CheckType.HTTPS})
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")  # RFC 9110 5.6.2
 
 
-def read(root: Section) -> dict[str, Check]:
+def read(root: Section, nodes: Nodes) -> dict[str, Check]:
     """Every check by name."""
-    return {name: _check(name, section) for name, section in root.named("checks")}
+    return {name: _check(name, section, nodes) for name, section in root.named("checks")}
 
 
 def read_rule(section: Section, known: dict[str, Check]) -> CheckRule:
@@ -98,7 +97,7 @@ def read_rule(section: Section, known: dict[str, Check]) -> CheckRule:
     return CheckRule(Combine(kinds[0]), names, count)
 
 
-def _check(name: str, section: Section) -> Check:
+def _check(name: str, section: Section, nodes: Nodes) -> Check:
     told = section.required("type", scalars.choice(CheckType), "tcp")
     kind = told or CheckType.TCP
     # Of a type that is not known, any option may be right: one mistake is told, not five.
@@ -116,7 +115,6 @@ def _check(name: str, section: Section) -> Check:
         rise=section.read("rise", count, 2),
         fall=section.read("fall", count, 2),
         held=_option(section, options, "held", scalars.boolean, kind in _HELD_BY_DEFAULT),
-        port=_option(section, options, "port", scalars.integer(1, 65535), None),
         method=_option(section, options, "method", _method, "GET"),
         path=_option(section, options, "path", _url_path, "/"),
         host=_option(section, options, "host", _field_value, None),
@@ -124,6 +122,11 @@ def _check(name: str, section: Section) -> Check:
         status=_statuses(section) if "status" in options else (StatusRange(200, 299),),
         body=_option(section, options, "body", scalars.pattern, None),
     )
+    if told is None:
+        for option in _ALL_OPTIONS:
+            section.has(option)
+    else:
+        check = _asking(section, check, options, nodes)
     for option in options & _PLAIN_OPTIONS.keys():
         section.read(option, _PLAIN_OPTIONS[option], None)
     if kind is CheckType.EXEC:
@@ -131,6 +134,54 @@ def _check(name: str, section: Section) -> Check:
     _lint(section, check)
     section.close()
     return check
+
+
+def _asking(section: Section, check: Check, options: frozenset[str], nodes: Nodes) -> Check:
+    """The check with what its type alone has."""
+    if "port" in options:
+        port = section.read("port", scalars.integer(1, 65535), None)
+        connect, port, source = questions.read_where(section, port, nodes)
+        check = replace(check, connect=connect, port=port, source=source)
+    auth_file = _option(section, options, "auth_file", scalars.path, None)
+    check = replace(check, auth_file=auth_file)
+    match check.type:
+        case CheckType.HTTP | CheckType.HTTPS:
+            return _http(section, check)
+        case CheckType.TLS:
+            alpn = questions.alpn(section)
+            tls = questions.read_tls(section, alpn=alpn, must_choose=bool(alpn))
+            return replace(check, tls=tls)
+        case CheckType.UDP:
+            return replace(check, udp=questions.read_udp(section))
+        case CheckType.DNS:
+            return replace(check, dns=questions.read_dns(section))
+        case CheckType.SMTP:
+            tls_if = questions.read_tls_if(section)
+            return replace(check, smtp=questions.read_smtp(section), tls=tls_if)
+        case CheckType.EXPECT:
+            tls_if = questions.read_tls_if(section)
+            return replace(check, dialogue=dialogue.read(section), tls=tls_if)
+        case _:
+            return check
+
+
+def _http(section: Section, check: Check) -> Check:
+    if check.type is CheckType.HTTPS:
+        check = replace(check, tls=questions.read_tls(section, alpn=("http/1.1",)))
+    send = section.read("send", _body, "")
+    if send and check.method in ("GET", "HEAD"):
+        text = f"{check.method} takes no body: add 'method: POST'"
+        section.error(section.value_at("send"), "send", text)
+    named = {name.lower() for name, _ in check.headers}
+    if check.auth_file is not None and "authorization" in named:
+        text = "is given twice, in 'auth_file' and in 'headers': keep one"
+        section.error(section.value_at("auth_file"), "auth_file", text)
+    return replace(check, send=send, json=questions.read_json(section))
+
+
+def _body(tree: Tree) -> str:
+    """The body of a request: any text that is not empty."""
+    return payload.payload(tree).decode("utf-8", "surrogateescape")
 
 
 def _option(section: Section, options: frozenset[str], key: str, parse: Parse[T], default: T) -> T:

@@ -43,7 +43,7 @@ def read(
     runtime_dir = root.read("runtime_dir", scalars.path, "/run/hadirector")
     key_file = root.read("key_file", scalars.path, None)
     scripts = programs.read_scripts(root)
-    known_checks = checks.read(root)
+    known_checks = checks.read(root, known_nodes)
     virtual_services = services.read(root, services.Scope(known_checks))
     scope = instances.Scope(
         nodes=known_nodes,

@@ -1,8 +1,9 @@
 """What the director and the checker tell each other (core/messages says how)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
+from hadirector.core.keys import FileText
 from hadirector.core.settings.checks import Target
 
 
@@ -43,7 +44,8 @@ class Probe:
     `answered`: a failed one got some answer (refused, reset, wrong reply) rather than silence.
     `at` is the instant it ended, CLOCK_BOOTTIME seconds; `ms` how long it took. An agent says
     more: the `share` of its weight that a server can take (0.0 to 1.0; None: it did not say), and
-    a wish.
+    a wish. `warning` is what somebody should look at although it passed: a certificate that ends
+    soon.
     """
 
     ok: bool
@@ -53,6 +55,7 @@ class Probe:
     at: float
     share: float | None = None
     wish: Wish = Wish.NONE
+    warning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +73,11 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """All that is to be probed; what is not listed is no longer probed."""
+    """All that is to be probed; what is not listed is no longer probed. `files` are the contents of
+    those that the checks name: the checker itself may not be able to read them."""
 
     targets: tuple[Target, ...]
+    files: dict[str, FileText] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

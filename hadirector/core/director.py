@@ -111,7 +111,8 @@ class Director:
     def _react(self, event: ev.Event, now: float) -> list[ev.Action]:
         match event:
             case ev.Configured(config, secrets):
-                self._secrets = secrets
+                self._secrets = secrets.of_adverts()
+                self.services.files = secrets.files
                 return self._configured(config, now)
             case ev.Refused(reason):
                 self.refused = event.trouble

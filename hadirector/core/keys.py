@@ -3,7 +3,7 @@
 Neither shows itself: no repr, and so no log line, journal line or traceback, ever has one in it.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hadirector.core.settings.instances import Authentication, AuthenticationKind
 
@@ -28,13 +28,26 @@ class Password:
 
 
 @dataclass(frozen=True, slots=True)
+class FileText:
+    """What stands in a file that a check names: a password, or certificates to trust."""
+
+    raw: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Secrets:
-    """All that this node authenticates adverts with. `passwords` and `troubles` are by file; a
-    trouble is why the file could not be read, in a sentence."""
+    """All that this node authenticates adverts with, and `files`, which is for the checks alone.
+    `passwords`, `files` and `troubles` are by file; a trouble is why the file could not be read, in
+    a sentence."""
 
     keys: tuple[Key, ...] = ()
     passwords: dict[str, Password] = field(default_factory=dict)
     troubles: dict[str, str] = field(default_factory=dict)
+    files: dict[str, FileText] = field(default_factory=dict)
+
+    def of_adverts(self) -> "Secrets":
+        """These without what is none of the election's business."""
+        return replace(self, files={})
 
     def keeping(self, before: "Secrets") -> "Secrets":
         """These; but what was known before is kept where its file cannot be read now. A running

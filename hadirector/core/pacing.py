@@ -55,10 +55,12 @@ _FAILURES = (Cause.REFUSED, Cause.ANSWERED)  # the server's own word, whole
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a probe ended; `detail` is one short sentence for an operator. `share` and `wish` as in
-    Probe, None where nothing was said of it: a wish holds until another one is told."""
+    Probe, None where nothing was said of it: a wish holds until another one is told. `warning` is
+    what an operator should know although the server passed."""
 
     cause: Cause
     detail: str
+    warning: str = ""
     share: float | None = None
     wish: Wish | None = None
 
@@ -352,6 +354,7 @@ class Schedule:
             at=now,
             share=ended.outcome.share,
             wish=_wish(entry.last, ended.outcome),
+            warning=ended.outcome.warning,
         )
         verdict = entry.verdict()
         return Report(verdict, verdict.health is not before)

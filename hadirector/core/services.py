@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from hadirector.core import ipvs, weight
 from hadirector.core.address import Endpoint
+from hadirector.core.keys import FileText
 from hadirector.core.messages import Health, Targets, Verdict, Verdicts
 from hadirector.core.settings.checks import Target, target_id
 from hadirector.core.settings.cluster import Config
@@ -54,6 +55,7 @@ class Services:
         self.verdicts: dict[str, Verdict] = {}
         self.entries: dict[ipvs.ServiceKey, ipvs.Entry] = {}
         self.unsettled = Unsettled()
+        self.files: dict[str, FileText] = {}  # that the checks name, as they were read last
         self._adopted: dict[str, dict[Endpoint, int]] = {}
         self._targets: tuple[Target, ...] = ()
         self._users: dict[str, set[str]] = {}
@@ -117,7 +119,7 @@ class Services:
 
     def targets(self) -> Targets:
         """All that is to be probed."""
-        return Targets(self._targets)
+        return Targets(self._targets, self.files)
 
     def _decide(self, names: Iterable[str]) -> list[Change]:
         changes: list[Change] = []

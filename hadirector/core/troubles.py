@@ -50,6 +50,7 @@ def build(director: Director, shell: Mapping[str, str]) -> list[str]:
     told += _of_peers(director)
     told += attendance_status.trouble(director.attendance)
     told += director.kernel.failing.values()
+    told += _warned(director)
     return told + _of_services(director)
 
 
@@ -93,6 +94,17 @@ def _of_peers(director: Director) -> list[str]:
         if known.trouble and not known.alive:
             told.append(known.trouble)
     return told
+
+
+def _warned(director: Director) -> list[str]:
+    """What probes say of servers that passed: each warning with those it concerns."""
+    by_text: dict[str, list[str]] = defaultdict(list)
+    for target, verdict in director.services.verdicts.items():
+        if verdict.last is not None and verdict.last.warning:
+            by_text[verdict.last.warning].append(target)
+    told = [f"{_some(targets)}: {text}" for text, targets in sorted(by_text.items())]
+    more = [f"{len(told) - SHOWN} more warnings of checks"] if len(told) > SHOWN else []
+    return told[:SHOWN] + more
 
 
 def _of_services(director: Director) -> list[str]:

@@ -14,12 +14,21 @@ import stat
 from collections.abc import Iterator
 
 from hadirector.core.errors import HadirectorError
-from hadirector.core.keys import IDENTITIES, PASSWORD_SIZE, SECRET_SIZES, Key, Password, Secrets
+from hadirector.core.keys import (
+    IDENTITIES,
+    PASSWORD_SIZE,
+    SECRET_SIZES,
+    FileText,
+    Key,
+    Password,
+    Secrets,
+)
 from hadirector.core.settings.cluster import Config
 from hadirector.core.settings.instances import AuthenticationKind
 
 PATIENCE = 5.0  # seconds for all files: they are small, but a file system may hang
 _LARGEST = 64 * 1024  # bytes; 255 keys of 64 bytes are half of it
+_LARGEST_BUNDLE = 1 << 20  # bytes; all authorities of a distribution are 220 KB
 
 
 class SecretError(HadirectorError):
@@ -40,7 +49,9 @@ async def read_all(config: Config) -> tuple[Secrets, tuple[str, ...]]:
 def files(config: Config) -> tuple[str, ...]:
     """Every file with a secret that a configuration names."""
     named = [i.authentication.file for i in config.instances]
-    return tuple(dict.fromkeys(path for path in (config.key_file, *named) if path))
+    checks = [one.auth_file for one in config.checks]
+    dialogues = [one.dialogue.secret_file for one in config.checks if one.dialogue]
+    return tuple(dict.fromkeys(p for p in (config.key_file, *named, *checks, *dialogues) if p))
 
 
 def read_keys(path: str) -> tuple[Key, ...]:
@@ -86,21 +97,25 @@ def _read_all(config: Config) -> tuple[Secrets, tuple[str, ...]]:
     keys: tuple[Key, ...] = ()
     passwords: dict[str, Password] = {}
     troubles: dict[str, str] = {}
+    by_check = {path for check in config.checks for path in check.files()}
+    texts: dict[str, FileText] = {}
     by_password = {
         i.authentication.file
         for i in config.instances
         if i.authentication.kind is AuthenticationKind.PASS
     }
-    for path in files(config):
+    for path in dict.fromkeys((*files(config), *by_check)):
         try:
             if path == config.key_file:
                 keys = read_keys(path)
             if path in by_password:
                 passwords[path] = read_password(path)
+            if path in by_check:
+                texts[path] = FileText(_read(path, _LARGEST_BUNDLE))
         except SecretError as error:
             troubles[path] = str(error)
     exposed = tuple(text for path in files(config) if (text := exposure(path)))
-    return Secrets(keys, passwords, troubles), exposed
+    return Secrets(keys, passwords, troubles, texts), exposed
 
 
 def _identity(word: str, place: str) -> int:
@@ -138,18 +153,18 @@ def _lines(path: str) -> Iterator[tuple[str, str]]:
             yield f"{path}:{number}", line
 
 
-def _read(path: str) -> bytes:
+def _read(path: str, largest: int = _LARGEST) -> bytes:
     try:
         # Non-blocking: opening a FIFO that nobody writes to would wait for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise SecretError(f"{path}: is no regular file")
-            raw = os.read(descriptor, _LARGEST + 1)
+            raw = os.read(descriptor, largest + 1)
         finally:
             os.close(descriptor)
     except OSError as error:
         raise SecretError(f"{path}: {error.strerror}") from error
-    if len(raw) > _LARGEST:
-        raise SecretError(f"{path}: is larger than {_LARGEST} bytes")
+    if len(raw) > largest:
+        raise SecretError(f"{path}: is larger than {largest} bytes")
     return raw

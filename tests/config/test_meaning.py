@@ -189,7 +189,7 @@ def test_an_http_check_has_what_a_request_needs(tmp_path: Path) -> None:
 
 OPTIONS_OF_LATER_TYPES = [
     "https, path: /, verify: true, ca_file: /etc/ca.pem",
-    "tls, host: shop.example, min_valid: 24h",
+    "tls, host: shop.example, warn_days: 30",
     "udp, send: ping, expect: pong",
     "dns, name: shop.example, record: AAAA, expect: '2001:db8::1'",
     "smtp, helo: lb.example, starttls: true",

@@ -386,3 +386,13 @@ def test_only_so_many_stalls_are_kept() -> None:
 
     end = 2 * Stalls.KEPT * 0.1
     assert stalls.within(0.0, end) == pytest.approx(Stalls.KEPT * 0.05)
+
+
+def test_a_warning_of_a_good_probe_is_reported_with_it() -> None:
+    schedule, start, slot = started(target())
+
+    (report,) = schedule.handle(ended(start, Outcome(Cause.GOOD, "well", "ends soon")), slot + 0.01)
+
+    assert isinstance(report, Report)
+    assert report.verdict.last is not None
+    assert report.verdict.last.warning == "ends soon"

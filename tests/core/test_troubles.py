@@ -88,3 +88,19 @@ def test_a_refused_file_is_a_trouble_until_one_is_taken() -> None:
 
     assert refused == ["lb1: MASTER of front; 1 trouble", text]
     assert lines(made) == ["lb1: MASTER of front; all well"]
+
+
+def test_what_a_probe_warns_of_is_a_trouble_though_the_server_passed() -> None:
+    made = director(farm.CONFIG, Health.UP, Health.UP)
+    good = farm.verdicts((ONE, Health.UP), (TWO, Health.UP))
+    soon = tuple(
+        replace(one, last=replace(one.last, warning="certificate expires in 5 days"))
+        for one in good.verdicts
+        if one.last is not None
+    )
+    made.handle(from_checker(replace(good, verdicts=soon)), 1.0)
+
+    assert lines(made) == [
+        "lb1: MASTER of front; 1 trouble",
+        f"page@{ONE}, page@{TWO}: certificate expires in 5 days",
+    ]

@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hadirector.core.address import Endpoint, canonical
+from hadirector.core.keys import FileText
 from hadirector.core.pacing import Cause, Outcome
-from hadirector.core.settings.checks import Check, CheckType, StatusRange
-from hadirector.shell.probes import http
+from hadirector.core.settings.checks import Check, CheckType, StatusRange, Target
+from hadirector.core.settings.questions import JsonWanted
+from hadirector.shell.probes import base, credentials, http
 from hadirector.shell.probes.chunks import Chunks
 from hadirector.shell.probes.search import Search, SearchTooLongError
 
@@ -41,23 +43,24 @@ def answered(detail: str) -> Outcome:
 
 def talk(chunks: Iterable[bytes], check: Check = CHECK) -> Outcome:
     """The verdict after these chunks and a close."""
-    one = http.Talk(check, ENDPOINT, SEARCH)
+    one = http.Talk(Target("t", check, ENDPOINT), SEARCH)
     for chunk in chunks:
         outcome = one.received(chunk)
         if outcome is not None:
+            assert isinstance(outcome, Outcome)
             return outcome
     return one.closed()
 
 
-def still_open(raw: bytes, check: Check = CHECK) -> Outcome | None:
+def still_open(raw: bytes, check: Check = CHECK) -> base.Reply:
     """The verdict after these bytes, the server not closing."""
-    return http.Talk(check, ENDPOINT, SEARCH).received(raw)
+    return http.Talk(Target("t", check, ENDPOINT), SEARCH).received(raw)
 
 
 def test_request_names_host_and_closes() -> None:
     assert http.request(CHECK, ENDPOINT) == (
         b"GET /healthz HTTP/1.1\r\nHost: 10.0.1.11:8080\r\nUser-Agent: hadirector\r\n"
-        b"Accept: */*\r\nConnection: close\r\n\r\n"
+        b"Accept: */*\r\nAccept-Encoding: identity\r\nConnection: close\r\n\r\n"
     )
 
 
@@ -68,7 +71,7 @@ def test_configured_fields_replace_ours_and_a_post_has_a_length() -> None:
 
     assert http.request(check, ENDPOINT) == (
         b"POST /healthz HTTP/1.1\r\nHost: shop.example\r\nuser-agent: me\r\nAccept: */*\r\n"
-        b"Connection: close\r\nContent-Length: 0\r\nX-A: 1\r\n\r\n"
+        b"Accept-Encoding: identity\r\nConnection: close\r\nContent-Length: 0\r\nX-A: 1\r\n\r\n"
     )
 
 
@@ -93,8 +96,11 @@ def test_host_is_written_as_a_browser_would(address: str, port: int, host: bytes
         (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx", GOOD),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;a=b\r\nOK\r\n0\r\n\r\n", GOOD),
         (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", GOOD),
-        (b"HTTP/1.1 503 Busy\r\nContent-Length: 99\r\n\r\n", answered("HTTP 503, wanted 200-299")),
-        (b"HTTP/1.1 101 Switching\r\n\r\n", answered("HTTP 101, wanted 200-299")),
+        (
+            b"HTTP/1.1 503 Busy\r\nContent-Length: 99\r\n\r\n",
+            answered("HTTP 503, expected 200-299"),
+        ),
+        (b"HTTP/1.1 101 Switching\r\n\r\n", answered("HTTP 101, expected 200-299")),
         (b"SSH-2.0-OpenSSH_9.2\r\n", answered(r"not an HTTP answer: 'SSH-2.0-OpenSSH_9.2\r\n'")),
         (b"HTTP/2 200\r\n\r\n", answered("not an HTTP answer: 'HTTP/2 200'")),
         (b"HTTP/1.1 999 x\r\n\r\n", answered("not an HTTP answer: 'HTTP/1.1 999 x'")),
@@ -117,11 +123,11 @@ def test_an_answer_is_decided_without_waiting_for_the_close_however_it_is_cut(
     raw: bytes, outcome: Outcome, cut: int
 ) -> None:
     chunks = [raw[at : at + cut] for at in range(0, len(raw), cut)]
-    one = http.Talk(CHECK, ENDPOINT, SEARCH)
+    one = http.Talk(Target("t", CHECK, ENDPOINT), SEARCH)
 
     outcomes = [one.received(chunk) for chunk in chunks]
 
-    decided = [outcome for outcome in outcomes if outcome is not None]
+    decided = [outcome for outcome in outcomes if isinstance(outcome, Outcome)]
     # A one-byte cut shows less of a wrong greeting: only the cause is the same then.
     assert decided[0] == outcome if cut == 1000 else decided[0].cause is outcome.cause
 
@@ -158,7 +164,7 @@ def test_wanted_status_ranges_are_told() -> None:
     check = replace(CHECK, status=(StatusRange(200, 204), StatusRange(301, 301)))
 
     assert talk([b"HTTP/1.1 301 x\r\nContent-Length: 0\r\n\r\n"], check).cause is Cause.GOOD
-    assert talk([b"HTTP/1.1 205 x\r\n\r\n"], check) == answered("HTTP 205, wanted 200-204, 301")
+    assert talk([b"HTTP/1.1 205 x\r\n\r\n"], check) == answered("HTTP 205, expected 200-204, 301")
 
 
 @pytest.mark.parametrize(
@@ -191,7 +197,7 @@ def test_bytes_beyond_the_content_length_are_no_body() -> None:
 def test_a_body_is_read_up_to_its_bound() -> None:
     head = b"HTTP/1.1 200 OK\r\n\r\n"
     within = b"x" * (http.BODY_BOUND - 2) + b"OK"
-    one = http.Talk(OK_BODY, ENDPOINT, SEARCH)
+    one = http.Talk(Target("t", OK_BODY, ENDPOINT), SEARCH)
 
     assert one.received(head + within[:-1]) is None
     assert one.received(within[-1:]) == MATCHES
@@ -199,7 +205,7 @@ def test_a_body_is_read_up_to_its_bound() -> None:
 
 
 def test_an_endless_head_is_cut_off() -> None:
-    one = http.Talk(CHECK, ENDPOINT, SEARCH)
+    one = http.Talk(Target("t", CHECK, ENDPOINT), SEARCH)
     assert one.received(b"HTTP/1.1 200 OK\r\n") is None
 
     outcomes = [one.received(b"X-Fill: " + b"x" * 998 + b"\r\n") for _ in range(17)]
@@ -317,3 +323,108 @@ def test_chunked_bodies_come_out_as_they_went_in(parts: list[bytes], data: st.Da
 
     assert body == b"".join(parts)
     assert chunks.done
+
+
+def json_answer(body: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+
+
+STATE = b'{"status": "ok", "up": true, "n": 3, "db": [{"role": "primary"}], "a.b": {"/": null}}'
+
+
+@pytest.mark.parametrize(
+    ("path", "wanted", "detail"),
+    [
+        ("status", '"ok"', "JSON as expected"),
+        ("up", "true", "JSON as expected"),
+        ("n", "3", "JSON as expected"),
+        ("n", "3.0", "JSON as expected"),
+        ("db.0.role", '"primary"', "JSON as expected"),
+        ("/a.b/~1", "null", "JSON as expected"),
+        ("status", '"up"', 'JSON status is "ok", expected "up"'),
+        ("n", '"3"', 'JSON n is 3, expected "3"'),
+        ("up", "1", "JSON up is true, expected 1"),
+        ("db", '"x"', 'JSON db is a list, expected "x"'),
+        ("db.1.role", '"primary"', 'JSON db.1.role is not there, expected "primary"'),
+        ("status.x", "1", "JSON status.x is not there, expected 1"),
+    ],
+)
+def test_what_stands_in_a_json_answer_is_compared_as_json_has_it(
+    path: str, wanted: str, detail: str
+) -> None:
+    check = replace(CHECK, json=(JsonWanted(path, wanted),))
+
+    outcome = talk([json_answer(STATE)], check)
+
+    assert outcome.detail == f"HTTP 200, {detail}"
+    assert (outcome.cause is Cause.GOOD) == (detail == "JSON as expected")
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b"<html>", "HTTP 200, body is not JSON: it starts '<html>'"),
+        (b"", "HTTP 200, body is not JSON: it is empty"),
+        (b"[" * 200_000, f"HTTP 200, body is not JSON: it starts '{'[' * 40}'..."),
+        (b'"' + b"x" * 300_000 + b'"', "HTTP 200, body is too long to be read as JSON"),
+        (b"9" * 5000, f"HTTP 200, body is not JSON: it starts '{'9' * 40}'..."),
+    ],
+    ids=["html", "nothing", "very deep", "too long", "a huge number"],
+)
+def test_a_body_that_is_no_json_is_told_as_that(body: bytes, detail: str) -> None:
+    check = replace(CHECK, json=(JsonWanted("status", '"ok"'),))
+
+    assert talk([json_answer(body)], check) == answered(detail)
+
+
+def test_json_and_a_pattern_must_both_be_right() -> None:
+    check = replace(CHECK, json=(JsonWanted("n", "3"),), body="primary")
+
+    assert talk([json_answer(STATE)], check) == MATCHES
+    assert talk([json_answer(b'{"n": 3}')], check).cause is Cause.ANSWERED
+
+
+def test_a_body_compressed_unasked_is_never_inflated() -> None:
+    bomb = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\x8b\x08\x00"
+
+    assert talk([bomb], OK_BODY) == answered(
+        "HTTP 200, but its body is compressed ('gzip'), which was not asked for"
+    )
+    assert talk([bomb]) == GOOD
+
+
+def test_a_password_goes_into_the_request_and_nowhere_else() -> None:
+    pair = credentials.read("/f", {"/f": FileText(b"probe:s3cret\n")})
+
+    assert isinstance(pair, credentials.Credentials)
+    assert b"\r\nAuthorization: Basic cHJvYmU6czNjcmV0\r\n" in http.request(CHECK, ENDPOINT, pair)
+    assert "s3cret" not in repr(pair)
+
+
+@pytest.mark.parametrize(
+    ("files", "detail"),
+    [
+        ({}, "/f was not read: mend that, then 'hadirector reload'"),
+        ({"/f": FileText(b"s3cret")}, "/f: its first line is not 'user:password'"),
+        ({"/f": FileText(b"")}, "/f: its first line is empty or not printable"),
+        ({"/f": FileText(b"a:s3\rX-Evil: 1")}, ""),
+    ],
+)
+def test_a_file_without_credentials_is_our_own_trouble(
+    files: dict[str, FileText], detail: str
+) -> None:
+    begin = http.starter(SEARCH, files)
+    talk = begin(Target("t", replace(CHECK, auth_file="/f"), ENDPOINT))
+
+    if detail:
+        assert talk == Outcome(Cause.OURS, detail)
+    else:
+        assert isinstance(talk, http.Talk)
+        assert isinstance(sent := talk.opened(), bytes)
+        assert b"X-Evil" not in sent
+
+
+def test_a_request_may_carry_a_body() -> None:
+    check = replace(CHECK, method="POST", send='{"ping": 1}')
+
+    assert http.request(check, ENDPOINT).endswith(b'Content-Length: 11\r\n\r\n{"ping": 1}')

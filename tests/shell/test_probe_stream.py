@@ -15,7 +15,7 @@ import pytest
 from hadirector.core.address import Endpoint, canonical
 from hadirector.core.pacing import Cause, Outcome
 from hadirector.core.settings.checks import Check, CheckType, Target
-from hadirector.shell.probes import http, stream, tcp
+from hadirector.shell.probes import dial, http, tcp
 from hadirector.shell.probes.search import Search
 from hadirector.shell.probes.stream import StreamEngine
 
@@ -41,7 +41,7 @@ def descriptors() -> int:
 
 async def probe(check: Check, address: str, port: int) -> Outcome:
     """One probe; nothing of it is left behind."""
-    begin = tcp.begin if check.type is CheckType.TCP else http.starter(Search())
+    begin = tcp.begin if check.type is CheckType.TCP else http.starter(Search(), {})
     engine = StreamEngine(begin)
     ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
     before = descriptors()
@@ -231,7 +231,7 @@ async def test_the_server_sees_an_orderly_close_and_no_reset(
         ),
         (
             says(b"HTTP/1.1 503 Busy\r\n\r\n"),
-            Outcome(Cause.ANSWERED, "HTTP 503, wanted 200-299"),
+            Outcome(Cause.ANSWERED, "HTTP 503, expected 200-299"),
         ),
         (says(b"\x00\xff" * 5000), Outcome(Cause.ANSWERED, "not an HTTP answer: ")),
         (says(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 9000), Outcome(Cause.GOOD, "HTTP 200")),
@@ -300,7 +300,7 @@ async def test_a_cancelled_probe_closes_its_socket_and_never_ends() -> None:
     outcomes: list[Outcome] = []
     async with serving(says(stay=True)) as port:
         before = descriptors()
-        engine = StreamEngine(http.starter(Search()))
+        engine = StreamEngine(http.starter(Search(), {}))
         target = Target("t", HTTP, Endpoint(canonical("127.0.0.1"), port))
         running = engine.start(target, outcomes.append)
         assert descriptors() == before + 1
@@ -345,7 +345,7 @@ async def test_being_out_of_descriptors_is_our_fault_and_told_on_a_later_turn() 
     ],
 )
 def test_each_error_of_the_socket_has_its_cause(number: int, cause: Cause) -> None:
-    assert stream.outcome_of(OSError(number, os.strerror(number))).cause is cause
+    assert dial.outcome_of(OSError(number, os.strerror(number))).cause is cause
 
 
 @pytest.mark.parametrize(
@@ -361,4 +361,4 @@ def test_each_error_of_the_socket_has_its_cause(number: int, cause: Cause) -> No
     ],
 )
 def test_what_connect_refuses_at_once_is_ours(number: int, cause: Cause) -> None:
-    assert stream.outcome_of_start(OSError(number, os.strerror(number))).cause is cause
+    assert dial.outcome_of_start(OSError(number, os.strerror(number))).cause is cause

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from hadirector.core.keys import Key, Password, Secrets
+from hadirector.core.keys import FileText, Key, Password, Secrets
+from hadirector.core.settings.checks import CheckType
 from hadirector.core.settings.cluster import Config
 from hadirector.core.settings.instances import Authentication, AuthenticationKind
+from hadirector.core.settings.questions import Tls
 from hadirector.shell import secrets
 from tests.core import farm
 from tests.core.routers import FRONT
@@ -188,3 +190,46 @@ async def test_a_file_system_that_hangs_does_not_hold_the_director_up(
 
 async def test_without_files_nothing_is_read() -> None:
     assert await secrets.read_all(settings(Authentication())) == (Secrets(), ())
+
+
+async def test_files_that_checks_name_are_read_and_kept_from_the_election(tmp_path: Path) -> None:
+    password = written(tmp_path, "probe:horse-battery\n")
+    authorities = tmp_path / "ca.pem"
+    authorities.write_bytes(b"PEM" * 100_000)
+    check = replace(
+        farm.PAGE,
+        type=CheckType.HTTPS,
+        auth_file=password,
+        tls=Tls(ca_file=str(authorities)),
+    )
+
+    found, exposed = await secrets.read_all(replace(farm.CONFIG, checks=(check,)))
+
+    assert found.files == {
+        password: FileText(b"probe:horse-battery\n"),
+        str(authorities): FileText(b"PEM" * 100_000),
+    }
+    assert exposed == ()
+    assert found.of_adverts() == Secrets()
+    assert "horse" not in repr(found)
+
+
+async def test_a_file_of_a_check_that_is_not_there_is_a_trouble(tmp_path: Path) -> None:
+    path = str(tmp_path / "none")
+    check = replace(farm.PAGE, auth_file=path)
+
+    found, _ = await secrets.read_all(replace(farm.CONFIG, checks=(check,)))
+
+    assert found == Secrets(troubles={path: f"{path}: No such file or directory"})
+
+
+async def test_a_password_of_a_check_that_everybody_can_read_is_told(tmp_path: Path) -> None:
+    path = written(tmp_path, "probe:x\n", mode=0o644)
+
+    _, exposed = await secrets.read_all(
+        replace(farm.CONFIG, checks=(replace(farm.PAGE, auth_file=path),))
+    )
+
+    assert exposed == (
+        f"{path}: everybody on this machine can reach it (mode 0644): chmod 0640 {path}",
+    )

@@ -4,7 +4,8 @@ one endpoint probed by one check."""
 from dataclasses import dataclass
 from enum import Enum
 
-from hadirector.core.address import Endpoint
+from hadirector.core.address import Address, Endpoint, family
+from hadirector.core.settings.questions import Dialogue, Dns, JsonWanted, Smtp, Tls, Udp
 
 
 class CheckType(Enum):
@@ -24,7 +25,12 @@ class CheckType(Enum):
     EXTERNAL = "external"
 
 
-ACTIVE_TYPES = frozenset({CheckType.TCP, CheckType.HTTP})
+ACTIVE_TYPES = frozenset(
+    {
+        *(CheckType.TCP, CheckType.HTTP, CheckType.HTTPS, CheckType.TLS),
+        *(CheckType.UDP, CheckType.DNS, CheckType.SMTP, CheckType.EXPECT),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +46,10 @@ class Check:
     """One named check. Durations are seconds; `timeout` spans the probe: connect, send, answer.
 
     `fast_interval` replaces `interval` while the verdict is in doubt (rising, falling).
-    `port` overrides the real server's. The http fields are read by http and https only. `command`
+    `connect` and `port` override the real server's address and port; `source` is what is connected
+    from, at most one address of each family. `auth_file` holds `user:password`; `send` is the body
+    of an HTTP request. The http fields are read by http and https only, and what another type asks
+    stands in the field of its name; `tls` is there where the connection is to be TLS. `command`
     is run for exec; with `exit_share` its exit status tells a share. What is said of an external
     one holds for `max_age` seconds.
     """
@@ -53,16 +62,39 @@ class Check:
     rise: int
     fall: int
     held: bool
+    connect: Address | None = None
     port: int | None = None
+    source: tuple[Address, ...] = ()
+    tls: Tls | None = None
+    auth_file: str | None = None
     method: str = "GET"
     path: str = "/"
     host: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
     status: tuple[StatusRange, ...] = (StatusRange(200, 299),)
+    send: str = ""
     body: str | None = None
+    json: tuple[JsonWanted, ...] = ()
+    udp: Udp | None = None
+    dns: Dns | None = None
+    smtp: Smtp | None = None
+    dialogue: Dialogue | None = None
     command: tuple[str, ...] = ()
     exit_share: bool = False
     max_age: float = 0.0
+
+    def files(self) -> tuple[str, ...]:
+        """The files that a probe needs the contents of."""
+        named = (
+            self.auth_file,
+            self.tls.ca_file if self.tls else None,
+            self.dialogue.secret_file if self.dialogue else None,
+        )
+        return tuple(path for path in named if path)
+
+    def source_for(self, address: Address) -> Address | None:
+        """Where to connect to this address from; None: wherever the kernel chooses."""
+        return next((one for one in self.source if family(one) == family(address)), None)
 
 
 class Combine(Enum):
@@ -92,8 +124,9 @@ class Target:
 
     @property
     def at(self) -> Endpoint:
-        """Where it is probed: a check may go to a port of its own."""
-        return Endpoint(self.endpoint.address, self.check.port or self.endpoint.port)
+        """Where it is probed: a check may go to an address or a port of its own."""
+        port = self.check.port or self.endpoint.port
+        return Endpoint(self.check.connect or self.endpoint.address, port)
 
 
 def target_id(check: str, endpoint: Endpoint) -> str:

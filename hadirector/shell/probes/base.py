@@ -5,7 +5,9 @@ stream.py carries conversations over TCP and keeps the bounds that hold whatever
 one total deadline, one bounded read at a time, every error an `Outcome`.
 """
 
+import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from hadirector.core.pacing import Cause, Outcome
@@ -17,14 +19,48 @@ Done = Callable[[Outcome], None]
 class Conversation(Protocol):
     """One talk with one server, from connect to verdict. No method raises."""
 
-    def opened(self) -> bytes | Outcome:
+    def opened(self) -> "Reply":
         """Connected: what to send, or the verdict already."""
 
-    def received(self, data: bytes) -> Outcome | None:
+    def received(self, data: bytes) -> "Reply":
         """Some bytes came (never none); a verdict ends the talk."""
 
     def closed(self) -> Outcome:
         """The server closed its side: the verdict."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parting:
+    """The verdict, and what politeness sends after it; nobody waits for an answer."""
+
+    outcome: Outcome
+    last: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The verdict is known; another talk over a new connection may say it better, in the time
+    that is left."""
+
+    outcome: Outcome
+    talk: Conversation
+
+
+Reply = bytes | Outcome | Parting | Again | None
+"""What a conversation does next: send, end, or (None) wait for more."""
+
+
+class Exchange(Protocol):
+    """One question in one datagram. No method raises."""
+
+    def question(self) -> bytes:
+        """What to send."""
+
+    def received(self, data: bytes) -> Outcome | None:
+        """A datagram came from there; None: it is no answer to this question."""
+
+    def silent(self, within: str) -> Outcome:
+        """Time ran out, and no ICMP error came either."""
 
 
 class Running(Protocol):
@@ -32,6 +68,18 @@ class Running(Protocol):
 
     def cancel(self) -> None:
         """Abandon it: `done` is not called any more. Harmless after its end."""
+
+
+class Soon:
+    """A probe that has ended already, and says so on the next turn of the loop."""
+
+    __slots__ = ("_handle",)
+
+    def __init__(self, handle: asyncio.Handle) -> None:
+        self._handle = handle
+
+    def cancel(self) -> None:
+        self._handle.cancel()
 
 
 class Engine(Protocol):

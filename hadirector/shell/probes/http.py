@@ -3,20 +3,24 @@
 Our own reader of HTTP/1.x answers (RFC 9112), because a check needs little of it and must bear
 anything: what is over a bound or not lawful is a sentence in the verdict, never an exception.
 
+Redirections are answers like others: a check that wants them followed asks the other place itself.
+
     head (status line, fields; 1xx skipped) -> body (length, chunked, until close, none) -> verdict
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 from hadirector.core import address
 from hadirector.core.address import Endpoint
+from hadirector.core.keys import FileText
 from hadirector.core.pacing import Cause, Outcome
-from hadirector.core.settings.checks import Check, StatusRange
-from hadirector.shell.probes import base
+from hadirector.core.settings.checks import Check, StatusRange, Target
+from hadirector.shell.probes import base, credentials, json_text
 from hadirector.shell.probes.chunks import Chunks
 from hadirector.shell.probes.search import LIMIT, Search, SearchTooLongError
+from hadirector.shell.probes.tls import Wrap
 
 HEAD_BOUND = 16 << 10  # bytes of status line and fields, interim answers included
 BODY_BOUND = 256 << 10  # bytes of body read and searched; the rest is not waited for
@@ -27,24 +31,50 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: |$)")
 _PREFIX = b"HTTP/1."
 
 
-def starter(search: Search) -> Callable[[Check, Endpoint], base.Conversation]:
-    """Makes the conversation of each probe; they share the search."""
-    return lambda check, endpoint: Talk(check, endpoint, search)
+def starter(
+    search: Search, files: Mapping[str, FileText]
+) -> Callable[[Target], base.Conversation | Outcome]:
+    """Makes the conversation of each probe; they share the search and what files hold."""
+
+    def begin(target: Target) -> base.Conversation | Outcome:
+        file = target.check.auth_file
+        pair = credentials.read(file, files) if file else None
+        return pair if isinstance(pair, Outcome) else Talk(target, search, pair)
+
+    return begin
 
 
-def request(check: Check, endpoint: Endpoint) -> bytes:
+def secured(
+    search: Search, files: Mapping[str, FileText]
+) -> Callable[[Target, Wrap], base.Conversation | Outcome]:
+    """The same inside TLS."""
+    begin = starter(search, files)
+
+    def make(target: Target, wrap: Wrap) -> base.Conversation | Outcome:
+        talk = begin(target)
+        return talk if isinstance(talk, Outcome) else wrap(talk)
+
+    return make
+
+
+def request(check: Check, endpoint: Endpoint, pair: credentials.Credentials | None = None) -> bytes:
     """The bytes to send. The configured fields come last and replace ours."""
     fields = {
-        "host": ("Host", check.host or _host(endpoint)),
+        "host": ("Host", check.host or _host(endpoint, 80 if check.tls is None else 443)),
         "user-agent": ("User-Agent", "hadirector"),
         "accept": ("Accept", "*/*"),
+        "accept-encoding": ("Accept-Encoding", "identity"),
         "connection": ("Connection", "close"),
     }
-    if check.method in ("POST", "PUT", "PATCH"):
-        fields["content-length"] = ("Content-Length", "0")
+    body = check.send.encode("utf-8", "surrogateescape")
+    if body or check.method in ("POST", "PUT", "PATCH"):
+        fields["content-length"] = ("Content-Length", str(len(body)))
+    if pair is not None:
+        fields["authorization"] = ("Authorization", pair.basic())
     fields |= {name.lower(): (name, value) for name, value in check.headers}
     lines = "".join(f"{name}: {value}\r\n" for name, value in fields.values())
-    return f"{check.method} {check.path} HTTP/1.1\r\n{lines}\r\n".encode("utf-8", "surrogateescape")
+    head = f"{check.method} {check.path} HTTP/1.1\r\n{lines}\r\n"
+    return head.encode("utf-8", "surrogateescape") + body
 
 
 class Talk:
@@ -54,19 +84,25 @@ class Talk:
         "_body",
         "_check",
         "_chunks",
-        "_endpoint",
+        "_coding",
         "_head",
         "_interim",
+        "_pair",
         "_search",
         "_size",
         "_status",
+        "_target",
         "_wanted",
     )
 
-    def __init__(self, check: Check, endpoint: Endpoint, search: Search) -> None:
-        self._check = check
-        self._endpoint = endpoint
+    def __init__(
+        self, target: Target, search: Search, pair: credentials.Credentials | None = None
+    ) -> None:
+        self._target = target
+        self._check = target.check
+        self._pair = pair
         self._search = search
+        self._coding = b""  # of the body, where one was put upon it unasked
         self._head: bytearray | None = bytearray()  # None: read
         self._interim = 0  # bytes of 1xx heads read before it
         self._status = 0
@@ -75,10 +111,10 @@ class Talk:
         self._size = 0  # bytes of body so far
         self._body = bytearray()  # kept only where it is to be searched
 
-    def opened(self) -> bytes | Outcome:
-        return request(self._check, self._endpoint)
+    def opened(self) -> base.Reply:
+        return request(self._check, self._target.at, self._pair)
 
-    def received(self, data: bytes) -> Outcome | None:
+    def received(self, data: bytes) -> base.Reply:
         try:
             return self._take_head(data) if self._head is not None else self._take_body(data)
         except ValueError as error:  # raised below and in chunks.py: the sentence
@@ -116,8 +152,8 @@ class Talk:
 
     def _begin_body(self, head: bytes, rest: bytes) -> Outcome | None:
         if not any(wanted.first <= self._status <= wanted.last for wanted in self._check.status):
-            return base.answered(f"HTTP {self._status}, wanted {_wanted(self._check.status)}")
-        length, codings = _framing(head)
+            return base.answered(f"HTTP {self._status}, expected {_wanted(self._check.status)}")
+        length, codings, self._coding = _framing(head)
         # RFC 9112 6.3, in its order.
         if self._check.method == "HEAD" or self._status in (101, 204, 304):
             self._wanted = 0
@@ -131,7 +167,7 @@ class Talk:
         if self._chunks is not None:
             data = bytes(self._chunks.feed(data))
         self._size += len(data)
-        if self._check.body is not None:
+        if self._check.body is not None or self._check.json:
             self._body += data
         complete = self._chunks is not None and self._chunks.done
         return self._verdict() if complete or self._size >= self._enough() else None
@@ -140,10 +176,24 @@ class Talk:
         return BODY_BOUND if self._wanted is None else min(BODY_BOUND, self._wanted)
 
     def _verdict(self) -> Outcome:
-        pattern = self._check.body
-        if pattern is None:
+        pattern, wanted = self._check.body, self._check.json
+        if pattern is None and not wanted:
             return base.good(f"HTTP {self._status}")
+        if self._coding:
+            # Never undone: a few kilobytes may stand for gigabytes.
+            return base.answered(
+                f"HTTP {self._status}, but its body is compressed ({base.excerpt(self._coding)}), "
+                "which was not asked for"
+            )
         body = bytes(self._body[: self._enough()])
+        if wanted:
+            outcome = json_text.judge(body, wanted, self._size > BODY_BOUND)
+            if pattern is None or outcome.cause is not Cause.GOOD:
+                return Outcome(outcome.cause, f"HTTP {self._status}, {outcome.detail}")
+        assert pattern is not None
+        return self._matched(pattern, body)
+
+    def _matched(self, pattern: str, body: bytes) -> Outcome:
         try:
             found = self._search.found(pattern, body.decode("utf-8", "replace"))
         except SearchTooLongError:
@@ -156,8 +206,8 @@ class Talk:
         return base.answered(f"HTTP {self._status}, body does not match /{pattern}/: it {starts}")
 
 
-def _host(endpoint: Endpoint) -> str:
-    if endpoint.port != 80:
+def _host(endpoint: Endpoint, default: int) -> str:
+    if endpoint.port != default:
         return str(endpoint)
     six = address.family(endpoint.address) == 6
     return f"[{endpoint.address}]" if six else endpoint.address
@@ -171,8 +221,9 @@ def _status(head: bytes) -> int:
     return int(status[1])
 
 
-def _framing(head: bytes) -> tuple[int | None, list[bytes]]:
-    """Content-Length, and the transfer codings in their order."""
+def _framing(head: bytes) -> tuple[int | None, list[bytes], bytes]:
+    """Content-Length, the transfer codings in their order, and the content coding; none: empty."""
+    coding = b""
     lengths: set[bytes] = set()
     codings: list[bytes] = []
     for line in head.split(b"\n")[1:]:
@@ -182,12 +233,14 @@ def _framing(head: bytes) -> tuple[int | None, list[bytes]]:
                 lengths.update(part.strip() for part in value.split(b","))
             case b"transfer-encoding":
                 codings.extend(part.strip().lower() for part in value.split(b","))
+            case b"content-encoding" if value.strip().lower() != b"identity":
+                coding = value.strip()
     if not lengths:
-        return None, codings
+        return None, codings, coding
     length = lengths.pop()
     if lengths or not length.isdigit() or len(length) > LENGTH_DIGITS:
         raise ValueError(f"Content-Length {base.excerpt(length)} is not one number")
-    return int(length), codings
+    return int(length), codings, coding
 
 
 @lru_cache(maxsize=1024)

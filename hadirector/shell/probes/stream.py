@@ -8,91 +8,44 @@ with a client library.
 """
 
 import asyncio
-import errno
 import os
 import socket
 from collections.abc import Callable
 from functools import partial
+from typing import assert_never
 
-from hadirector.core import address
-from hadirector.core.address import Address, Endpoint
+from hadirector.core.address import Address
 from hadirector.core.pacing import Cause, Outcome
-from hadirector.core.settings.checks import Check, Target
-from hadirector.shell.probes import base
-from hadirector.shell.probes.own_link import NO_WAY
+from hadirector.core.settings.checks import Target
+from hadirector.shell.probes import base, dial
+from hadirector.shell.probes.dial import outcome_of, outcome_of_start
 
 READ = 16 << 10  # bytes per turn: a fast sender gets no more of the loop than others
+UNSENT = 64 << 10  # bytes waiting to be sent: who makes us say more than he reads is ill
 DRAIN = 64 << 10  # bytes thrown away before closing: unread ones would make the close a reset
-_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
-
-_ANSWERS = {errno.ECONNRESET: "reset", errno.EPIPE: "reset"}
-_UNREACHABLE = {
-    errno.EHOSTUNREACH: "host unreachable",
-    errno.ENETUNREACH: "network unreachable",
-    errno.ETIMEDOUT: "no answer",
-}
-_OURS = frozenset(
-    {
-        errno.EMFILE,
-        errno.ENFILE,
-        errno.ENOBUFS,
-        errno.ENOMEM,
-        errno.EADDRNOTAVAIL,  # no local port is free
-        errno.EAGAIN,  # the same, as Linux says it for a connect
-        errno.EPERM,  # a local firewall rule
-        errno.EAFNOSUPPORT,
-    }
-)
-
 
 _UNANSWERED = frozenset({Cause.PARTIAL, Cause.SILENT, Cause.UNREACHABLE, Cause.OURS})
 
-Trouble = Callable[[Address], str]
-"""Why nothing gets to a server from here; empty: nothing known."""
-
-
-def _none(_: Address) -> str:
-    return ""
-
-
-def outcome_of(error: OSError) -> Outcome:
-    """What an error of the socket says about the server, or about us."""
-    number = error.errno or 0
-    text = os.strerror(number) if number else str(error)
-    if number == errno.ECONNREFUSED:
-        return Outcome(Cause.REFUSED, "refused")
-    if number in _ANSWERS:
-        return base.answered(_ANSWERS[number])
-    if number in _OURS:
-        return Outcome(Cause.OURS, text)
-    return Outcome(Cause.UNREACHABLE, _UNREACHABLE.get(number, text))
-
-
-def outcome_of_start(error: OSError) -> Outcome:
-    """The same for an error that the first system calls gave at once."""
-    if error.errno in NO_WAY:
-        return Outcome(Cause.OURS, os.strerror(error.errno))
-    return outcome_of(error)
+Begin = Callable[[Target], base.Conversation | Outcome]
+"""Makes the conversation of a probe, or says at once why there can be none."""
 
 
 class StreamEngine:
     """Probes of one check type; `begin` makes the conversation of a probe, `trouble` tells of an
     unanswered one whether our own link is the reason."""
 
-    def __init__(
-        self, begin: Callable[[Check, Endpoint], base.Conversation], trouble: Trouble = _none
-    ) -> None:
+    def __init__(self, begin: Begin, trouble: dial.Trouble = dial.no_trouble) -> None:
         self._loop = asyncio.get_running_loop()
         self._begin = begin
         self._trouble = trouble
 
     def start(self, target: Target, done: base.Done) -> base.Running:
         """Begin; an error is an outcome, never an exception."""
-        port = target.check.port or target.endpoint.port
-        endpoint = Endpoint(target.endpoint.address, port)
-        talk = self._begin(target.check, endpoint)
-        finish = partial(self._ended, endpoint.address, done)
-        return _Stream(self._loop, talk, endpoint, target.check.timeout, finish)
+        talk = self._begin(target)
+        if isinstance(talk, Outcome):
+            return base.Soon(self._loop.call_soon(done, talk))
+        finish = partial(self._ended, target.at.address, done)
+        return _Stream(self._loop, talk, target, finish)
 
     def _ended(self, server: Address, done: base.Done, outcome: Outcome) -> None:
         trouble = self._trouble(server) if outcome.cause in _UNANSWERED else ""
@@ -105,34 +58,37 @@ class _Stream:
     __slots__ = (
         "_done",
         "_fd",
+        "_known",
         "_loop",
         "_received",
         "_sock",
         "_talk",
-        "_timeout",
+        "_target",
         "_timer",
         "_unread",
+        "_unsent",
     )
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         talk: base.Conversation,
-        endpoint: Endpoint,
-        timeout: float,
+        target: Target,
         done: base.Done,
     ) -> None:
         self._loop = loop
         self._talk = talk
-        self._timeout = timeout
+        self._target = target
         self._done: base.Done | None = done
         self._received = -1  # bytes; -1 until connected
         self._unread = True  # whether more than we read may have come
+        self._unsent = b""
+        self._known: Outcome | None = None  # the verdict, when only its words are asked for
         self._sock: socket.socket | None = None
         self._fd = -1
-        self._timer: asyncio.Handle = loop.call_later(timeout, self._expired)
+        self._timer: asyncio.Handle = loop.call_later(target.check.timeout, self._expired)
         try:
-            self._connect(endpoint)
+            self._connect()
         except OSError as error:
             # Not from within `start`: who starts a probe may not be ready for its end.
             self._timer.cancel()
@@ -142,13 +98,9 @@ class _Stream:
         self._done = None
         self._close()
 
-    def _connect(self, endpoint: Endpoint) -> None:
-        kind = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
-        self._sock = socket.socket(_FAMILIES[address.family(endpoint.address)], kind)
+    def _connect(self) -> None:
+        self._sock = dial.connecting(self._target, socket.SOCK_STREAM)
         self._fd = self._sock.fileno()
-        code = self._sock.connect_ex((endpoint.address, endpoint.port))
-        if code not in (0, errno.EINPROGRESS):
-            raise OSError(code, os.strerror(code))
         self._loop.add_writer(self._fd, self._connected)
 
     def _connected(self) -> None:
@@ -158,24 +110,52 @@ class _Stream:
         if code:
             return self._end(outcome_of(OSError(code, os.strerror(code))))
         self._received = 0
-        sent = self._talk.opened()
-        if isinstance(sent, Outcome):
-            return self._end(sent)
-        self._send(sent)
+        self._follow(self._talk.opened())
+        if self._sock is not None:
+            self._loop.add_reader(self._fd, self._readable)
+
+    def _follow(self, reply: base.Reply) -> None:
+        """Do what the conversation wants."""
+        match reply:
+            case None:
+                pass
+            case bytes():
+                self._send(reply)
+            case Outcome():
+                self._end(reply)
+            case base.Parting(outcome, last):
+                self._send(last)
+                self._end(outcome)
+            case base.Again(outcome, talk):
+                self._again(outcome, talk)
+            case _:
+                assert_never(reply)
 
     def _send(self, data: bytes) -> None:
-        assert self._sock is not None
+        waiting = bool(self._unsent)
+        self._unsent += data
+        if waiting and len(self._unsent) <= UNSENT:
+            return  # the writer is waiting already
+        if waiting:
+            return self._end(base.answered(f"asks for {UNSENT >> 10} KiB that it does not read"))
+        self._flush()
+        if self._unsent and self._sock is not None:
+            self._loop.add_writer(self._fd, self._writable)
+
+    def _writable(self) -> None:
+        self._flush()
+        if not self._unsent and self._sock is not None:
+            self._loop.remove_writer(self._fd)
+
+    def _flush(self) -> None:
+        if self._sock is None:
+            return  # a parting after the end
         try:
-            rest = data[self._sock.send(data) :]
+            self._unsent = self._unsent[self._sock.send(self._unsent) :]
         except BlockingIOError:
-            rest = data
+            pass
         except OSError as error:
-            return self._end(outcome_of(error))
-        if rest:
-            self._loop.add_writer(self._fd, self._send, rest)
-            return
-        self._loop.remove_writer(self._fd)
-        self._loop.add_reader(self._fd, self._readable)
+            self._end(outcome_of(error))
 
     def _readable(self) -> None:
         assert self._sock is not None
@@ -187,12 +167,20 @@ class _Stream:
             return self._end(outcome_of(error))
         self._received += len(data)
         self._unread = len(data) == READ
-        outcome = self._talk.received(data) if data else self._talk.closed()
-        if outcome is not None:
+        self._follow(self._talk.received(data) if data else self._talk.closed())
+
+    def _again(self, outcome: Outcome, talk: base.Conversation) -> None:
+        """Connect once more, with what is left of the time; the worst is what is known already."""
+        self._known = outcome
+        self._hang_up()
+        self._talk, self._received, self._unread, self._unsent = talk, -1, True, b""
+        try:
+            self._connect()
+        except OSError:
             self._end(outcome)
 
     def _expired(self) -> None:
-        within = base.duration(self._timeout)
+        within = base.duration(self._target.check.timeout)
         if self._received > 0:
             detail = f"answer not complete within {within}: {self._received} bytes"
             return self._end(Outcome(Cause.PARTIAL, detail))
@@ -202,11 +190,16 @@ class _Stream:
     def _end(self, outcome: Outcome) -> None:
         done, self._done = self._done, None
         self._close()
-        if done is not None:
-            done(outcome)
+        if done is None:
+            return
+        unsaid = self._known is not None and outcome.cause is not Cause.ANSWERED
+        done(self._known if unsaid and self._known is not None else outcome)
 
     def _close(self) -> None:
         self._timer.cancel()
+        self._hang_up()
+
+    def _hang_up(self) -> None:
         sock, self._sock = self._sock, None
         if sock is None:
             return

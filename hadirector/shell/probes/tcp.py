@@ -1,8 +1,7 @@
 """Check type tcp: a server that accepts a connection is good."""
 
-from hadirector.core.address import Endpoint
 from hadirector.core.pacing import Outcome
-from hadirector.core.settings.checks import Check
+from hadirector.core.settings.checks import Target
 from hadirector.shell.probes import base
 
 _GOOD = base.good("connected")
@@ -13,10 +12,10 @@ class Connect:
 
     __slots__ = ()
 
-    def opened(self) -> bytes | Outcome:
+    def opened(self) -> base.Reply:
         return _GOOD
 
-    def received(self, data: bytes) -> Outcome | None:
+    def received(self, data: bytes) -> base.Reply:
         return _GOOD
 
     def closed(self) -> Outcome:
@@ -26,6 +25,6 @@ class Connect:
 _CONNECT = Connect()
 
 
-def begin(_check: Check, _endpoint: Endpoint) -> base.Conversation:
+def begin(_target: Target) -> base.Conversation:
     """The conversation of one probe."""
     return _CONNECT
