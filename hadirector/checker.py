@@ -20,6 +20,8 @@ from hadirector.core.stalls import Stalls
 from hadirector.shell import channel, child, confine
 from hadirector.shell.held import HeldSockets
 from hadirector.shell.probes import asking, base
+from hadirector.shell.probes.errand import Errands
+from hadirector.shell.probes.external import External
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +112,12 @@ class Checker:
         files: dict[str, FileText] | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._engines = engines
+        self._errands, self._external = Errands(send), External(now)
+        self._engines = {
+            CheckType.EXEC: self._errands,
+            CheckType.EXTERNAL: self._external,
+            **engines,
+        }
         self._files = {} if files is None else files  # what the engines read
         self._now = now
         self._schedule = pacing.Schedule(in_flight, room)
@@ -146,6 +153,11 @@ class Checker:
                 self._handle(messages.Targets(self._probed(message.targets)))
                 self._outbox.send_whole(self._schedule.verdicts())
                 self._tell_blind()
+            case messages.Executed():
+                self._errands.answered(message)
+            case messages.Reports():
+                for target in self._external.take(message):
+                    self._handle(pacing.Look(target))
             case messages.Hello() if self._told:
                 self._outbox.send_whole(self._schedule.verdicts())
                 self._tell_blind()
@@ -162,6 +174,7 @@ class Checker:
             running.cancel()
         self._running.clear()
         self._held.close()
+        self._errands.close()
 
     def _probed(self, targets: tuple[Target, ...]) -> tuple[Target, ...]:
         strange = {t.check.type.value for t in targets if t.check.type not in self._engines}

@@ -35,6 +35,7 @@ class Cause(Enum):
     SILENT = "silent"  # time ran out, nothing came
     UNREACHABLE = "unreachable"  # the network says that nobody is there
     OURS = "ours"  # we could not probe
+    WAITING = "waiting"  # nothing was said yet by whoever is to say it
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ from hadirector.core.blind import Blind
 from hadirector.core.checker_messages import Cause as Cause  # who makes outcomes takes it here
 from hadirector.core.checker_messages import Probe, Targets, Verdict, Wish
 from hadirector.core.company import Company
-from hadirector.core.settings.checks import Check, Target
+from hadirector.core.settings.checks import Check, CheckType, Target
 
 SPREAD = 1.0  # seconds over which new targets start, if their interval is not shorter
 STARTS_PER_TURN = 64  # about 4 ms of system calls; then answers get a turn
@@ -49,6 +49,7 @@ AT_ONCE = -1.0  # due before whatever is due by its slot
 LATE_START = 0.1  # seconds behind its slot from which a start is counted as late
 
 
+TOLD = (CheckType.EXEC, CheckType.EXTERNAL)  # by others: they say nothing of our own network
 _FAILURES = (Cause.REFUSED, Cause.ANSWERED)  # the server's own word, whole
 
 
@@ -229,7 +230,9 @@ class Schedule:
         for entry in self._entries.values():
             if entry.ticket == 0:
                 self._await(entry, entry.slot)
-        held_ones = ((t.id, t.at) for t in targets if t.check.held)
+        held_ones = (
+            (t.id, t.at, t.check.source_for(t.at.address)) for t in targets if t.check.held
+        )
         return [*stops, *self.holds.follow(held_ones)]
 
     def _await(self, entry: _Entry, due_at: float) -> None:
@@ -294,7 +297,7 @@ class Schedule:
             entry.signs.clear()
             if ended.outcome.cause is Cause.OURS:
                 self.blind.add(ended.target, entry.target.endpoint, ended.outcome.detail)
-        else:
+        elif ended.outcome.cause is not Cause.WAITING:
             self.blind.remove(ended.target)
             actions = [
                 *self._compare(entry, ended, now),
@@ -310,6 +313,8 @@ class Schedule:
 
     def _compare(self, entry: _Entry, ended: Ended, now: float) -> list[Action]:
         """Count the probe, and tell a silent server from a node that hears nobody."""
+        if entry.target.check.type in TOLD:
+            return [self._count(entry, ended, now)]
         server = entry.target.at.address
         silent = ended.outcome.cause in (Cause.SILENT, Cause.UNREACHABLE)
         freed: list[str] = []

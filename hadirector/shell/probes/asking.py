@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 from hadirector.core.keys import FileText
 from hadirector.core.settings.checks import CheckType
-from hadirector.shell.probes import base, http, tcp, tls
+from hadirector.shell.probes import agent, base, http, tcp, tls
 from hadirector.shell.probes.own_link import OwnLink
+from hadirector.shell.probes.ping import PingEngine
 from hadirector.shell.probes.search import Search
 from hadirector.shell.probes.stream import StreamEngine
 from hadirector.shell.probes.tls_contexts import Contexts, Prepared
@@ -25,4 +26,6 @@ def engines(files: Mapping[str, FileText]) -> dict[CheckType, base.Engine]:
         CheckType.HTTP: StreamEngine(http.starter(search, files), trouble),
         CheckType.HTTPS: secured(http.secured(search, files)),
         CheckType.TLS: secured(tls.handshake),
+        CheckType.PING: PingEngine(trouble),
+        CheckType.AGENT: StreamEngine(agent.starter(), trouble),
     }

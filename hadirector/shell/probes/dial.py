@@ -59,7 +59,7 @@ def connecting(target: Target, kind: socket.SocketKind) -> socket.socket:
     try:
         source = target.check.source_for(endpoint.address)
         if source is not None:
-            _bind(sock, source)
+            bind(sock, source)
         if kind == socket.SOCK_DGRAM:
             # Without it a connected socket is told of an unreachable port, but not of a host.
             sock.setsockopt(*_RECVERR[family], 1)
@@ -94,7 +94,8 @@ def outcome_of_start(error: OSError) -> Outcome:
     return outcome_of(error)
 
 
-def _bind(sock: socket.socket, source: Address) -> None:
+def bind(sock: socket.socket, source: Address) -> None:
+    """Connect from this address; SourceError where it is not ours."""
     sock.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
     try:
         sock.bind((source, 0))
