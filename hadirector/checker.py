@@ -113,7 +113,7 @@ class Checker:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._errands, self._external = Errands(send), External(now)
-        self._engines = {
+        self._engines: dict[CheckType, base.Engine] = {
             CheckType.EXEC: self._errands,
             CheckType.EXTERNAL: self._external,
             **engines,

@@ -49,7 +49,7 @@ INACTIVE = (
     Inactive(
         "checks.*.type",
         _FIRST,
-        only=("udp", "dns", "smtp", "expect", "exec", "ping", "agent", "external"),
+        only=("udp", "dns", "smtp", "expect"),
     ),
     Inactive(f"{_SERVICE}.slow_start", "recovered servers get their weight at once", but=("0",)),
     Inactive(f"{_SERVICE}.floor", "every server can be taken out by checks", but=("0", "0.0")),

@@ -29,6 +29,7 @@ ACTIVE_TYPES = frozenset(
     {
         *(CheckType.TCP, CheckType.HTTP, CheckType.HTTPS, CheckType.TLS),
         *(CheckType.UDP, CheckType.DNS, CheckType.SMTP, CheckType.EXPECT),
+        *(CheckType.EXEC, CheckType.PING, CheckType.AGENT, CheckType.EXTERNAL),
     }
 )
 
