@@ -34,6 +34,7 @@ from hadirector.shell import (
     owned,
     peer_channel,
     pending,
+    report_api,
     runner,
     stance_file,
     upkeep,
@@ -73,7 +74,10 @@ class DirectorProcess:
                 lambda: self._reloading.reload(),
                 self._restart,
                 self._pending.ask,
-                (ipvs_api.IpvsApi(self._services, self._notice).add_routes,),
+                (
+                    ipvs_api.IpvsApi(self._services, self._notice).add_routes,
+                    report_api.ReportApi(self._core.attendance.externals, self._put).add_routes,
+                ),
             )
         )
         self._upkeep = upkeep.Upkeep(

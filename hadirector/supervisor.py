@@ -8,7 +8,7 @@ Rules of death: a child that exits is started again, at once the first time, lat
 pauses; one that says it can never run here (status 3) ends the whole daemon, in order; one that
 is silent for SILENCE is killed and counts as dead, unless the supervisor itself stood still (a
 suspend, SIGSTOP of all): then everybody gets a new grace. SIGTERM: the election leaves first (it
-hands over), then the director, then the checker.
+hands over), then the director, the syncer, the checker.
 
 The lock of the runtime directory is held twice. A record lock, which ends with this process, says
 that a supervisor lives; a flock, which every child inherits, that one of its processes still does.
@@ -38,7 +38,12 @@ log = logging.getLogger(__name__)
 
 # Seconds without a heartbeat: a process that hangs is dead. The election gives up on a silent
 # director after 10 s: a new one is to be there before that.
-SILENCE = {Process.ELECTION: 10.0, Process.DIRECTOR: 5.0, Process.CHECKER: 10.0}
+SILENCE = {
+    Process.ELECTION: 10.0,
+    Process.DIRECTOR: 5.0,
+    Process.CHECKER: 10.0,
+    Process.SYNCER: 15.0,
+}
 LATE = 2.0  # seconds: woken later than this, we were not able to hear anybody
 START_GRACE = 60.0  # seconds to the first heartbeat: imports on a starved host are slow
 STEADY = 30.0  # seconds of life after which a death counts as the first again
@@ -48,7 +53,12 @@ PAUSES = (0.0, 0.2, 1.0, 5.0)  # seconds before the first, second, third and any
 SIGNAL_PAUSE = 0.5
 # Seconds to leave, told to; the election waits for a successor at most 160 s (adverts each 40 s).
 # The unit's TimeoutStopSec is above the sum.
-STOP_GRACE = {Process.ELECTION: 170.0, Process.DIRECTOR: 20.0, Process.CHECKER: 5.0}
+STOP_GRACE = {
+    Process.ELECTION: 170.0,
+    Process.DIRECTOR: 20.0,
+    Process.SYNCER: 5.0,
+    Process.CHECKER: 5.0,
+}
 LOCK_PATIENCE = 15.0  # seconds for what is left of a killed daemon to leave
 LOCK_POLL = 0.1
 START_PRIORITY = 50  # SCHED_FIFO, the one the election falls back to itself
@@ -56,12 +66,15 @@ START_PRIORITY = 50  # SCHED_FIFO, the one the election falls back to itself
 LINKS = (
     (Process.SUPERVISOR, Process.ELECTION),
     (Process.SUPERVISOR, Process.DIRECTOR),
+    (Process.SUPERVISOR, Process.SYNCER),
     (Process.SUPERVISOR, Process.CHECKER),
     (Process.DIRECTOR, Process.ELECTION),
+    (Process.DIRECTOR, Process.SYNCER),
     (Process.DIRECTOR, Process.CHECKER),
 )
 SILENT = messages.Heartbeat(0.0, 0.0, ready=False)  # of a process not heard yet
-CHILDREN = (Process.ELECTION, Process.DIRECTOR, Process.CHECKER)  # in the order they leave
+# In the order they leave.
+CHILDREN = (Process.ELECTION, Process.DIRECTOR, Process.SYNCER, Process.CHECKER)
 
 
 @dataclass(slots=True)

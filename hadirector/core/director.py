@@ -21,11 +21,13 @@ from hadirector.core.keys import Secrets
 from hadirector.core.messages import Process
 from hadirector.core.operations import Operations
 from hadirector.core.own_election import OwnElection
+from hadirector.core.own_sync import OwnSync
 from hadirector.core.services import Change, Services
 from hadirector.core.settings.cluster import Config
 from hadirector.core.situation import Situation
 from hadirector.core.split import Splits
 from hadirector.core.stance import Stance
+from hadirector.core.syncer_messages import Synced, SyncNews
 from hadirector.core.takeover import Step
 
 LEVELS_EVERY = 1.5  # seconds between re-sent levels of the election
@@ -53,6 +55,7 @@ class Director:
         self.configured_at = now
         self.peers: peers.Peers | None = None
         self.election = OwnElection(now)
+        self.sync = OwnSync(now)
         self.splits = Splits()
         self.turned_at = now
         self.processes: tuple[messages.ProcessState, ...] = ()
@@ -91,18 +94,22 @@ class Director:
 
     def readiness(self) -> messages.Ready:
         """Whether this node may take over from a healthy master, and why (not)."""
+        waits = self._waits()
+        if not waits and self.config is not None:
+            waits = self.sync.hindrance(self.config, self.turned_at)
+        return messages.Ready(not waits, waits or "services programmed and checks settled")
+
+    def _waits(self) -> str:
+        """What services in the kernel wait for; empty when they are as they should be."""
         if self.config is None:
-            return messages.Ready(False, "no configuration yet")
+            return "no configuration yet"
         for text in (self.kernel.hindrance, self.election.unknown, *self.checker.blind[:1]):
             if text:
-                return messages.Ready(False, text)
+                return text
         waiting = self.services.unsettled
         if waiting.count:
-            text = f"{waiting.count} servers wait for a verdict: {waiting.first()}"
-            return messages.Ready(False, text)
-        if unseen := self.attendance.waiting():
-            return messages.Ready(False, unseen)
-        return messages.Ready(True, "services programmed and checks settled")
+            return f"{waiting.count} servers wait for a verdict: {waiting.first()}"
+        return self.attendance.waiting()
 
     def leaving(self) -> tuple[plan.Operation, ...]:
         """What takes every service of ours out of the kernel."""
@@ -128,6 +135,8 @@ class Director:
                 return self._carry_out(self.operations.handle(event, now), now)
             case ev.Noticed(kind, subject, reason):
                 return self._tell([Change(kind, subject, reason)], now)
+            case ev.Reported():
+                return self.attendance.report(event, now)
             case ev.Woken():
                 return []
         assert_never(event)
@@ -152,8 +161,9 @@ class Director:
             *self._tell(changes, now),
             *operations,
             ev.Settle(config),
-            *self.attendance.configure(config, now),
+            *self.attendance.configure(config, now, self.services.targets().targets),
             *self._settings(now),
+            *self.sync.settings(config, self._secrets),
             ev.Send(Process.CHECKER, self.services.targets(), float("inf")),
             *self.kernel.follow_all(),
             *self._presence(now),
@@ -165,16 +175,15 @@ class Director:
         told: list[ev.Action] = []
         if sender is Process.CHECKER:
             told = self._tell(self.checker.spoke(now), now)
-        if sender is Process.RUNNER:
-            changes, actions = self.attendance.take(message, now)
-            return [*self._tell(changes, now), *actions]
+        if sender in (Process.RUNNER, Process.SYNCER):
+            return self._from_helper(sender, message, now)
         match message:
             case messages.Hello():
                 return [*told, *self._greet(sender, now)]
             case messages.Verdicts():
                 return self._verdicts(message, told, now)
-            case messages.Blind(reasons):
-                told += self._tell(self.checker.sees(reasons), now)
+            case messages.Blind() | messages.Execute():
+                told += self._checker_said(message, now)
             case messages.Routers(routers):
                 told += self._tell(self.election.hear(routers, now), now)
                 self._routers_changed()
@@ -189,6 +198,24 @@ class Director:
                 pass  # heartbeats and orders are the shell's; the rest is not for us
         return told
 
+    def _from_helper(
+        self, sender: Process, message: messages.Message, now: float
+    ) -> list[ev.Action]:
+        """Of a process that only the director has to do with."""
+        if sender is Process.RUNNER:
+            changes, actions = self.attendance.take(message, now)
+            return [*self._tell(changes, now), *actions]
+        match message:
+            case messages.Hello() if self.config is not None:
+                return [*self.sync.settings(self.config, self._secrets), *self._sync_roles()]
+            case Synced():
+                self.sync.hear(message, now)
+            case SyncNews(kind, subject, reason):
+                return self._tell([Change(kind, subject, reason)], now)
+            case _:
+                pass
+        return []
+
     def _verdicts(
         self, message: messages.Verdicts, told: list[ev.Action], now: float
     ) -> list[ev.Action]:
@@ -198,6 +225,13 @@ class Director:
         keys, changes = self.services.hear(message)
         steps = self.kernel.follow(keys)
         return [*steps, *told, *self._tell(self._flaps.tell(changes, now), now)]
+
+    def _checker_said(
+        self, message: messages.Blind | messages.Execute, now: float
+    ) -> list[ev.Action]:
+        if isinstance(message, messages.Execute):
+            return self.attendance.execute(message, now)
+        return self._tell(self.checker.sees(message.reasons), now)
 
     def _processes_are(self, processes: deaths.States, now: float) -> list[ev.Action]:
         died = list(deaths.news(self.processes, processes, self.journal))
@@ -215,7 +249,8 @@ class Director:
         if self.config is None:
             return []
         if sender is Process.CHECKER:
-            return [ev.Send(Process.CHECKER, self.services.targets(), float("inf"))]
+            targets = ev.Send(Process.CHECKER, self.services.targets(), float("inf"))
+            return [targets, *self.attendance.greet_checker(now)]
         return self._settings(now) if sender is Process.ELECTION else []
 
     def _heard(self, event: ev.Heard | ev.PeerRefused, now: float) -> list[ev.Action]:
@@ -229,7 +264,9 @@ class Director:
         told = self._tell([Change(*one) for one in news], now)
         self._looks = True
         # Who became master or gave it up must be known at once; the rest comes again by itself.
-        return told if self.peers.level() == before else [*told, *self._peers_level(now)]
+        if self.peers.level() == before:
+            return told
+        return [*told, *self._peers_level(now), *self._sync_roles()]
 
     def _peer_news(self, news: list[tuple[str, str, str]], now: float) -> list[ev.Action]:
         if not news or self.peers is None:
@@ -317,7 +354,18 @@ class Director:
         """What changes by itself, or by the operator."""
         tracks = ev.Send(Process.ELECTION, self.attendance.tracking.tracks(), LEVELS_HOLD)
         ready = ev.Send(Process.ELECTION, self.readiness(), LEVELS_HOLD)
-        return [self.operations.level(), *self._peers_level(now), tracks, ready]
+        return [
+            self.operations.level(),
+            *self._peers_level(now),
+            tracks,
+            ready,
+            *self._sync_roles(),
+        ]
+
+    def _sync_roles(self) -> list[ev.Action]:
+        assert self.config is not None
+        known = self.peers.known.values() if self.peers else ()
+        return self.sync.roles(self.config, self.routers, known, self._waits())
 
     def _peers_level(self, now: float) -> list[ev.Action]:
         """Who lives; nothing while that is not known. The election keeps what it was told last: a

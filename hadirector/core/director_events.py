@@ -108,6 +108,19 @@ class Noticed:
 
 
 @dataclass(frozen=True, slots=True)
+class Reported:
+    """Somebody says through the API how a server is: the check of type external, the server (an
+    address, with a port or without; empty: all of the check), and what core/checker_messages.Report
+    has."""
+
+    check: str
+    server: str
+    up: bool
+    share: float | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Woken:
     """The deadline came."""
 
@@ -117,7 +130,9 @@ Kernel = KernelRead | KernelUnreadable | Applied
 Order = PeerSaid | Asked | StanceSaved
 """What core/operations takes."""
 
-Event = Configured | Refused | Kernel | From | Heard | PeerRefused | Order | Noticed | Woken
+Event = (
+    Configured | Refused | Kernel | From | Heard | PeerRefused | Order | Noticed | Reported | Woken
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,11 +61,13 @@ Phase = Preparing | Yielding | Switching
 
 @dataclass(slots=True)
 class Handover:
-    """`successor` None: whoever hears priority 0. `commanded`: there is a key to tell it by."""
+    """`parts`: the instances, or of one that is divided what is here (`Situation.parts`).
+    `successor` None: whoever hears priority 0. `commanded`: there is a key to tell it by."""
 
     token: str
     request: HandOver | StandBy
     names: tuple[str, ...]
+    parts: tuple[str, ...]
     successor: str | None
     commanded: bool
     warnings: tuple[str, ...]
@@ -90,13 +92,13 @@ class Handover:
                 return Prepare(self.token, self.names)
             case Switching(since, until, ask_at, leaving) if now >= ask_at:
                 self.phase = Switching(since, until, now + ASK_EVERY, leaving)
-                return TakeOver(self.token, self.names)
+                return TakeOver(self.token, self.parts)
             case _:
                 return None
 
     def orders(self) -> dict[str, str]:
-        """Token -> instance of the orders to the own election."""
-        return {f"{self.token}/{name}": name for name in self.names}
+        """Token -> subject of the orders to the own election."""
+        return {f"{self.token}/{part}": part for part in self.parts}
 
     def switch(self, here: Situation, now: float) -> None:
         """The own election has yielded."""

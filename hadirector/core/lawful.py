@@ -7,7 +7,7 @@ neighbours. It may lie in its own words; it must not be able to order anybody.
 from collections.abc import Mapping
 from typing import assert_never
 
-from hadirector.core import messages, runner_messages
+from hadirector.core import messages, runner_messages, syncer_messages
 from hadirector.core.messages import OrderKind, Process, RequestKind
 
 _LEVELS: Mapping[tuple[Process, Process], frozenset[type[messages.Message]]] = {
@@ -30,6 +30,12 @@ _LEVELS: Mapping[tuple[Process, Process], frozenset[type[messages.Message]]] = {
     (Process.DIRECTOR, Process.RUNNER): frozenset({messages.Run, runner_messages.Watch}),
     (Process.RUNNER, Process.DIRECTOR): frozenset(
         {runner_messages.Ran, runner_messages.FilesSeen, runner_messages.ProcessesSeen}
+    ),
+    (Process.DIRECTOR, Process.SYNCER): frozenset(
+        {syncer_messages.SyncSettings, syncer_messages.SyncRoles, syncer_messages.Resync}
+    ),
+    (Process.SYNCER, Process.DIRECTOR): frozenset(
+        {syncer_messages.Synced, syncer_messages.SyncNews}
     ),
 }
 """Beside these: Hello and Heartbeat to everybody, and what `_order` and `_request` let pass."""

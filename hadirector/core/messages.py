@@ -2,9 +2,9 @@
 
 Nearly all messages are levels: the newest replaces what was told before under the same kind, so
 one may be lost, repeated or re-sent whole after `Hello` without harm. The few that are not
-(Order, Event, Run, Ran, Execute, Executed, Reports) are numbered and only ever cause something
-once. Every field is plain data that shell/channel.py can write and read strictly; an unknown or
-ill-typed message is a counted error.
+(Order, Event, Run, Ran, Resync, SyncNews, Execute, Executed, Reports) are numbered and only ever
+cause something once. Every field is plain data that shell/channel.py can write and read strictly;
+an unknown or ill-typed message is a counted error.
 
 Who tells whom (core/lawful.py is what holds everybody to it):
 
@@ -13,6 +13,8 @@ Who tells whom (core/lawful.py is what holds everybody to it):
     director -> election     ElectionSettings, Tracks, Ready, Peers, Stance, Order
     election -> director     Routers, Events, Obeyed
     director -> runner       Run, Watch
+    director -> syncer       SyncSettings, SyncRoles, Resync
+    syncer   -> director     Synced, SyncNews
     runner   -> director     Ran, FilesSeen, ProcessesSeen
     child    -> supervisor   Heartbeat, Request
     supervisor -> child      Order, Processes
@@ -22,7 +24,7 @@ Who tells whom (core/lawful.py is what holds everybody to it):
 from dataclasses import dataclass, field
 from enum import Enum
 
-from hadirector.core import runner_messages
+from hadirector.core import runner_messages, syncer_messages
 
 # Readers of messages take all of them from here.
 from hadirector.core.checker_messages import (
@@ -106,6 +108,7 @@ class Process(Enum):
     ELECTION = "election"
     DIRECTOR = "director"
     CHECKER = "checker"
+    SYNCER = "syncer"
     RUNNER = (
         "runner"  # the director's own child, there only while something is to be run or watched
     )
@@ -242,4 +245,9 @@ Message = (
     | runner_messages.Watch
     | runner_messages.FilesSeen
     | runner_messages.ProcessesSeen
+    | syncer_messages.SyncSettings
+    | syncer_messages.SyncRoles
+    | syncer_messages.Resync
+    | syncer_messages.Synced
+    | syncer_messages.SyncNews
 )

@@ -233,6 +233,7 @@ class Operations:
             token=token,
             request=request,
             names=names,
+            parts=tuple(part for name in names for part in here.parts(name)),
             successor=choice.successor,
             commanded=commanded,
             warnings=(*forced, *choice.warnings),

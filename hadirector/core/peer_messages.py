@@ -25,7 +25,8 @@ class Prepare:
 
 @dataclass(frozen=True, slots=True)
 class TakeOver:
-    """Take these over: their master has given them up."""
+    """Take these over: their master has given them up. Of an instance that is divided between
+    nodes a router, "front/ipv6"."""
 
     token: str
     instances: tuple[str, ...]

@@ -52,11 +52,15 @@ class Roster:
         return [self.members[key] for key in self._groups[member.key]]
 
     def named(self, subject: str) -> list[Member]:
-        """Those an order speaks of, with all that move with them: an instance, a sync group, or
-        ("") every one."""
+        """Those an order speaks of, with all that move with them: an instance, one of its routers
+        ("front/ipv6"), a sync group, or ("") every one."""
         groups = {g.name: g.instances for g in self._sync_groups}
         names = groups.get(subject, (subject,))
-        named = [m for m in self.members.values() if subject == "" or m.instance.name in names]
+        named = [
+            m
+            for m in self.members.values()
+            if subject in ("", f"{m.instance.name}/ipv{m.family}") or m.instance.name in names
+        ]
         return list({m.key: m for one in named for m in self.together(one)}.values())
 
     def addressees(self, packet: PacketReceived) -> list[Member]:

@@ -34,6 +34,13 @@ class Situation:
         routers = self.routers_of([name])
         return bool(routers) and all(map(_stays, routers))
 
+    def parts(self, name: str) -> tuple[str, ...]:
+        """What this node is master of, as an order names it: the instance, or its routers where
+        another node is master of the rest."""
+        if self.is_whole_master(name):
+            return (name,)
+        return tuple(f"{name}/ipv{r.family}" for r in self.routers_of([name]) if _stays(r))
+
     def presence(self, version: str, standby: bool) -> Presence:
         """What peers are told of it; the shell adds incarnation and sequence."""
         return Presence(

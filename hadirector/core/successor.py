@@ -70,12 +70,13 @@ def hindrance(names: tuple[str, ...], here: Situation, standby: bool) -> str:
     return "" if here.ready.ready else f"not ready: {here.ready.reason}"
 
 
-def _rank(known: Known, names: tuple[str, ...]) -> tuple[int, int]:
-    """By priority, as far as told; else by that of the node."""
+def _rank(known: Known, names: tuple[str, ...]) -> tuple[list[int], int]:
+    """By priority, as far as told; else by that of the node. The least counts first: who has the
+    best for each instance ranks before all others, and keeps what it is given."""
     assert known.presence is not None
     said = known.presence.priorities
     told = [p for router, p in said.items() if router.rpartition("/")[0] in names]
-    return min(told, default=0), known.node.priority
+    return sorted(told), known.node.priority
 
 
 def _nobody(here: Situation) -> str:

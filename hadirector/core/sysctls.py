@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from hadirector.core.address import Family, family
 from hadirector.core.ipvs import Forward, Timeouts
+from hadirector.core.settings.checks import Check, CheckType
 from hadirector.core.settings.instances import VirtualAddress
 from hadirector.core.settings.services import VirtualService
 
@@ -72,6 +73,18 @@ def for_director(nat: Collection[Family], heeding: Iterable[str] = ()) -> tuple[
         why = "NAT over IPv6: real servers answer through this node"
         settings.append(Sysctl(FORWARDING, "1", why))
     return tuple(settings)
+
+
+def for_checks(services: Iterable[VirtualService], checks: Iterable[Check]) -> tuple[Sysctl, ...]:
+    """What probes need: the checker, which holds no capability, may ping where its group is let.
+
+    The range is the one systemd sets by default; the setting serves IPv6 as well.
+    """
+    used = {name for service in services for name in service.check.checks}
+    if not any(check.type is CheckType.PING and check.name in used for check in checks):
+        return ()
+    why = "checks of type ping: echo requests without a capability"
+    return (Sysctl("net.ipv4.ping_group_range", "0 2147483647", why),)
 
 
 FORWARDING = "net.ipv6.conf.all.forwarding"

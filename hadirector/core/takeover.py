@@ -16,7 +16,7 @@ Step = ev.Action | Change
 
 
 def order(kind: OrderKind, orders: dict[str, str]) -> list[Step]:
-    """Orders to the own election, token -> instance."""
+    """Orders to the own election, token -> subject."""
     return [
         ev.Send(Process.ELECTION, messages.Order(kind, token, name), ORDER_HOLDS)
         for token, name in orders.items()
@@ -49,11 +49,14 @@ class TakeOvers:
         name = f"{node}/{said.token}"
         if name in self._asked:
             return self._asked[name].answer()
-        orders = {f"{name}/{instance}": instance for instance in said.instances}
+        orders = {f"{name}/{number}": subject for number, subject in enumerate(said.instances)}
         self._asked[name] = _Asked(node, said.token, set(orders))
         while len(self._asked) > _REMEMBERED:
             self._asked.popitem(last=False)
-        told = [Change("takeover_asked", n, f"{node} hands it over") for n in said.instances]
+        told = [
+            Change("takeover_asked", subject.partition("/")[0], f"{node} hands it over")
+            for subject in said.instances
+        ]
         return [*order(OrderKind.TAKE_OVER, orders), *told]
 
     def obeyed(self, told: messages.Obeyed) -> list[Step] | None:

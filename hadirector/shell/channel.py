@@ -20,7 +20,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from hadirector.core import messages, runner_messages
+from hadirector.core import messages, runner_messages, syncer_messages
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,8 @@ _NUMBERED = (
     messages.Hello,
     messages.Run,
     runner_messages.Ran,
+    syncer_messages.Resync,
+    syncer_messages.SyncNews,
 )
 _encoder = msgspec.msgpack.Encoder()
 _envelope = msgspec.msgpack.Decoder(tuple[str, float, msgspec.Raw])

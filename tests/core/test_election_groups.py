@@ -16,6 +16,7 @@ from tests.core.electorate import (
     T0,
     Electorate,
     links,
+    order,
     settings,
     with_priority,
     words,
@@ -264,6 +265,22 @@ def test_a_group_adopts_mastership_as_a_whole_or_not_at_all() -> None:
         election.handle(settings(FRONT, INSIDE, groups=GROUP), T0)
         election.handle(links(1), T0)
         assert states(election) == {expected}
+
+
+def test_of_families_that_are_not_coupled_one_alone_can_be_ordered_to_move() -> None:
+    electorate = pair(replace(DUAL, couple=False), groups=())
+
+    electorate.tell("lb1", order(messages.OrderKind.YIELD, "front/ipv6"))
+    electorate.tell("lb2", order(messages.OrderKind.TAKE_OVER, "front/ipv6"))
+
+    states = {
+        name: [(r.family, r.state.value) for r in node.routers()]
+        for name, node in electorate.nodes.items()
+    }
+    assert states == {
+        "lb1": [(4, "master"), (6, "master")],  # until it hears its successor
+        "lb2": [(4, "backup"), (6, "master")],
+    }
 
 
 def test_both_families_of_an_instance_are_routers_and_move_together() -> None:

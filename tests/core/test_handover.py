@@ -104,7 +104,8 @@ def test_of_families_that_are_not_coupled_the_one_this_node_has_is_handed_over()
     desk.obey()
     desk.routers(router("front", BACKUP), router("front", BACKUP, since=0.02, family=6))
 
-    assert desk.take_orders() == [(OrderKind.YIELD, "front")]
+    assert desk.take_orders() == [(OrderKind.YIELD, "front/ipv6")]
+    assert ("lb2", TakeOver("t", ("front/ipv6",))) in desk.take_said()
     assert desk.replies == [Outcome(Verdict.DONE, ("front: lb2 took over in 20 ms",))]
 
 

@@ -134,3 +134,15 @@ def test_of_several_peers_the_best_that_is_fit_is_asked() -> None:
     desk.hears(replace(READY, node="lb3", sequence=3))
     desk.ask(HandOver("front"), "u")
     assert ("lb3", Prepare("u", ("front",))) in desk.take_said()
+
+
+def test_who_is_the_best_for_every_instance_is_asked_before_one_that_is_preempted_again() -> None:
+    config = replace(KEYED, nodes=(*KEYED.nodes, replace(KEYED.nodes[1], name="lb3", priority=90)))
+    desk = master(config, replace(READY, priorities={"front/ipv4": 180, "inside/ipv4": 150}))
+    desk.hears(
+        replace(READY, node="lb3", priorities={"front/ipv4": 200, "inside/ipv4": 150}),
+    )
+
+    desk.ask(HandOver())
+
+    assert [node for node, _ in desk.take_said()] == ["lb3"]

@@ -41,6 +41,7 @@ class Scene:
 
     world: World
     rng: random.Random
+    episodes: int = 0  # begun so far
 
     @property
     def node(self) -> Node:
@@ -372,12 +373,16 @@ def standby(scene: Scene, duration: float) -> None:
 
 def back_on_duty(scene: Scene, node: Node) -> None:
     """An operator who asks again until nothing keeps the node from serving, while the cluster is
-    given time to settle."""
-    until = scene.world.agenda.now + OPERATOR_GIVES_UP + 2 * scene.world.scenario.patience
+    given time to settle: not into the next episode."""
+    episode, until = (
+        scene.episodes,
+        scene.world.agenda.now + OPERATOR_GIVES_UP + 2 * scene.world.scenario.patience,
+    )
 
     def again() -> None:
         stance = node.director.core.operations.stance if node.director else node.host.stance
-        if stance != Stance() and scene.world.agenda.now < until:
+        over = scene.episodes != episode or scene.world.agenda.now >= until
+        if stance != Stance() and not over:
             node.ask(Release())
             node.ask(StandBy(on=False))
             scene.after(OPERATOR, again)

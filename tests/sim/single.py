@@ -81,8 +81,9 @@ def silent_director(scene: Scene) -> float:
     takes = DIRECTOR_SILENCE + 1.5 + 2 * scenario.patience + scenario.preempt_delay
     scene.note(victim, "director hangs")
     victim.hang_director()
-    if any(_priority(scene, key, node) > 1 for key in keys for node in others):
-        _switch(scene, victim, keys, takes)
+    # Who is configured with priority 1 is no better than one whose director is silent.
+    moving = [key for key in keys if any(_priority(scene, key, node) > 1 for node in others)]
+    _switch(scene, victim, moving, takes)
     return takes
 
 

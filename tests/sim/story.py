@@ -49,6 +49,7 @@ class Story:
 
     def _episode(self) -> None:
         self.world.invariants.settled = False
+        self.scene.episodes += 1
         if self.scene.rng.random() < 0.5:
             self._single()
         else:

@@ -1,0 +1,185 @@
+"""The mirror: what a node's connection table holds, as far as it was seen.
+
+Two sources are merged into it: the kernel's sync stream, which repeats each connection that lives
+(sync_threshold "0 1"), and readings of /proc/net/ip_vs_conn, which are slow where the table is
+large. A million connections are kept as bytes, in `BUCKETS` dictionaries by a mix of the client's
+address and port, so that whoever walks through it can do so bucket by bucket and never holds the
+loop up for long.
+
+    key    protocol, client port, virtual port, client, virtual        what is looked up by
+    value  first seen, heard last (tenths of a second), standing, record
+
+Rules of what is believed:
+ - a record heard is there until its time is up (the kernel's own timer runs as long);
+ - one that a reading did not show although it was there before it began is gone, if only the
+   stream told of it; one that a former reading showed is gone when the next does not show it
+   either, since the reading of a changing table leaves some out;
+ - what came while the kernel dropped datagrams is forgotten (`doubt`): it may be there or not, and
+   a comparison that misses it costs a repair, not a connection.
+"""
+
+import struct
+from collections.abc import Iterable, Iterator
+
+from hadirector.core.ipvs_sync import INACTIVE, TEMPLATE, is_template, timeout_of
+
+BUCKETS = 4096
+GRACE = 20  # tenths of a second a record outlives its time: the kernel's buffer holds it up to 2 s
+_STAMPS = struct.Struct("!IIB")
+_HEAD = _STAMPS.size
+_HEARD, _READ, _MISSED = 0, 1, 2  # standing: by the stream alone, read, left out of one reading
+_KERNEL_TIMEOUTS = {6: 900, 17: 300}  # of a record without a time of its own, in seconds
+_DEFAULT_TIMEOUT = 900
+OLD = 0  # first seen before anybody looked
+
+
+class Mirror:
+    """One node's. Instants are seconds of CLOCK_BOOTTIME."""
+
+    def __init__(self) -> None:
+        self.buckets: list[dict[bytes, bytes]] = [{} for _ in range(BUCKETS)]
+        self._reading_from = 0
+        self._first_of_reading = OLD
+
+    def __len__(self) -> int:
+        return sum(map(len, self.buckets))
+
+    def hear(self, records: Iterable[bytes], now: float) -> None:
+        """Records of the stream, as `ipvs_sync.split` gives them."""
+        stamp = int(now * 10).to_bytes(4, "big")
+        fresh = stamp + stamp + b"\0"
+        buckets = self.buckets
+        for raw in records:
+            if len(raw) == 36:
+                key = raw[1:2] + raw[10:14] + raw[24:32]
+                place = (raw[10] ^ raw[26]) << 8 | raw[11] ^ raw[27]
+            else:
+                key, place = _key(raw)
+            bucket = buckets[place & 0xFFF]
+            before = bucket.get(key)
+            bucket[key] = (fresh if before is None else before[:4] + stamp + before[8:9]) + raw
+
+    # Readings
+
+    def begin_reading(self, now: float, previous: float | None) -> None:
+        """A reading begins; what it shows anew came after `previous` began, or before anybody
+        looked if that is None."""
+        self._reading_from = int(now * 10)
+        self._first_of_reading = OLD if previous is None else int(previous * 10)
+
+    def read(self, records: Iterable[bytes], now: float) -> None:
+        """Some of what the table holds. Forwarding and firewall mark of a record that was heard
+        are better than those a reading can know."""
+        stamp = int(now * 10).to_bytes(4, "big")
+        fresh = self._first_of_reading.to_bytes(4, "big") + stamp + b"\1"
+        for raw in records:
+            key, place = _key(raw)
+            bucket = self.buckets[place & 0xFFF]
+            before = bucket.get(key)
+            if before is None:
+                bucket[key] = fresh + raw
+                continue
+            old = before[_HEAD:]
+            if _server(old) == _server(raw):
+                timeout = old[20:24] if is_template(old) else raw[20:24]
+                raw = old[:8] + raw[8:10] + old[10:20] + timeout + old[24:]
+            bucket[key] = before[:4] + stamp + b"\1" + raw
+
+    def end_reading(self) -> Iterator[int]:
+        """Forget what was not shown, bucket by bucket; how many went from each."""
+        for bucket in self.buckets:
+            gone = []
+            for key, value in bucket.items():
+                _, heard, standing = _STAMPS.unpack_from(value)
+                if heard >= self._reading_from:
+                    continue
+                if standing == _READ:
+                    bucket[key] = value[:8] + b"\2" + value[_HEAD:]
+                else:
+                    gone.append(key)
+            for key in gone:
+                del bucket[key]
+            yield len(gone)
+
+    # What ends
+
+    def expire(self, now: float) -> Iterator[int]:
+        """Forget whose time is up, bucket by bucket; how many went from each."""
+        for bucket in self.buckets:
+            limit = int(now * 10) - GRACE
+            gone = [key for key, value in bucket.items() if _ends(value) < limit]
+            for key in gone:
+                del bucket[key]
+            yield len(gone)
+
+    def doubt(self, since: float, until: float) -> Iterator[int]:
+        """Forget what was heard meanwhile, bucket by bucket; how many went from each."""
+        first, last = int(since * 10), int(until * 10) + 1
+        for bucket in self.buckets:
+            gone = [
+                key
+                for key, value in bucket.items()
+                if first <= int.from_bytes(value[4:8], "big") <= last
+            ]
+            for key in gone:
+                del bucket[key]
+            yield len(gone)
+
+    def clear(self) -> None:
+        """Nothing is known any more."""
+        for bucket in self.buckets:
+            bucket.clear()
+
+
+def item(value: bytes) -> bytes:
+    """What two nodes compare: the connection and its server, without state and time."""
+    if len(value) == _HEAD + 36:
+        return value[10:11] + value[19:25] + value[33:45]
+    raw = value[_HEAD:]
+    return raw[1:2] + raw[10:16] + (raw[24:36] if raw[:1] == b"\0" else raw[24:72])
+
+
+def virtual_of(value: bytes) -> bytes:
+    """The virtual address of an entry, 4 or 16 bytes; of a mark's template the mark."""
+    raw = value[_HEAD:]
+    return raw[28:32] if raw[:1] == b"\0" else raw[40:56]
+
+
+def is_old(value: bytes, before: float) -> bool:
+    """Whether it was seen first before then."""
+    return int.from_bytes(value[:4], "big") < int(before * 10)
+
+
+def record(value: bytes, now: float) -> bytes:
+    """The record to send now: with the time it has left, so that the standby's timer runs in step.
+    A template keeps its whole time: nothing would ever lengthen it again."""
+    raw = value[_HEAD:]
+    if is_template(raw):
+        return raw
+    left = max(1, (_ends(value) - int(now * 10)) // 10)
+    return raw[:20] + left.to_bytes(4, "big") + raw[24:]
+
+
+def is_active(value: bytes) -> bool:
+    """Whether the kernel counts it among its server's active connections."""
+    flags = int.from_bytes(value[_HEAD + 4 : _HEAD + 8], "big")
+    return not flags & (INACTIVE | TEMPLATE) and value[_HEAD + 1] != 17
+
+
+def _key(raw: bytes) -> tuple[bytes, int]:
+    """Key and place of a record of either family."""
+    if raw[:1] == b"\0":
+        place = (raw[10] ^ raw[26]) << 8 | raw[11] ^ raw[27]
+        return raw[1:2] + raw[10:14] + raw[24:32], place
+    place = (raw[10] ^ raw[38]) << 8 | raw[11] ^ raw[39]
+    return raw[1:2] + raw[10:14] + raw[24:56], place
+
+
+def _server(raw: bytes) -> bytes:
+    return raw[14:16] + (raw[32:36] if raw[:1] == b"\0" else raw[56:72])
+
+
+def _ends(value: bytes) -> int:
+    """When its time is up, in tenths of a second."""
+    seconds = timeout_of(value[_HEAD:]) or _KERNEL_TIMEOUTS.get(value[_HEAD + 1], _DEFAULT_TIMEOUT)
+    return int.from_bytes(value[4:8], "big") + 10 * seconds

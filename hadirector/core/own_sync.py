@@ -1,0 +1,106 @@
+"""The director's side of connection sync: what the syncer is told, and what it says of readiness.
+
+A node may take over from a healthy master once it has that master's connections. The syncer judges
+that; its word is good for `WORD_HOLDS` seconds, and without it the node is not ready. With
+`resync: never` nobody compares anything, and readiness is as it was without connection sync.
+"""
+
+from collections.abc import Iterable
+from math import inf
+
+from hadirector.core import director_events as ev
+from hadirector.core import messages
+from hadirector.core.address import Address
+from hadirector.core.keys import Secrets
+from hadirector.core.messages import Process, RouterStateName
+from hadirector.core.node_view import addresses_of
+from hadirector.core.peers import Known
+from hadirector.core.settings.cluster import Config, ResyncPolicy
+from hadirector.core.syncer_messages import Synced, SyncPeer, SyncRole, SyncRoles, SyncSettings
+
+WORD_HOLDS = 10.0  # seconds; it comes each second
+ROLES_HOLD = 10.0
+
+
+class OwnSync:
+    """What this node's syncer told last."""
+
+    def __init__(self, now: float) -> None:
+        self.synced: Synced | None = None
+        self._heard_at = now
+        self._told: SyncSettings | None = None
+
+    def hear(self, synced: Synced, now: float) -> None:
+        """Its word."""
+        self.synced, self._heard_at = synced, now
+
+    def hindrance(self, config: Config, now: float) -> str:
+        """Why this node may not take over yet, for the sake of connections; empty if it may."""
+        sync = config.connection_sync
+        if sync is None or sync.resync is ResyncPolicy.NEVER or not config.peers:
+            return ""
+        if self.synced is None:
+            return "the syncer has not told yet which connections are here"
+        if now - self._heard_at > WORD_HOLDS:
+            return "the syncer is silent: nobody knows which connections are here"
+        return "" if self.synced.ready else f"connections: {self.synced.reason}"
+
+    def settings(self, config: Config, secrets: Secrets) -> list[ev.Action]:
+        """What the syncer is to run; nothing where it never had anything to do."""
+        settings = SyncSettings(
+            config.cluster,
+            config.node,
+            config.connection_sync,
+            config.nodes,
+            config.peer_port,
+            config.key_file is not None,
+            secrets.keys,
+        )
+        if settings.sync is None and self._told is None:
+            return []
+        self._told = settings
+        return [ev.Send(Process.SYNCER, settings, inf)]
+
+    def roles(
+        self,
+        config: Config,
+        routers: Iterable[messages.Router],
+        peers: Iterable[Known],
+        waits: str,
+    ) -> list[ev.Action]:
+        """Who is master of what; `waits` says what services in the kernel still wait for."""
+        if self._told is None or self._told.sync is None:
+            return []
+        states = {f"{r.instance}/ipv{r.family}": r.state.value for r in routers}
+        others = tuple(
+            SyncPeer(
+                known.node.name,
+                known.alive,
+                _mastered(config, known.presence.routers)
+                if known.alive and known.presence is not None
+                else (),
+            )
+            for known in peers
+        )
+        role, own = role_of(states), _mastered(config, states)
+        return [ev.Send(Process.SYNCER, SyncRoles(role, own, others, not waits, waits), ROLES_HOLD)]
+
+
+def role_of(states: dict[str, str]) -> SyncRole:
+    """By the states of a node's routers; one without any serves alone."""
+    masters = [state == RouterStateName.MASTER.value for state in states.values()]
+    if all(masters):
+        return SyncRole.MASTER
+    return SyncRole.MIXED if any(masters) else SyncRole.BACKUP
+
+
+def _mastered(config: Config, states: dict[str, str]) -> tuple[Address, ...]:
+    """The virtual addresses of the instances that a node says it is master of."""
+    master = RouterStateName.MASTER.value
+    return tuple(
+        virtual.address
+        for instance in config.instances
+        for family in instance.families()
+        if states.get(f"{instance.name}/ipv{family}") == master
+        for virtual in addresses_of(instance, family)
+    )

@@ -1,0 +1,172 @@
+"""The sync interface: what the kernels' sync threads say there, and a voice beside theirs.
+
+A packet socket sees both directions; what our own kernel sends is shown to nobody else (its socket
+does not loop back). It costs a copy of each packet on that interface, which the filter then drops.
+Our own datagrams, told by their source port, are not heard again.
+"""
+
+import asyncio
+import fcntl
+import logging
+import socket
+import struct
+from collections.abc import Callable
+
+from hadirector.core.address import Address, family, packed
+from hadirector.shell import bpf
+
+log = logging.getLogger(__name__)
+
+BUFFER = 8 << 20  # bytes: a bulk of a peer comes at 100,000 connections a second
+READS = 64  # datagrams for each wake-up
+HEADERS = {4: 28, 6: 48}  # bytes of IP and UDP
+
+_ETH_P_ALL = 0x0003
+_OUTGOING = 4  # PACKET_OUTGOING
+_SO_RCVBUFFORCE, _SO_SNDBUFFORCE = 33, 32
+_SOL_PACKET, _PACKET_STATISTICS = 263, 6
+_STATISTICS = struct.Struct("=II")
+_MREQN = struct.Struct("=4s4si")
+_LOAD_WORD = 0x20
+_SIOCGIFMTU = 0x8921
+_IFREQ = struct.Struct("=16si20x")
+_UDP = 17
+
+Heard = Callable[[bytes, bool], None]
+"""(payload, whether our own kernel sent it)"""
+
+
+class SyncWire:
+    """Needs a running loop. OSError where the interface is not there, or sockets may not be had."""
+
+    def __init__(self, interface: str, group: Address, port: int, heard: Heard) -> None:
+        self.interface = interface
+        self.lost = 0  # datagrams that came faster than they were read
+        self._heard = heard
+        self._family = family(group)
+        self._ears = self._mouth = None
+        try:
+            self._mouth = _speak(interface, group, port)
+            self._own = self._mouth.getsockname()[1]
+            self._ears = _listen(interface, group, port)
+        except OSError:
+            self.close()
+            raise
+        asyncio.get_running_loop().add_reader(self._ears.fileno(), self._readable)
+
+    @property
+    def longest(self) -> int:
+        """Bytes of a datagram that the peer's backup thread has room for: the kernel's own are as
+        long as the interface's packets."""
+        return _mtu(self.interface) - HEADERS[self._family]
+
+    def send(self, payload: bytes) -> bool:
+        """To every backup thread of the group; False where that is not possible just now."""
+        assert self._mouth is not None
+        try:
+            self._mouth.send(payload)
+        except OSError:  # its buffer is full, or the link went down
+            return False
+        return True
+
+    def count_lost(self) -> int:
+        """Datagrams lost since it was opened, because we were too slow."""
+        if self._ears is not None:
+            raw = self._ears.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, _STATISTICS.size)
+            self.lost += _STATISTICS.unpack(raw)[1]  # reading sets it to zero
+        return self.lost
+
+    def close(self) -> None:
+        """Give the sockets back."""
+        if self._ears is not None:
+            asyncio.get_running_loop().remove_reader(self._ears.fileno())
+            self._ears.close()
+        if self._mouth is not None:
+            self._mouth.close()
+        self._ears = self._mouth = None
+
+    def _readable(self) -> None:
+        for _ in range(READS):
+            if self._ears is None:
+                return
+            try:
+                packet, sender = self._ears.recvfrom(65_535)
+            except OSError:  # nothing more; or the link went down, which is looked after
+                return
+            start = 20 if self._family == 4 else 40
+            outgoing = sender[2] == _OUTGOING
+            source = int.from_bytes(packet[start : start + 2], "big")
+            if outgoing and source == self._own:
+                continue
+            size = int.from_bytes(packet[start + 4 : start + 6], "big")
+            self._heard(packet[start + 8 : start + size], outgoing)
+
+
+def _listen(interface: str, group: Address, port: int) -> socket.socket:
+    sock = socket.socket(
+        socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0
+    )
+    try:
+        bpf.attach(sock, _filter(group, port))
+        _enlarge(sock, _SO_RCVBUFFORCE, socket.SO_RCVBUF)
+        sock.bind((interface, _ETH_P_ALL))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _filter(group: Address, port: int) -> tuple[bpf.Instruction, ...]:
+    """UDP to the group and port; the kernel sends without options and in one piece."""
+    six = family(group) == 6
+    raw = packed(group)
+    words = [int.from_bytes(raw[at : at + 4], "big") for at in range(0, len(raw), 4)]
+    start = 24 if six else 16
+    tests = [(bpf.LOAD_BYTE, 6 if six else 9, _UDP), (bpf.LOAD_HALF, 42 if six else 22, port)]
+    tests += [(_LOAD_WORD, start + 4 * n, word) for n, word in enumerate(words)]
+    tests.insert(0, (bpf.LOAD_BYTE, 0, 0x60 if six else 0x45))
+    program: list[bpf.Instruction] = []
+    for number, (load, offset, value) in enumerate(tests):
+        left = 2 * (len(tests) - number - 1)
+        program += [(load, 0, 0, offset), (bpf.JUMP_EQUAL, 0, left + 1, value)]
+    return (*program, (bpf.RETURN, 0, 0, bpf.ALL), (bpf.RETURN, 0, 0, bpf.NOTHING))
+
+
+def _speak(interface: str, group: Address, port: int) -> socket.socket:
+    index = socket.if_nametoindex(interface)
+    kind = socket.AF_INET6 if family(group) == 6 else socket.AF_INET
+    sock = socket.socket(kind, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        _enlarge(sock, _SO_SNDBUFFORCE, socket.SO_SNDBUF)
+        if kind == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 1)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 0)
+            sock.connect((group, port, 0, index))
+        else:
+            device = _MREQN.pack(bytes(4), bytes(4), index)
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, device)
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 1)
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 0)
+            sock.connect((group, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _mtu(interface: str) -> int:
+    """Of an interface that may have gone: then what every network can do."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            answer = fcntl.ioctl(sock, _SIOCGIFMTU, _IFREQ.pack(interface.encode(), 0))
+        except OSError:
+            return 1280
+    return int(_IFREQ.unpack(answer)[1])
+
+
+def _enlarge(sock: socket.socket, forced: int, asked: int) -> None:
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, forced, BUFFER)
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, asked, BUFFER)
