@@ -31,6 +31,8 @@ from hadirector.shell import (
     hook_note,
     ipvs_api,
     journal_file,
+    orders_api,
+    overrides_file,
     owned,
     peer_channel,
     pending,
@@ -58,7 +60,8 @@ class DirectorProcess:
         ours = owned.load(config.state_dir)
         stance = stance_file.load(config.state_dir)
         left_over = hook_note.load(config.runtime_dir)
-        self._core = core.Director(__version__, ours, child.now(), past, stance, left_over)
+        orders = overrides_file.load(config.state_dir)
+        self._core = core.Director(__version__, ours, child.now(), past, stance, left_over, orders)
         self._walls = wall_times.WallTimes(past, _unix_offset())
         self._journal = journal_file.JournalFile(config.state_dir)
         self._inbox: asyncio.Queue[ev.Event] = asyncio.Queue(INBOX)
@@ -76,6 +79,7 @@ class DirectorProcess:
                 self._pending.ask,
                 (
                     ipvs_api.IpvsApi(self._services, self._notice).add_routes,
+                    orders_api.OrdersApi(self._pending.ask).add_routes,
                     report_api.ReportApi(self._core.attendance.externals, self._put).add_routes,
                 ),
             )
@@ -199,7 +203,9 @@ class DirectorProcess:
                 self._runner.want(wanted)
             case ev.SaveHooks(waiting):
                 self._hook_note.keep(waiting)
-            case ev.ReadKernel() | ev.Apply() | ev.SaveOwned() | ev.SaveStance() | ev.Settle():
+            case ev.ReadKernel() | ev.Apply() | ev.Settle():
+                self._executor.want(action)
+            case ev.SaveOwned() | ev.SaveStance() | ev.SaveOverrides():
                 self._executor.want(action)
 
     def _write(self, event: messages.Event, logged: bool) -> None:

@@ -1,14 +1,12 @@
 """Verbs that change what a running node does: handover, release, standby."""
 
 import argparse
-import json
-import sys
 from urllib.parse import urlencode
 
-from hadirector.cli.live import add_verb, ask
+from hadirector.cli import outcome
+from hadirector.cli.live import add_verb
 
 DEADLINE = 180.0  # seconds: with adverts of 40 s a successor may take 160
-EXITS = {"done": 0, "refused": 4, "failed": 1}
 
 _HANDOVER = """\
 The peer's director is asked first whether it is ready, by the keyed peer channel; then the peer
@@ -72,18 +70,5 @@ def _why(options: argparse.Namespace) -> dict[str, str]:
 
 
 def _post(options: argparse.Namespace, verb: str, **asked: str) -> int:
-    """The answer comes when it is known how it went; what is not done is told on stderr."""
     query = urlencode({name: value for name, value in asked.items() if value})
-    _, told = ask(options.socket, "POST", f"/v1/{verb}?{query}", DEADLINE)
-    verdict = told.get("verdict", "failed")
-    if options.json:
-        print(json.dumps(told))
-        return EXITS[verdict]
-    for warning in told.get("warnings", []):
-        print(f"warning: {warning}", file=sys.stderr)
-    for line in told.get("lines") or [told.get("error", "refused")]:
-        if verdict == "done":
-            print(line)
-        else:
-            print(f"{verdict}: {line}", file=sys.stderr)
-    return EXITS[verdict]
+    return outcome.post(options, f"/v1/{verb}?{query}", DEADLINE)

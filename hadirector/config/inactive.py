@@ -32,7 +32,6 @@ class Inactive:
         return not tree.null and tree.text not in self.but
 
 
-_SERVICE = "virtual_services.*"
 _FIRST = "servers checked only by it stay unknown, and new ones get no connections"
 
 INACTIVE = (
@@ -51,8 +50,6 @@ INACTIVE = (
         _FIRST,
         only=("udp", "dns", "smtp", "expect"),
     ),
-    Inactive(f"{_SERVICE}.slow_start", "recovered servers get their weight at once", but=("0",)),
-    Inactive(f"{_SERVICE}.floor", "every server can be taken out by checks", but=("0", "0.0")),
 )
 
 

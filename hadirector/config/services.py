@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from hadirector.config import addresses, checks, scalars, servers
+from hadirector.config import addresses, checks, easing, scalars, servers
 from hadirector.config.problem import Place, Wrong, shown
 from hadirector.config.reader import Section
 from hadirector.config.tree import Mapping, Sequence, Tree
@@ -69,7 +69,9 @@ def _service(name: str, section: Section, scope: Scope) -> VirtualService | None
         slow_start=section.read("slow_start", scalars.duration(0), 0.0),
         fallback=servers.read_fallback(section, manner, keys, real),
         real_servers=real,
+        feedback=easing.read_feedback(section, rule, scope.checks),
     )
+    easing.lint(section, scheduler, service.feedback is not None)
     section.close()
     _lint(section, service, scope)
     return service if keys else None
@@ -225,7 +227,7 @@ def _lint_flags(section: Section, service: VirtualService) -> None:
 
 def _lint_portless(section: Section, service: VirtualService, scope: Scope) -> None:
     """A server that takes whatever port the client asked for has none to probe."""
-    for name in service.check.checks:
+    for name in service.asked:
         check = scope.checks.get(name)
         if check is not None and check.port is None and checks.needs_port(check.type):
             text = f"{name} needs a 'port', as servers of this service have none of their own"

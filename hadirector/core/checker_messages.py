@@ -43,10 +43,9 @@ class Probe:
     """The last finished probe of a target.
 
     `answered`: a failed one got some answer (refused, reset, wrong reply) rather than silence.
-    `at` is the instant it ended, CLOCK_BOOTTIME seconds; `ms` how long it took. An agent says
-    more: the `share` of its weight that a server can take (0.0 to 1.0; None: it did not say), and
-    a wish. `warning` is what somebody should look at although it passed: a certificate that ends
-    soon.
+    `at` is the instant it ended, CLOCK_BOOTTIME seconds; `ms` how long it took. `warning` is what
+    somebody should look at although it passed: a certificate that ends soon. An agent says more:
+    the `share` of its weight that a server can take (0.0 to 1.0; None: it did not say), and a wish.
     """
 
     ok: bool
@@ -54,9 +53,9 @@ class Probe:
     detail: str
     ms: float
     at: float
+    warning: str = ""
     share: float | None = None
     wish: Wish = Wish.NONE
-    warning: str = ""
 
 
 @dataclass(frozen=True, slots=True)

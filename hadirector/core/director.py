@@ -13,6 +13,7 @@ from hadirector.core import deaths, differences, ipvs, messages, peers, plan
 from hadirector.core import director_events as ev
 from hadirector.core.attendance import Attendance, Scene
 from hadirector.core.checker_watch import CheckerWatch
+from hadirector.core.company import Company
 from hadirector.core.flaps import Flaps
 from hadirector.core.hooks import Pending
 from hadirector.core.journal import Journal
@@ -20,12 +21,15 @@ from hadirector.core.kernel_table import KernelTable
 from hadirector.core.keys import Secrets
 from hadirector.core.messages import Process
 from hadirector.core.operations import Operations
+from hadirector.core.orders import Orders
+from hadirector.core.overrides import Override
 from hadirector.core.own_election import OwnElection
 from hadirector.core.own_sync import OwnSync
-from hadirector.core.services import Change, Services
+from hadirector.core.peer_messages import Told
+from hadirector.core.requests import OrderServer
+from hadirector.core.services import Change, Outcome, Rulings, Services
 from hadirector.core.settings.cluster import Config
 from hadirector.core.situation import Situation
-from hadirector.core.split import Splits
 from hadirector.core.stance import Stance
 from hadirector.core.syncer_messages import Synced, SyncNews
 from hadirector.core.takeover import Step
@@ -45,18 +49,19 @@ class Director:
         past: Iterable[messages.Event] = (),
         stance: Stance | None = None,
         left_over: Iterable[Pending] = (),
+        overrides: Iterable[Override] = (),
     ) -> None:
         self.version = version
         self.journal = Journal(past)
         self.operations = Operations(stance or Stance(), self._situation)
         self.attendance = Attendance(self.journal.since(0), left_over)
         self.services = Services()
+        self.orders = Orders(overrides, self.services, self._situation, now)
         self.config: Config | None = None
         self.configured_at = now
-        self.peers: peers.Peers | None = None
+        self.company = Company(now)
         self.election = OwnElection(now)
         self.sync = OwnSync(now)
-        self.splits = Splits()
         self.turned_at = now
         self.processes: tuple[messages.ProcessState, ...] = ()
         self.kernel = KernelTable(self.services, owned, self._name, now)
@@ -65,9 +70,7 @@ class Director:
         self._secrets = Secrets()
         self._flaps = Flaps()
         self._levels_at = now
-        self._peers_known_at = now  # before that a peer that did not speak yet may live
         self._presence_at = now
-        self._looks = False  # whether who is master of what may have changed
         self._says: object = ({}, {})  # states and voices of the routers
         self._told: object = None  # readiness, what fails, and these, as told last
 
@@ -79,6 +82,11 @@ class Director:
         return (*actions, *self._due(now))
 
     @property
+    def peers(self) -> peers.Peers | None:
+        """The other nodes; None before the first configuration."""
+        return self.company.peers
+
+    @property
     def routers(self) -> tuple[messages.Router, ...]:
         """Every virtual router of this node, as far as that is known."""
         return self.election.routers
@@ -86,7 +94,14 @@ class Director:
     def deadline(self) -> float:
         """When `Woken` is due at the latest."""
         due = [self._levels_at, self._presence_at, self.operations.deadline]
-        others = (self.kernel, self.checker, self.peers, self.splits, self.attendance)
+        due.append(self.orders.deadline())
+        others = (
+            self.kernel,
+            self.services,
+            self.checker,
+            self.company,
+            self.attendance,
+        )
         for at in (other.deadline() for other in others if other is not None):
             if at is not None:
                 due.append(at)
@@ -131,8 +146,8 @@ class Director:
                 return self._from(sender, message, now)
             case ev.Heard() | ev.PeerRefused():
                 return self._heard(event, now)
-            case ev.PeerSaid() | ev.Asked() | ev.StanceSaved():
-                return self._carry_out(self.operations.handle(event, now), now)
+            case ev.PeerSaid() | ev.Asked() | ev.StanceSaved() | ev.OverridesSaved():
+                return self._operators(event, now)
             case ev.Noticed(kind, subject, reason):
                 return self._tell([Change(kind, subject, reason)], now)
             case ev.Reported():
@@ -146,13 +161,11 @@ class Director:
     def _configured(self, config: Config, now: float) -> list[ev.Action]:
         before, self.config, self.configured_at = self.config, config, now
         self.refused = ""
-        if self.peers is None:
-            self.peers = peers.Peers(config)
-        else:
-            self.peers.follow(config)
-        self._peers_known_at = now + peers.SILENCE
-        changes = self.services.configure(config, self.kernel.actual or {})
-        changes += [Change(*one) for one in self.peers.compare(config.digest)]
+        company = self.company.configure(config, now)
+        changes = self.services.configure(
+            config, self.kernel.actual or {}, now, self._rulings(config, now)
+        )
+        changes += company
         operations = self._carry_out(self.operations.configured(config), now)
         kind = "config_reloaded" if before else "config_loaded"
         told = differences.between(before, config) if before else differences.size(config)
@@ -222,7 +235,11 @@ class Director:
         if not self.kernel.decidable:
             self.services.remember(message)
             return told
-        keys, changes = self.services.hear(message)
+        return self._weights(self.services.hear(message, now), told, now)
+
+    def _weights(self, outcome: Outcome, told: Iterable[ev.Action], now: float) -> list[ev.Action]:
+        """Weights were decided: they go into the kernel before anybody is told of them."""
+        keys, changes = outcome
         steps = self.kernel.follow(keys)
         return [*steps, *told, *self._tell(self._flaps.tell(changes, now), now)]
 
@@ -242,7 +259,7 @@ class Director:
         return self._tell(died, now)
 
     def _routers_changed(self) -> None:
-        self._looks = True
+        self.company.moved()
         self._says = (peers.router_states(self.routers), peers.router_voices(self.routers))
 
     def _greet(self, sender: Process, now: float) -> list[ev.Action]:
@@ -254,25 +271,16 @@ class Director:
         return self._settings(now) if sender is Process.ELECTION else []
 
     def _heard(self, event: ev.Heard | ev.PeerRefused, now: float) -> list[ev.Action]:
-        if self.peers is None or self.config is None:
+        if self.config is None:
             return []
-        before = self.peers.level()
+        changes, at_once = self.company.hear(event, self.config, now)
+        told = self._tell(changes, now)
         if isinstance(event, ev.Heard):
-            news = self.peers.hear(event.presence, self.config.digest, now)
-        else:
-            news = self.peers.complain(event.node, event.reason)
-        told = self._tell([Change(*one) for one in news], now)
-        self._looks = True
-        # Who became master or gave it up must be known at once; the rest comes again by itself.
-        if self.peers.level() == before:
+            said = event.presence
+            told += self._carry_out(self.orders.heard(said.node, said.overrides, now), now)
+        if not at_once:
             return told
-        return [*told, *self._peers_level(now), *self._sync_roles()]
-
-    def _peer_news(self, news: list[tuple[str, str, str]], now: float) -> list[ev.Action]:
-        if not news or self.peers is None:
-            return []
-        self._looks = True
-        return [*self._tell([Change(*one) for one in news], now), *self._peers_level(now)]
+        return [*told, *self.company.level(now), *self._sync_roles()]
 
     # Operators' orders
 
@@ -281,6 +289,23 @@ class Director:
         for step in steps:
             actions += self._tell([step], now) if isinstance(step, Change) else [step]
         return actions
+
+    def _operators(self, event: ev.Order | ev.OverridesSaved, now: float) -> list[ev.Action]:
+        match event:
+            case ev.Asked(_, OrderServer()) | ev.PeerSaid(_, Told()) | ev.OverridesSaved():
+                return self._ordered(self.orders.handle(event, now), now)
+            case _:
+                return self._carry_out(self.operations.handle(event, now), now)
+
+    def _ordered(self, steps: list[Step], now: float) -> list[ev.Action]:
+        """Orders about servers changed, or may have."""
+        if self.config is None or not steps:
+            return self._carry_out(steps, now)
+        outcome = self.services.rule(self._rulings(self.config, now), now)
+        return self._weights(outcome, self._carry_out(steps, now), now)
+
+    def _rulings(self, config: Config, now: float) -> Rulings:
+        return self.orders.overrides.rulings(config.services, now)
 
     def _situation(self) -> Situation | None:
         if self.config is None:
@@ -305,18 +330,22 @@ class Director:
     # What is due by time, and what is told by itself
 
     def _due(self, now: float) -> list[ev.Action]:
-        actions: list[ev.Action] = [*self.kernel.due(now)]
+        actions = self._weights(self.services.due(now), self.kernel.due(now), now)
+        if now >= self.orders.deadline():
+            actions += self._ordered(self.orders.due(now), now)
         actions += self._tell(self.checker.due(now), now)
         silent = self.election.look(now)
         if silent:
             self._routers_changed()
         actions += self._tell([*silent, *self._flaps.due(now)], now)
-        if self.peers is not None and self.config is not None:
-            actions += self._peer_news(self.peers.age(now), now)
-            actions += self._look(self.config, self.peers, now)
+        if self.config is not None:
+            if silent_peers := self.company.age(now):
+                actions += [*self._tell(silent_peers, now), *self.company.level(now)]
+            actions += self._tell(self.company.look(self.config, self.routers, now), now)
         if now >= self.operations.deadline:
             actions += self._carry_out(self.operations.due(now), now)
-        levels = (self.readiness(), self.attendance.tracking.tracks(), self._says)
+        orders = self.orders.digest(self.config) if self.config else ""
+        levels = (self.readiness(), self.attendance.tracking.tracks(), self._says, orders)
         changed = self._told != levels
         if self.config is not None and (changed or now >= self._levels_at):
             self._told = levels
@@ -325,15 +354,6 @@ class Director:
         if self.config is not None and (changed or now >= self._presence_at):
             actions += self._presence(now)
         return actions
-
-    def _look(self, config: Config, known: peers.Peers, now: float) -> list[ev.Action]:
-        """Whether another node says that it is master of what this one is master of."""
-        due = self.splits.deadline()
-        if not self._looks and (due is None or now < due):
-            return []
-        self._looks = False
-        changes = self.splits.look(self.routers, known.known, config.instances, now)
-        return self._tell(changes, now)
 
     def _settings(self, now: float) -> list[ev.Action]:
         """All the election is to know."""
@@ -356,7 +376,7 @@ class Director:
         ready = ev.Send(Process.ELECTION, self.readiness(), LEVELS_HOLD)
         return [
             self.operations.level(),
-            *self._peers_level(now),
+            *self.company.level(now),
             tracks,
             ready,
             *self._sync_roles(),
@@ -367,20 +387,13 @@ class Director:
         known = self.peers.known.values() if self.peers else ()
         return self.sync.roles(self.config, self.routers, known, self._waits())
 
-    def _peers_level(self, now: float) -> list[ev.Action]:
-        """Who lives; nothing while that is not known. The election keeps what it was told last: a
-        director that starts must not make leased addresses permanent and leased again."""
-        assert self.peers is not None
-        unheard = any(known.heard_at is None for known in self.peers.known.values())
-        if unheard and now < self._peers_known_at:
-            return []
-        return [ev.Send(Process.ELECTION, self.peers.level(), LEVELS_HOLD)]
-
     def _presence(self, now: float) -> list[ev.Action]:
         self._presence_at = now + peers.INTERVAL
         here, standby = self._situation(), self.operations.stance.standby is not None
         assert here is not None
-        told = here.presence(self.version, standby)
+        told = replace(
+            here.presence(self.version, standby), overrides=self.orders.digest(here.config)
+        )
         if self.election.unknown:  # no peer is to believe what we do not know ourselves
             told = replace(told, routers={}, priorities={})
         return [ev.SendPresence(told)]

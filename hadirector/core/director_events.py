@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from hadirector.core import hooks, ipvs, messages, peer_messages, peers, plan
 from hadirector.core.keys import Secrets
+from hadirector.core.overrides import Override
 from hadirector.core.requests import Outcome, Request
 from hadirector.core.settings.cluster import Config
 from hadirector.core.stance import Stance
@@ -72,7 +73,7 @@ class PeerSaid:
     """A director with our key asks or answers on the peer channel."""
 
     node: str
-    message: peer_messages.Order
+    message: peer_messages.Keyed
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,13 @@ class Asked:
 @dataclass(frozen=True, slots=True)
 class StanceSaved:
     """The stance was written; `trouble` says why not, empty when it was."""
+
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OverridesSaved:
+    """The orders about servers were written; `trouble` says why not, empty when they were."""
 
     trouble: str = ""
 
@@ -128,10 +136,20 @@ class Woken:
 Kernel = KernelRead | KernelUnreadable | Applied
 
 Order = PeerSaid | Asked | StanceSaved
-"""What core/operations takes."""
+"""What core/operations takes, of those two that are its own."""
 
 Event = (
-    Configured | Refused | Kernel | From | Heard | PeerRefused | Order | Noticed | Reported | Woken
+    Configured
+    | Refused
+    | Kernel
+    | From
+    | Heard
+    | PeerRefused
+    | Order
+    | OverridesSaved
+    | Noticed
+    | Reported
+    | Woken
 )
 
 
@@ -175,7 +193,14 @@ class TellPeer:
     """Say this to one peer, if there is a key to say it by."""
 
     node: str
-    message: peer_messages.Order
+    message: peer_messages.Keyed
+
+
+@dataclass(frozen=True, slots=True)
+class SaveOverrides:
+    """Note these orders about servers, and tell by OverridesSaved."""
+
+    orders: tuple[Override, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +255,7 @@ Action = (
     | Send
     | SendPresence
     | TellPeer
+    | SaveOverrides
     | SaveStance
     | Reply
     | Write

@@ -111,7 +111,7 @@ class KernelTable:
             return told
         first, self.actual = self.actual is None, dict(event.table)
         if first:
-            told += self._services.adopt(event.table)
+            told += self._services.adopt(event.table, now)
         steps = plan.plan(self._services.entries, self.actual, self._owned)
         wrong = {plan.service_of(step) for step in steps}
         if not first and self._pending == set():
@@ -126,7 +126,7 @@ class KernelTable:
         if reason == self.trouble:
             return []
         self.trouble = reason
-        verdicts = self._services.adopt({}) if self.actual is None else []
+        verdicts = self._services.adopt({}, now) if self.actual is None else []
         return [Change("ipvs_lost", self._node(), reason), *verdicts]
 
     def _applied(self, event: ev.Applied) -> list[Step]:

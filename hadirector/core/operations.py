@@ -23,8 +23,16 @@ from hadirector.core import handover as switching
 from hadirector.core import messages, successor
 from hadirector.core.handover import Handover, Preparing, Switching, Yielding
 from hadirector.core.messages import OrderKind, Process, RouterStateName
-from hadirector.core.peer_messages import Answer, Order, Prepare, TakeOver
-from hadirector.core.requests import HandOver, Outcome, Release, Request, StandBy, Verdict
+from hadirector.core.peer_messages import Answer, Order, Prepare, TakeOver, Told
+from hadirector.core.requests import (
+    HandOver,
+    Operation,
+    OrderServer,
+    Outcome,
+    Release,
+    StandBy,
+    Verdict,
+)
 from hadirector.core.services import Change
 from hadirector.core.settings.cluster import Config
 from hadirector.core.situation import Situation
@@ -68,8 +76,10 @@ class Operations:
             return []
         match event:
             case ev.Asked(token, request):
+                assert not isinstance(request, OrderServer), "core/orders takes it"
                 return self._ask(token, request, here, now)
             case ev.PeerSaid(node, message):
+                assert not isinstance(message, Told), "core/orders takes it"
                 return self._peer_said(node, message, here, now)
             case ev.StanceSaved(trouble):
                 self._saving -= 1
@@ -134,7 +144,7 @@ class Operations:
 
     # --- who asks what -----------------------------------------------------------------------
 
-    def _ask(self, token: str, request: Request, here: Situation, now: float) -> list[Step]:
+    def _ask(self, token: str, request: Operation, here: Situation, now: float) -> list[Step]:
         """An operator's request; a Reply with this token follows."""
         if self._current is not None:
             under_way = f"a handover of {', '.join(self._current.names)} is under way"

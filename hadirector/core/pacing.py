@@ -37,8 +37,8 @@ from hadirector.core import health, held
 from hadirector.core.blind import Blind
 from hadirector.core.checker_messages import Cause as Cause  # who makes outcomes takes it here
 from hadirector.core.checker_messages import Probe, Targets, Verdict, Wish
-from hadirector.core.company import Company
 from hadirector.core.settings.checks import Check, CheckType, Target
+from hadirector.core.silences import Silences
 
 SPREAD = 1.0  # seconds over which new targets start, if their interval is not shorter
 STARTS_PER_TURN = 64  # about 4 ms of system calls; then answers get a turn
@@ -174,7 +174,7 @@ class Schedule:
         self.counts = Counts()
         self.blind = Blind()
         self.holds = held.Holds(room)
-        self._company = Company()
+        self._silences = Silences()
         self._in_flight = in_flight
         self._entries: dict[str, _Entry] = {}
         self._flying: set[int] = set()
@@ -221,7 +221,7 @@ class Schedule:
             else:
                 self._entries[target.id] = _admit(target, known, now)
         self.blind.keep(self._entries.keys())
-        self._company.keep(set(self._entries))
+        self._silences.keep(set(self._entries))
         kept = {entry.ticket for entry in self._entries.values()}
         stops = [Stop(ticket) for ticket in sorted(self._flying - kept)]
         self._flying &= kept
@@ -322,12 +322,12 @@ class Schedule:
             entry.silent_since = entry.started if entry.silent_since is None else entry.silent_since
         else:
             entry.silent_since = None
-            self._company.forget(entry.target.id)
-            freed = self._company.answered(server, now)
+            self._silences.forget(entry.target.id)
+            freed = self._silences.answered(server, now)
         report = self._count(entry, ended, now)
         alone = False
         if entry.silent_since is not None and isinstance(entry.state, health.Down):
-            alone = self._company.falls_silent(entry.target.id, server, entry.silent_since)
+            alone = self._silences.falls_silent(entry.target.id, server, entry.silent_since)
         if alone != entry.alone:
             entry.alone = alone
             report = Report(entry.verdict(), True)

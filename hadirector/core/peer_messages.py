@@ -7,6 +7,7 @@ repeated until its `Answer` comes; one token is obeyed once.
 
 from dataclasses import dataclass
 
+from hadirector.core.overrides import Override
 from hadirector.core.peers import Presence
 
 
@@ -41,7 +42,17 @@ class Answer:
     refusal: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Operators' orders about real servers that the sender knows; instants count from now."""
+
+    orders: tuple[Override, ...]
+
+
 Order = Prepare | TakeOver | Answer
+"""What core/operations takes."""
+
+Keyed = Order | Told
 """What only a key makes believable."""
 
-PeerMessage = Presence | Echo | Order
+PeerMessage = Presence | Echo | Keyed

@@ -21,7 +21,7 @@ class Presence:
 
     `routers` gives states by `instance/ipv4`, `priorities` what counts in their election, `voices`
     how they speak; `services` whether quorum is met by service name; `standby`: it is under
-    maintenance.
+    maintenance. `overrides` is the digest of the orders it knows (core/orders).
     """
 
     cluster: str
@@ -37,6 +37,7 @@ class Presence:
     priorities: dict[str, int] = field(default_factory=dict)
     standby: bool = False
     voices: dict[str, messages.Voice] = field(default_factory=dict)
+    overrides: str = ""
 
     def states_of(self, instance: str) -> dict[str, str]:
         """The states of an instance's routers."""

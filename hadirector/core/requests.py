@@ -30,7 +30,33 @@ class StandBy:
     reason: str = ""
 
 
-Request = HandOver | Release | StandBy
+class OrderKind(Enum):
+    """What can be ordered of a real server."""
+
+    DRAIN = "drain"  # weight 0, connections stay
+    DISABLE = "disable"  # removed, connections expired
+    ENABLE = "enable"
+    WEIGHT = "weight"
+
+
+@dataclass(frozen=True, slots=True)
+class OrderServer:
+    """An order about `server`, as core/overrides.subject reads it. `weight` None: as configured.
+    `by` gives it, at `unix` seconds; it ends by itself after `expires` seconds."""
+
+    kind: OrderKind
+    server: str
+    by: str
+    unix: float
+    weight: int | None = None
+    reason: str = ""
+    expires: float | None = None
+
+
+Operation = HandOver | Release | StandBy
+"""What core/operations carries out."""
+
+Request = Operation | OrderServer
 
 
 class Verdict(Enum):

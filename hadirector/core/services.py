@@ -1,31 +1,37 @@
-"""The virtual services of a node: verdicts in, weights and the desired IPVS table out.
+"""The virtual services of a node: verdicts and orders in, weights and the desired IPVS table out.
 
 What changed is told as `Change`s, each with the sentence that explains it. Only the services that
-a verdict concerns are decided anew, and nothing here walks the others: a server's death costs the
-same beside ten other services and beside ten thousand.
+something concerns are decided anew, and nothing here walks the others: a server's death costs the
+same beside ten other services and beside ten thousand. What changes by time alone (slow start,
+feedback, the end of a hold) is decided at `deadline`.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 
-from hadirector.core import ipvs, weight
+from hadirector.core import ipvs, service_news, weight
 from hadirector.core.address import Endpoint
+from hadirector.core.admin import Ruling
+from hadirector.core.easing import Easing
 from hadirector.core.keys import FileText
 from hadirector.core.messages import Health, Targets, Verdict, Verdicts
+from hadirector.core.server_health import combine
+from hadirector.core.service_news import (
+    Change as Change,  # who tells of services takes it from here
+)
 from hadirector.core.settings.checks import Target, target_id
 from hadirector.core.settings.cluster import Config
 from hadirector.core.settings.services import VirtualService
 
+HOLD = 30.0  # seconds that a silence which may be ours keeps servers in: longer than a switch needs
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """Something to tell: `kind` as in hooks and events, `subject` `web` or `web/10.0.1.11:80`."""
+Outcome = tuple[set[ipvs.ServiceKey], list[Change]]
+"""The IPVS services that are to change, and what to tell."""
 
-    kind: str
-    subject: str
-    reason: str
-    inputs: dict[str, str] = field(default_factory=dict)
+Rulings = Mapping[str, Mapping[Endpoint, Ruling]]
+"""What operators ordered, by service."""
+
+NO_RULINGS: Rulings = {}
 
 
 class Unsettled:
@@ -57,14 +63,21 @@ class Services:
         self.unsettled = Unsettled()
         self.files: dict[str, FileText] = {}  # that the checks name, as they were read last
         self._adopted: dict[str, dict[Endpoint, int]] = {}
+        self._rulings: Rulings = {}
+        self._easing = Easing()
+        self._due: dict[str, float] = {}  # by service: when time alone may change its weights
         self._targets: tuple[Target, ...] = ()
         self._users: dict[str, set[str]] = {}
         # A service is well until something else was told: a director that starts tells no news.
         self._quorum_told: dict[str, bool] = {}
         self._state_told: dict[str, weight.ServiceState] = {}
+        self._kept_told: set[str] = set()
 
-    def configure(self, config: Config, actual: ipvs.Table) -> list[Change]:
+    def configure(
+        self, config: Config, actual: ipvs.Table, now: float, rulings: Rulings = NO_RULINGS
+    ) -> list[Change]:
         """Take a configuration; servers without a verdict keep the weight they have in `actual`."""
+        self._rulings = rulings
         before = set(self.settings)
         self.settings = {service.name: service for service in config.services}
         self._targets, self._users = _targets(config)
@@ -73,14 +86,17 @@ class Services:
         self.weights = {name: w for name, w in self.weights.items() if name in self.settings}
         self._quorum_told = {n: t for n, t in self._quorum_told.items() if n in self.settings}
         self._state_told = {n: t for n, t in self._state_told.items() if n in self.settings}
+        self._kept_told &= self.settings.keys()
+        self._easing.keep(self.settings)
+        self._due = {}
         self.entries, self.unsettled = {}, Unsettled()
         changes = [
             Change("service_removed", name, "no longer configured")
             for name in sorted(before - set(self.settings))
         ]
-        return changes + self.adopt(actual)
+        return changes + self.adopt(actual, now)
 
-    def adopt(self, actual: ipvs.Table) -> list[Change]:
+    def adopt(self, actual: ipvs.Table, now: float) -> list[Change]:
         """Take the weights found in the kernel for servers that have no verdict yet."""
         self._adopted = {}
         for name, service in self.settings.items():
@@ -90,14 +106,26 @@ class Services:
                 # Another one takes the place of a fallback that serves.
                 found.setdefault(service.fallback.endpoint, service.fallback.weight)
             self._adopted[name] = found
-        return self._decide(self.settings)
+        return self._decide(self.settings, now)
 
-    def hear(self, news: Verdicts) -> tuple[set[ipvs.ServiceKey], list[Change]]:
-        """Verdicts came; the IPVS services that are to change, and what to tell."""
-        concerned = sorted(self.remember(news))
-        before = {k: self.entries.get(k) for name in concerned for k in self.settings[name].keys}
-        changes = self._decide(concerned)
-        return {key for key, was in before.items() if was != self.entries.get(key)}, changes
+    def hear(self, news: Verdicts, now: float) -> Outcome:
+        """Verdicts came."""
+        return self._again(sorted(self.remember(news)), now)
+
+    def rule(self, rulings: Rulings, now: float) -> Outcome:
+        """All that operators want of servers now."""
+        before, self._rulings = self._rulings, rulings
+        names = sorted(before.keys() | rulings.keys())
+        changed = [n for n in names if before.get(n, {}) != rulings.get(n, {})]
+        return self._again([n for n in changed if n in self.settings], now)
+
+    def due(self, now: float) -> Outcome:
+        """Time passed."""
+        return self._again([name for name, at in self._due.items() if now >= at], now)
+
+    def deadline(self) -> float | None:
+        """When `due` has something to do."""
+        return min(self._due.values(), default=None)
 
     def remember(self, news: Verdicts) -> set[str]:
         """Keep verdicts; the services they concern.
@@ -121,18 +149,58 @@ class Services:
         """All that is to be probed."""
         return Targets(self._targets, self.files)
 
-    def _decide(self, names: Iterable[str]) -> list[Change]:
+    def _again(self, names: Iterable[str], now: float) -> Outcome:
+        """Decide these anew."""
+        keys = [key for name in names for key in self.settings[name].keys]
+        before = {key: self.entries.get(key) for key in keys}
+        changes = self._decide(names, now)
+        return {key for key, was in before.items() if was != self.entries.get(key)}, changes
+
+    def _decide(self, names: Iterable[str], now: float) -> list[Change]:
         changes: list[Change] = []
         for name in names:
-            service = self.settings[name]
+            service, before = self.settings[name], self.weights.get(name)
             adopted = self._adopted.get(name, {})
-            decided = weight.decide(service, self.verdicts, adopted)
+            self._easing.reported(service, self.verdicts, now)
+            decided = weight.decide(service, self.verdicts, adopted, self._facts(service, now))
+            if self._easing.decided(service, before, decided, now):
+                decided = weight.decide(service, self.verdicts, adopted, self._facts(service, now))
             self.unsettled.put(name, decided.unsettled)
-            changes += _server_changes(name, self.weights.get(name), decided, adopted)
+            changes += service_news.of_servers(name, before, decided, adopted)
             changes += self._service_changes(name, decided, adopted)
             self.weights[name] = decided
             self.entries.update(_entries(service, decided))
+            self._await(service, decided, now)
         return changes
+
+    def _facts(self, service: VirtualService, now: float) -> weight.Facts:
+        before = self.weights.get(service.name)
+        adopted = self._adopted.get(service.name, {})
+        served, held = set(before.serving) if before else set(), set()
+        for known in before.servers if before else ():
+            if known.health.health is Health.UNKNOWN and adopted.get(known.server.endpoint):
+                served.add(known.server.endpoint)
+        for server in service.real_servers:
+            health = combine(service.check, server.endpoint, self.verdicts)
+            if health.alone and now < health.since + HOLD:
+                held.add(server.endpoint)
+        return weight.Facts(
+            rulings=self._rulings.get(service.name, {}),
+            ramps=self._easing.ramps(service, now),
+            shares=self._easing.shares(service, now),
+            served=served,
+            held=held,
+        )
+
+    def _await(self, service: VirtualService, decided: weight.ServiceWeights, now: float) -> None:
+        due = [s.health.since + HOLD for s in decided.servers if s.health.alone]
+        due = [at for at in due if at > now]
+        eased = self._easing.next_at(service, now)
+        if eased is not None:
+            due.append(eased)
+        self._due.pop(service.name, None)
+        if due:
+            self._due[service.name] = min(due)
 
     def _service_changes(
         self, name: str, decided: weight.ServiceWeights, adopted: Mapping[Endpoint, int]
@@ -142,7 +210,7 @@ class Services:
         if decided.unsettled:
             return []
         changes = []
-        up, unsaid = _told_before(self.settings[name], adopted)
+        up, unsaid = service_news.told_before(self.settings[name], adopted)
         if decided.quorum_met != self._quorum_told.get(name, up >= self.settings[name].quorum):
             kind = "quorum_gained" if decided.quorum_met else "quorum_lost"
             changes.append(Change(kind, name, decided.reason))
@@ -150,6 +218,10 @@ class Services:
         if decided.state is not told:
             reason = f"{told.value} -> {decided.state.value}: {decided.reason}"
             changes.append(Change("service_state", name, reason))
+        kept = any(server.kept for server in decided.servers)
+        if kept and name not in self._kept_told:
+            changes.append(Change("servers_kept", name, decided.reason))
+        self._kept_told = self._kept_told | {name} if kept else self._kept_told - {name}
         self._quorum_told[name], self._state_told[name] = decided.quorum_met, decided.state
         return changes
 
@@ -161,7 +233,7 @@ def _targets(config: Config) -> tuple[tuple[Target, ...], dict[str, set[str]]]:
     users: dict[str, set[str]] = defaultdict(set)
     for service in config.services:
         for server in service.real_servers:
-            for name in service.check.checks:
+            for name in service.asked:
                 identity = target_id(name, server.endpoint)
                 targets.setdefault(identity, Target(identity, checks[name], server.endpoint))
                 users[identity].add(service.name)
@@ -193,63 +265,14 @@ def _entries(
 
 def _differs(before: Verdict, after: Verdict) -> bool:
     """Whether a weight or its reason could change; a mere refresh of timings does not count."""
-    if before.health is not after.health:
+    if (before.health, before.alone) != (after.health, after.alone):
         return True
-    return (before.last and before.last.detail) != (after.last and after.last.detail)
-
-
-def _server_changes(
-    name: str,
-    before: weight.ServiceWeights | None,
-    after: weight.ServiceWeights,
-    adopted: Mapping[Endpoint, int],
-) -> list[Change]:
-    """Servers that changed sides. A first verdict that only confirms the weight found in the
-    kernel is no news: the server served all along."""
-    changes = []
-    old = {server.server.endpoint: server for server in before.servers} if before else {}
-    for server in after.servers:
-        was = old.get(server.server.endpoint)
-        if was is not None and _side(was) == _side(server):
-            continue
-        served = adopted.get(server.server.endpoint)
-        if (was is None or _side(was) == "unknown") and served == server.effective:
-            continue
-        changes += _server_change(name, was, server)
-    return changes
-
-
-def _told_before(
-    service: VirtualService, adopted: Mapping[Endpoint, int]
-) -> tuple[int, weight.ServiceState]:
-    """How many servers were up and how the service was, by what its kernel table says; all well
-    where there is no table yet."""
-    if not adopted:
-        return len(service.real_servers), weight.ServiceState.UP
-    up = sum(1 for s in service.real_servers if (adopted.get(s.endpoint) if s.weight else True))
-    spare = adopted.get(service.fallback.endpoint) if service.fallback else None
-    return up, weight.state(service, up, spare or None)
-
-
-def _side(server: weight.ServerWeight) -> str:
-    """up, down or unknown: what hooks and events tell; rising and falling are not told."""
-    if server.health.health in weight.IN_SERVICE:
-        return "up"
-    return "down" if server.health.health in weight.OUT_OF_SERVICE else "unknown"
-
-
-def _server_change(
-    name: str, was: weight.ServerWeight | None, server: weight.ServerWeight
-) -> list[Change]:
-    side = _side(server)
-    if side == "unknown":
-        return []
-    decided_by = server.health.decided_by
-    inputs = {"weight": "absent" if server.effective is None else str(server.effective)}
-    if was is not None:
-        inputs["weight_before"] = "absent" if was.effective is None else str(was.effective)
-    if decided_by is not None and decided_by.last is not None:
-        inputs["check"] = decided_by.target.partition("@")[0]
-        inputs["probe_ms"] = f"{decided_by.last.ms:.1f}"
-    subject = f"{name}/{server.server.endpoint}"
-    return [Change(f"server_{side}", subject, server.reason, inputs)]
+    one, other = before.last, after.last
+    if one is None or other is None:
+        return one is not other
+    # A share moves weights by and by, when time passes: only the first one is news.
+    return (one.detail, one.wish, one.share is None) != (
+        other.detail,
+        other.wish,
+        other.share is None,
+    )

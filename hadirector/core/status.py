@@ -52,6 +52,18 @@ def build(director: Director, shell: Shell, unix_offset: float, losses: Mapping[
             name: _service(director, name, weights, unix_offset)
             for name, weights in director.services.weights.items()
         },
+        "overrides": [
+            {
+                "server": str(order.subject),
+                "what": order.what,
+                "by": order.by,
+                "node": order.stamp.node,
+                "reason": order.reason,
+                "at": order.at + unix_offset,
+                "expires": None if order.expires_at is None else order.expires_at + unix_offset,
+            }
+            for order in director.orders.overrides.in_force(director.turned_at)
+        ],
         "sync": _sync(director, shell.threads),
         "peers": _peers(director, shell, unix_offset),
         "hooks": attendance_status.hooks(director.attendance),
@@ -166,6 +178,7 @@ def _service(director: Director, name: str, weights: ServiceWeights, offset: flo
         "quorum": service.quorum,
         "up": weights.up,
         "reason": weights.reason,
+        "scale": weights.scale,
         "fallback": (
             None
             if service.fallback is None
@@ -192,7 +205,8 @@ def _server(director: Director, name: str, server: ServerWeight, offset: float) 
         "effective_weight": server.effective or 0,
         "present": server.effective is not None,
         "health": server.health.health.value,
-        "admin": "enabled",
+        "admin": server.admin.value,
+        "kept": server.kept,
         "active": sum(use.active for use in uses if use),
         "inactive": sum(use.inactive for use in uses if use),
         "last_check": (

@@ -38,7 +38,7 @@ def build(director: Director, shell: Mapping[str, str]) -> list[str]:
         for router in director.routers
         if router.state is messages.RouterStateName.FAULT
     ]
-    told += director.splits.troubles
+    told += director.company.splits.troubles
     told += [
         f"{router.instance}/ipv{router.family}: {text}"
         for router in director.routers

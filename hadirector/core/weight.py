@@ -1,33 +1,45 @@
 """Effective weights: what each server of a service gets, and why, in one sentence each.
 
-One pure function from what is known (verdicts, the weights found in the kernel at adoption) to
-what IPVS is to hold. The rules, in the order they are asked:
+One pure function from what is known to what IPVS is to hold. The rules, in the order they are
+asked:
 
-1. A server without a verdict keeps the weight it was adopted with; a new one waits at 0.
-2. A server that is up has its configured weight.
-3. A server that is down is quiesced (weight 0, its connections stay) or removed (its connections
+1. What an operator ordered goes first: a disabled server is absent, a drained one has weight 0.
+2. A server without a verdict keeps the weight it was adopted with; a new one waits at 0.
+3. A server that is up has its weight (configured, or ordered), less what slow start and feedback
+   hold back; never less than 1, so neither takes a server out.
+4. A server that is down is quiesced (weight 0, its connections stay) or removed (its connections
    expire at their next packet), as `on_failure` says; `auto` removes where staying would hurt:
-   UDP and persistent services (clients would stick to it) and servers that fell silent.
-4. The fallback has weight only while no server has one, and only after every server has had a
+   UDP and persistent services (clients would stick to it) and servers that fell silent. Two
+   things keep it in all the same:
+   - nobody answers this node any more: a blind checker is not a dead server. What served keeps
+     its weight, or is quiesced where a fallback can take its place;
+   - the floor: so many servers are never taken out by checks alone. Who served stays before who
+     did not, then who rises, then who failed last: what is in changes as little as can be.
+5. The fallback has weight only while no server has one, and only after every server has had a
    verdict: a director that has just started knows nothing bad of anybody. One that serves already
    (it is in the kernel) goes on until then: nobody else would take its connections.
 
 Quorum changes no weight: below it the servers left go on serving, but the service counts as down
 for tracking, status and hooks.
+
+IPVS has whole weights, and most are 1: there is nothing between 0 and 1. While a server has less
+than its whole weight, all weights of its service are multiplied, so that there is.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field
 from enum import Enum
 
 from hadirector.core.address import Endpoint
+from hadirector.core.admin import FREE, Admin, Ruling
 from hadirector.core.ipvs import Protocol, ServiceFlags
 from hadirector.core.messages import Health, Verdict
-from hadirector.core.settings.checks import CheckRule, Combine, target_id
+from hadirector.core.server_health import IN_SERVICE, OUT_OF_SERVICE, ServerHealth, combine, wish
 from hadirector.core.settings.services import OnFailure, RealServer, VirtualService
 
-IN_SERVICE = frozenset({Health.UP, Health.FALLING})
-OUT_OF_SERVICE = frozenset({Health.DOWN, Health.RISING})
+STEPS = 20  # that the smallest weight has while anything is held back: 5 % each
+LARGEST = 65535  # beyond it the weighted schedulers' sums overflow
 
 
 class ServiceState(Enum):
@@ -40,29 +52,22 @@ class ServiceState(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class ServerHealth:
-    """The verdicts of all checks of a server, made one. `detail` tells the check that decided."""
-
-    health: Health
-    answered: bool
-    detail: str
-    decided_by: Verdict | None
-
-
-@dataclass(frozen=True, slots=True)
 class ServerWeight:
-    """What a server gets: `effective` None means it is to be absent from IPVS."""
+    """What a server gets: `effective` None means it is to be absent from IPVS. `kept`: checks
+    alone would have taken it out."""
 
     server: RealServer
     health: ServerHealth
     effective: int | None
     reason: str
+    admin: Admin = Admin.ENABLED
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceWeights:
     """The decision for one virtual service; `fallback` is its weight, None where it is unused.
-    `unsettled` are the servers without a verdict."""
+    `unsettled` are the servers without a verdict. `scale`: every weight is times this."""
 
     state: ServiceState
     quorum_met: bool
@@ -71,47 +76,86 @@ class ServiceWeights:
     servers: tuple[ServerWeight, ...]
     fallback: int | None
     unsettled: tuple[Endpoint, ...] = ()
+    scale: int = 1
+
+    @property
+    def serving(self) -> frozenset[Endpoint]:
+        """The servers that take new connections."""
+        return frozenset(s.server.endpoint for s in self.servers if s.effective)
 
 
-def combine(rule: CheckRule, endpoint: Endpoint, verdicts: Mapping[str, Verdict]) -> ServerHealth:
-    """One health for a server from its checks: enough up is up, enough down is down."""
-    if not rule.checks:
-        return ServerHealth(Health.UP, True, "not checked", None)
-    known = [verdicts.get(target_id(name, endpoint)) for name in rule.checks]
-    needed = _needed(rule)
-    good = [v for v in known if v is not None and v.health in IN_SERVICE]
-    bad = [v for v in known if v is not None and v.health in OUT_OF_SERVICE]
-    if len(good) >= needed:
-        return _health(good, Health.UP)
-    if len(bad) > len(rule.checks) - needed:
-        return _health(bad, Health.DOWN)
-    return ServerHealth(Health.UNKNOWN, False, "no verdict yet", None)
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What counts beside verdicts, each by server.
+
+    `rulings` are operators'; `ramps` the share of its weight that a server in slow start has so
+    far; `shares` the share that feedback leaves it, of every server it speaks of. `served` had
+    weight until now; `held` are those whose silence may be our own trouble.
+    """
+
+    rulings: Mapping[Endpoint, Ruling] = field(default_factory=dict)
+    ramps: Mapping[Endpoint, float] = field(default_factory=dict)
+    shares: Mapping[Endpoint, float] = field(default_factory=dict)
+    served: Set[Endpoint] = frozenset()
+    held: Set[Endpoint] = frozenset()
+
+
+NOTHING = Facts()
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One server, and all that is known of it."""
+
+    server: RealServer
+    health: ServerHealth
+    ruling: Ruling
+
+    @property
+    def base(self) -> int:
+        """The weight it is to have when nothing is wrong."""
+        return self.server.weight if self.ruling.weight is None else self.ruling.weight
+
+    @property
+    def up(self) -> bool:
+        """It can take connections, and may."""
+        return self.health.health in IN_SERVICE and self.ruling.admin is Admin.ENABLED
 
 
 def decide(
     service: VirtualService,
     verdicts: Mapping[str, Verdict],
     adopted: Mapping[Endpoint, int],
+    facts: Facts = NOTHING,
 ) -> ServiceWeights:
     """The weights of a service; `adopted` are weights found in the kernel, by endpoint."""
-    servers = tuple(
-        _server(service, server, combine(service.check, server.endpoint, verdicts), adopted)
-        for server in service.real_servers
-    )
-    up = sum(1 for s in servers if s.health.health in IN_SERVICE)
-    waiting = tuple(s.server.endpoint for s in servers if s.health.health is Health.UNKNOWN)
-    settled = not waiting
+    cases = [_case(service, server, verdicts, facts) for server in service.real_servers]
+    waiting = tuple(c.server.endpoint for c in cases if c.health.health is Health.UNKNOWN)
+    scale = _scale(cases, facts)
+    floor = _by_floor(service, cases, adopted, facts, settled=not waiting)
+    servers = tuple(_server(service, case, adopted, facts, floor, scale) for case in cases)
+    up = sum(case.up for case in cases)
     anybody = any(s.effective for s in servers)
-    fallback = None if anybody else _fallback(service, settled, adopted)
+    fallback = None if anybody else _fallback(service, not waiting, adopted)
     return ServiceWeights(
         state=state(service, up, fallback),
         quorum_met=up >= service.quorum,
         up=up,
-        reason=_service_reason(service, up, settled, fallback),
+        reason=_service_reason(service, servers, up, not waiting, fallback),
         servers=servers,
         fallback=fallback,
         unsettled=waiting,
+        scale=scale,
     )
+
+
+def state(service: VirtualService, up: int, fallback: int | None) -> ServiceState:
+    """The state of a service with so many servers up; `fallback` is its weight while it serves."""
+    if fallback is not None:
+        return ServiceState.FALLBACK
+    if up < service.quorum or up == 0:
+        return ServiceState.DOWN
+    return ServiceState.UP if up == len(service.real_servers) else ServiceState.DEGRADED
 
 
 def removes(service: VirtualService, health: ServerHealth) -> bool:
@@ -127,47 +171,128 @@ def removes(service: VirtualService, health: ServerHealth) -> bool:
             return sticks or first.key.protocol == Protocol.UDP or not health.answered
 
 
-def _needed(rule: CheckRule) -> int:
-    match rule.combine:
-        case Combine.ALL:
-            return len(rule.checks)
-        case Combine.ANY:
-            return 1
-        case Combine.AT_LEAST:
-            return rule.count
+def _case(
+    service: VirtualService, server: RealServer, verdicts: Mapping[str, Verdict], facts: Facts
+) -> _Case:
+    health = combine(service.check, server.endpoint, verdicts)
+    ruling = facts.rulings.get(server.endpoint, FREE)
+    asked = wish(service.asked, server.endpoint, verdicts)
+    return _Case(server, health, ruling.with_wish(asked))
 
 
-def _health(deciding: list[Verdict], settled: Health) -> ServerHealth:
-    """Doubt of any deciding check shows: falling rather than up, rising rather than down."""
-    doubtful = [v for v in deciding if v.health is not settled]
-    chosen = doubtful[0] if doubtful else deciding[0]
-    last = chosen.last
-    detail = last.detail if last else "no probe yet"
-    return ServerHealth(chosen.health, bool(last and last.answered), detail, chosen)
+def _scale(cases: Iterable[_Case], facts: Facts) -> int:
+    """How many times each weight is taken: 1 while every server has its whole weight."""
+    up = [case for case in cases if case.base]
+    parts = facts.ramps.keys() | facts.shares.keys()
+    if not any(case.server.endpoint in parts for case in up):
+        return 1
+    bases = [case.base for case in up]
+    return max(1, min(math.ceil(STEPS / min(bases)), LARGEST // max(bases)))
+
+
+def _by_floor(
+    service: VirtualService,
+    cases: Iterable[_Case],
+    adopted: Mapping[Endpoint, int],
+    facts: Facts,
+    settled: bool,
+) -> frozenset[Endpoint]:
+    """The failed servers that the floor keeps in."""
+    able = [case for case in cases if case.base and case.ruling.admin is Admin.ENABLED]
+    configured = sum(1 for server in service.real_servers if server.weight)
+    wanted = math.ceil(service.floor * configured - 1e-9)
+    there = sum(
+        case.up or bool(case.health.health is Health.UNKNOWN and adopted.get(case.server.endpoint))
+        for case in able
+    )
+    # Until everybody had a verdict nobody is put in who was not: the others may be well.
+    failed = [
+        case
+        for case in able
+        if case.health.health in OUT_OF_SERVICE
+        and (settled or case.server.endpoint in facts.served)
+    ]
+    failed.sort(key=lambda case: case.health.since, reverse=True)
+    failed.sort(key=lambda case: case.health.health is not Health.RISING)
+    failed.sort(key=lambda case: case.server.endpoint not in facts.served)
+    return frozenset(case.server.endpoint for case in failed[: max(0, wanted - there)])
 
 
 def _server(
     service: VirtualService,
-    server: RealServer,
-    health: ServerHealth,
+    case: _Case,
     adopted: Mapping[Endpoint, int],
+    facts: Facts,
+    floor: Set[Endpoint],
+    scale: int,
 ) -> ServerWeight:
-    match health.health:
+    admin = case.ruling.admin
+    if admin is Admin.DISABLED:
+        return _weight(case, None, f"disabled {case.ruling.why}")
+    match case.health.health:
         case Health.UNKNOWN:
-            found = adopted.get(server.endpoint)
-            if found is not None:
-                reason = f"adopted with weight {found}; no verdict yet"
-                return ServerWeight(server, health, found, reason)
-            return ServerWeight(server, health, 0, "new; waits at 0 for its first verdict")
+            return _unknown(case, adopted)
         case Health.UP | Health.FALLING:
-            doubt = "in doubt: " if health.health is Health.FALLING else ""
-            reason = f"configured weight; {doubt}{health.detail}"
-            return ServerWeight(server, health, server.weight, reason)
+            if admin is Admin.DRAINED:
+                return _weight(case, 0, f"drained {case.ruling.why}; {case.health.detail}")
+            return _whole(case, facts, scale)
         case Health.DOWN | Health.RISING:
-            rising = "rising" if health.health is Health.RISING else "down"
-            if removes(service, health):
-                return ServerWeight(server, health, None, f"{rising}, removed: {health.detail}")
-            return ServerWeight(server, health, 0, f"{rising}, quiesced: {health.detail}")
+            return _failed(service, case, facts, floor, scale)
+
+
+def _unknown(case: _Case, adopted: Mapping[Endpoint, int]) -> ServerWeight:
+    if case.ruling.admin is Admin.DRAINED:
+        return _weight(case, 0, f"drained {case.ruling.why}; no verdict yet")
+    found = adopted.get(case.server.endpoint)
+    if found is None:
+        return _weight(case, 0, "new; waits at 0 for its first verdict")
+    return _weight(case, found, f"adopted with weight {found}; no verdict yet")
+
+
+def _whole(case: _Case, facts: Facts, scale: int) -> ServerWeight:
+    """It is up: what it has, and what holds it back."""
+    endpoint = case.server.endpoint
+    ramp, share = facts.ramps.get(endpoint, 1.0), facts.shares.get(endpoint, 1.0)
+    told = [_base_words(case)]
+    told += [f"{ramp:.0%} of it in slow start"] if ramp < 1 else []
+    told += [f"{share:.0%} of it by feedback"] if share < 1 else []
+    told += [f"times {scale} for finer steps"] if scale > 1 else []
+    doubt = "in doubt: " if case.health.health is Health.FALLING else ""
+    effective = round(case.base * scale * ramp * share)
+    at_least = 1 if case.base else 0
+    reason = f"{', '.join(told)}; {doubt}{case.health.detail}"
+    return _weight(case, max(at_least, effective), reason)
+
+
+def _failed(
+    service: VirtualService, case: _Case, facts: Facts, floor: Set[Endpoint], scale: int
+) -> ServerWeight:
+    rising = "rising" if case.health.health is Health.RISING else "down"
+    endpoint, detail = case.server.endpoint, case.health.detail
+    drained = f"drained {case.ruling.why}, " if case.ruling.admin is Admin.DRAINED else ""
+    if drained:
+        pass  # an order to take it out needs no doubt about its health
+    elif endpoint in floor:
+        reason = f"{rising}, kept by the floor of {service.floor:g}: {detail}"
+        return _weight(case, case.base * scale, reason, kept=True)
+    elif endpoint in facts.held and endpoint in facts.served:
+        told = f"{rising}, but nobody answers this node, which may be the one to blame"
+        if service.fallback is None:
+            return _weight(case, case.base * scale, f"{told}: weight kept; {detail}", kept=True)
+        return _weight(case, 0, f"{told}: quiesced; {detail}")
+    if removes(service, case.health):
+        return _weight(case, None, f"{drained}{rising}, removed: {detail}")
+    return _weight(case, 0, f"{drained}{rising}, quiesced: {detail}")
+
+
+def _weight(case: _Case, effective: int | None, reason: str, *, kept: bool = False) -> ServerWeight:
+    return ServerWeight(case.server, case.health, effective, reason, case.ruling.admin, kept)
+
+
+def _base_words(case: _Case) -> str:
+    if case.ruling.weight is None:
+        return "configured weight"
+    return f"weight {case.ruling.weight} {case.ruling.weight_why}"
 
 
 def _fallback(
@@ -179,17 +304,19 @@ def _fallback(
     return service.fallback.weight if settled else adopted.get(service.fallback.endpoint) or None
 
 
-def state(service: VirtualService, up: int, fallback: int | None) -> ServiceState:
-    """The state of a service with so many servers up; `fallback` is its weight while it serves."""
-    if fallback is not None:
-        return ServiceState.FALLBACK
-    if up < service.quorum or up == 0:
-        return ServiceState.DOWN
-    return ServiceState.UP if up == len(service.real_servers) else ServiceState.DEGRADED
-
-
-def _service_reason(service: VirtualService, up: int, settled: bool, fallback: int | None) -> str:
+def _service_reason(
+    service: VirtualService,
+    servers: Iterable[ServerWeight],
+    up: int,
+    settled: bool,
+    fallback: int | None,
+) -> str:
     told = f"{up} of {len(service.real_servers)} servers up, quorum {service.quorum}"
+    for admin in (Admin.DRAINED, Admin.DISABLED):
+        count = sum(server.admin is admin for server in servers)
+        told += f", {count} {admin.value}" if count else ""
+    kept = sum(server.kept for server in servers)
+    told += f", {kept} kept in although checks fail" if kept else ""
     if fallback is not None:
         until = "" if settled else " until every server has a verdict"
         return f"{told}; the fallback serves{until}"

@@ -20,6 +20,7 @@ from hadirector.shell import (
     ipvs,
     journal_file,
     neighbours,
+    overrides_file,
     own_address,
     owned,
     peer_channel,
@@ -34,7 +35,7 @@ NEIGHBOURS = 10  # of these between looks at every process of the host
 WAITING = 8192  # at most one read, one apply and few others wait
 
 Put = Callable[[ev.Event], Awaitable[None]]
-Wanted = ev.ReadKernel | ev.Apply | ev.SaveOwned | ev.SaveStance | ev.Settle
+Wanted = ev.ReadKernel | ev.Apply | ev.SaveOwned | ev.SaveStance | ev.SaveOverrides | ev.Settle
 
 
 class Executor:
@@ -58,6 +59,7 @@ class Executor:
         self._journal = journal
         self._control, self._upkeep = listeners
         self._stance = stance_file.StanceFile(config.state_dir)
+        self._overrides = overrides_file.OverridesFile(config.state_dir)
         self._work: asyncio.Queue[Wanted] = asyncio.Queue(WAITING)
         self._http: tuple[str, int] | None = None
         self._unsaved: frozenset[ServiceKey] | None = None
@@ -81,6 +83,8 @@ class Executor:
                     await self._save_owned()
                 case ev.SaveStance(stance):
                     await self._put(ev.StanceSaved(await self._stance.save(stance)))
+                case ev.SaveOverrides(orders):
+                    await self._put(ev.OverridesSaved(await self._overrides.save(orders)))
                 case ev.Settle(config):
                     await self._settle_all(config)
                 case _:
@@ -125,6 +129,8 @@ class Executor:
         await self._save_owned()
         await self._stance.retry()
         self.settle.trouble("stance_not_saved", self._stance.trouble)
+        await self._overrides.retry()
+        self.settle.trouble("orders_not_saved", self._overrides.trouble)
 
     async def _follow_http(self, config: Config) -> str:
         """Listen for readers where the configuration says; why not, or nothing."""

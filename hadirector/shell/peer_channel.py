@@ -40,6 +40,7 @@ _decoders: dict[str, msgspec.msgpack.Decoder[Any]] = {
         peer_messages.Prepare,
         peer_messages.TakeOver,
         peer_messages.Answer,
+        peer_messages.Told,
     )
 }
 
@@ -131,7 +132,7 @@ class PeerChannel:
         for node in self._peers:
             self._send(node, body)
 
-    def tell(self, node: str, message: peer_messages.Order) -> None:
+    def tell(self, node: str, message: peer_messages.Keyed) -> None:
         """Say something to one peer; without a key nothing is said."""
         if self.gate.keyed and node in self._peers:
             self._send(node, encode(message, sealed=True))

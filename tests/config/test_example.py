@@ -200,7 +200,6 @@ def test_the_example_warns_of_exactly_what_is_not_active_yet() -> None:
     assert {problem.severity for problem in problems} == {Severity.WARNING}
     assert [problem.text.partition(": accepted, not active yet: ")[0] for problem in problems] == [
         "connection_sync.resync",
-        "virtual_services.web.slow_start",
     ]
     assert all(": accepted, not active yet: " in problem.text for problem in problems)
 

@@ -177,6 +177,16 @@ SERVICES = [
      "tcp: remove it, or write 'protocol: udp'"),
     (V + R + "    floor: 1.5", "7:12 error: virtual_services.web.floor: 1.5 is "
      "out of range: 0 to 1"),
+    (V + R + "    scheduler: lc\n    slow_start: 30s", "8:17 warning: "
+     "virtual_services.web.slow_start: scheduler lc heeds no weights: it does nothing; use wlc or "
+     "wrr"),
+    (V + R + "    scheduler: ovf\n    slow_start: 30s", "8:17 error: "
+     "virtual_services.web.slow_start: scheduler ovf takes a weight for a number of connections: "
+     "use wlc or wrr"),
+    (V + R + "    feedback: {}", "7:15 error: virtual_services.web.feedback: no check of this "
+     "service is of type agent: add the 'check: NAME' of one"),
+    (V + R + "    feedback: {check: page}", "7:23 error: virtual_services.web.feedback.check: page "
+     "is of type http: name one of type agent"),
     (V + "    real_servers: [{address: 10.0.1.11:80, tun: {type: gre}}]", "6:44 error: "
      "virtual_services.web.real_servers.tun: is for 'forward: tun' only: remove it, or change "
      "forward"),

@@ -7,7 +7,7 @@ from hadirector.core import messages, peers
 from hadirector.core.address import Address, Family
 from hadirector.core.director import Director
 from hadirector.core.messages import OrderKind, Process, RouterStateName
-from hadirector.core.peer_messages import Answer, Order
+from hadirector.core.peer_messages import Answer, Keyed
 from hadirector.core.requests import Outcome, Request
 from hadirector.core.settings.cluster import Config
 from hadirector.core.settings.instances import SyncGroup
@@ -70,7 +70,7 @@ class Desk:
     now: float = 0.0
     disk: bool = True  # answers at once
     orders: list[messages.Order] = field(default_factory=list)
-    said: list[tuple[str, Order]] = field(default_factory=list)
+    said: list[tuple[str, Keyed]] = field(default_factory=list)
     saved: list[Stance] = field(default_factory=list)
     replies: list[Outcome] = field(default_factory=list)
     events: list[tuple[str, str, str]] = field(default_factory=list)
@@ -130,7 +130,7 @@ class Desk:
         self.orders.clear()
         return taken
 
-    def take_said(self) -> list[tuple[str, Order]]:
+    def take_said(self) -> list[tuple[str, Keyed]]:
         said = list(self.said)
         self.said.clear()
         return said

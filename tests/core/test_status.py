@@ -39,6 +39,7 @@ def test_a_service_is_told_as_the_contract_says() -> None:
         "quorum": 1,
         "up": 1,
         "reason": "1 of 2 servers up, quorum 1",
+        "scale": 1,
         "fallback": None,
         "servers": {
             "10.0.1.11:80": {
@@ -47,6 +48,7 @@ def test_a_service_is_told_as_the_contract_says() -> None:
                 "present": True,
                 "health": "up",
                 "admin": "enabled",
+                "kept": False,
                 "active": 4,
                 "inactive": 5,
                 "last_check": {"ok": True, "detail": "told", "ms": 1.0, "at": 1002.5},
@@ -58,6 +60,7 @@ def test_a_service_is_told_as_the_contract_says() -> None:
                 "present": True,
                 "health": "down",
                 "admin": "enabled",
+                "kept": False,
                 "active": 0,
                 "inactive": 0,
                 "last_check": {"ok": False, "detail": "told", "ms": 1.0, "at": 1002.5},

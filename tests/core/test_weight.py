@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from hadirector.core import weight
+from hadirector.core import server_health, weight
 from hadirector.core.address import Address, Endpoint
 from hadirector.core.ipvs import Forward, Protocol, Service, ServiceFlags, ServiceKey
 from hadirector.core.messages import Health, Probe, Verdict
@@ -41,7 +41,7 @@ def verdict(
 ) -> dict[str, Verdict]:
     """A verdict by target, as `Services` keeps them."""
     name = target_id(check, endpoint)
-    ok = health in weight.IN_SERVICE
+    ok = health in server_health.IN_SERVICE
     return {name: Verdict(name, health, 0.0, Probe(ok, answered, "told", 1.0, 0.0))}
 
 
@@ -160,4 +160,4 @@ def test_several_checks_make_one_health(
         if health is not None:
             verdicts |= verdict(ONE, health, check=name)
 
-    assert weight.combine(rule, ONE, verdicts).health is expected
+    assert server_health.combine(rule, ONE, verdicts).health is expected

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,8 +21,15 @@ def until(what: str, holds: Callable[[], bool], patience: float = PATIENCE) -> f
     started = time.monotonic()
     while not holds():
         assert time.monotonic() - started < patience, f"never: {what}"
-        time.sleep(0.02)
+        time.sleep(0.05)
     return time.monotonic() - started
+
+
+def _all_of(line: socket.socket) -> bytes:
+    said = b""
+    while part := line.recv(1 << 16):
+        said += part
+    return said
 
 
 @dataclass
@@ -71,8 +79,18 @@ class Daemon:
 
     def ask(self) -> dict[str, Any] | None:
         """Its status, or None while it does not answer."""
-        done = self.run("status", "--json")
-        told: dict[str, Any] | None = json.loads(done.stdout) if done.returncode == 0 else None
+        # Not by a verb: starting Python is the dearest thing a test does in the lab kernel.
+        try:
+            with socket.socket(socket.AF_UNIX) as line:
+                line.settimeout(5.0)
+                line.connect(str(self.folder / "run" / "control.sock"))
+                line.sendall(b"GET /v1/status HTTP/1.0\r\nHost: daemon\r\n\r\n")
+                head, _, body = _all_of(line).partition(b"\r\n\r\n")
+        except OSError:
+            return None
+        if not head.startswith((b"HTTP/1.0 200", b"HTTP/1.1 200")):
+            return None
+        told: dict[str, Any] = json.loads(body)
         return told
 
     @property

@@ -198,6 +198,7 @@ def test_policies_survive_the_director_and_go_with_the_daemon(site: Site) -> Non
         assert run("ip", "xfrm", "policy") == others
 
 
+@pytest.mark.long
 def test_policies_of_a_killed_daemon_go_when_they_are_not_wanted(site: Site) -> None:
     with Daemon(site.folder, config("false")) as daemon:
         serves(site)

@@ -121,6 +121,7 @@ def test_excluded_addresses_are_taken_over_and_not_listed(pair: Pair) -> None:
     eventually(lambda: not one.machine.holds("192.0.2.77"), 5.0)
 
 
+@pytest.mark.long
 def test_five_hundred_excluded_addresses_move_in_one_batch(pair: Pair, tmp_path: Path) -> None:
     for number, machine in enumerate(pair.machines, 1):
         machine.run("ip", "address", "add", f"10.1.255.{number}/16", "dev", "eth0")

@@ -152,6 +152,7 @@ def test_a_handover_by_key_moves_the_address_at_once_and_it_stays_moved_until_re
     until("lb1 preempts", lambda: keyed.holders() == (True, False), MASTER_DOWN + 3)
 
 
+@pytest.mark.long
 def test_a_hold_outlives_every_process_and_a_reboot(keyed: Pair) -> None:
     one, _ = keyed.begin()
     assert one.run("handover", "front").returncode == 0
@@ -283,6 +284,7 @@ def test_standby_stays_out_over_a_restart_and_serves_only_when_nobody_else_is_th
     until("it preempts as configured", lambda: keyed.holders() == (True, False), MASTER_DOWN + 4)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(KEEPALIVED is None, reason="keepalived is not installed")
 def test_a_keepalived_takes_over_by_priority_0_and_keeps_it_until_released(
     keyed: Pair, tmp_path: Path

@@ -87,6 +87,7 @@ def test_a_keepalived_of_another_namespace_is_no_concern(daemon: Daemon, tmp_pat
         elsewhere.end()
 
 
+@pytest.mark.long
 def test_one_that_comes_later_is_an_event_and_trouble_while_it_is_there(
     daemon: Daemon, tmp_path: Path
 ) -> None:

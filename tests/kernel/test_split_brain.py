@@ -229,6 +229,7 @@ def test_a_firewall_that_lets_adverts_in_late_makes_no_second_master(wire: Wire)
     assert kinds(two) == []
 
 
+@pytest.mark.long
 def test_what_only_answers_for_the_address_holds_a_deaf_node_back_for_ten_seconds(
     wire: Wire,
 ) -> None:

@@ -101,6 +101,7 @@ def test_a_stopped_daemon_takes_little_time_and_leaves_no_process(tmp_path: Path
     assert not any(_alive(pid) for pid in pids)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("manager")
 def test_a_freeze_of_everything_kills_nobody(tmp_path: Path) -> None:
     with Daemon(tmp_path, CONFIG) as daemon:

@@ -282,6 +282,7 @@ def test_a_service_lost_here_and_up_at_the_peer_moves_the_address(
     )
 
 
+@pytest.mark.long
 def test_servers_that_die_for_both_move_nothing(
     tmp_path: Path, pair: tuple[Machine, Machine], nodes: list[Node]
 ) -> None:
@@ -297,6 +298,7 @@ def test_servers_that_die_for_both_move_nothing(
     assert [node.events("track_down") for node in nodes] == [[], []]
 
 
+@pytest.mark.long
 def test_a_new_director_repeats_nothing_and_costs_no_mastership(
     tmp_path: Path, pair: tuple[Machine, Machine], nodes: list[Node]
 ) -> None:

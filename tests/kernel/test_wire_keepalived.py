@@ -198,7 +198,16 @@ def story(wire: tuple[Machine, Machine], folder: Path, way: Way, program: str | 
         assert [line for line in lines if any(word in line for word in told)] == []
 
 
-@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+LONG = ("v2", "v3 unicast as before 1.3.7")  # what is left to see of them, others show as well
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        pytest.param(way, id=name, marks=[pytest.mark.long] if name in LONG else [])
+        for name, way in WAYS.items()
+    ],
+)
 def test_we_and_keepalived_understand_each_other(
     wire: tuple[Machine, Machine], tmp_path: Path, way: Way
 ) -> None:

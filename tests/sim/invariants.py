@@ -315,8 +315,8 @@ class Invariants:
         election, director = node.elects, node.director
         if election is not None and election.duels:
             raise Violation("duels-told", f"{node.name}: not over: {sorted(election.duels)}")
-        if director is not None and director.core.splits.troubles:
-            raise Violation("splits-told", f"{node.name}: {director.core.splits.troubles}")
+        if director is not None and director.core.company.splits.troubles:
+            raise Violation("splits-told", f"{node.name}: {director.core.company.splits.troubles}")
 
     def _check_leases(self, node: Node) -> None:
         """Every node is up here, so every address has its lease, unless leases are off."""

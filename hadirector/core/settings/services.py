@@ -29,6 +29,18 @@ class Tunnel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Feedback:
+    """How weights follow the load that agents report. Shares are of a server's weight, 0.0 to 1.0;
+    `checks` are of type agent. `change` is a share per second, `smooth` is in seconds."""
+
+    checks: tuple[str, ...]
+    change: float = 0.05  # at most
+    deadband: float = 0.1  # smaller differences change nothing
+    least: float = 0.1  # load alone leaves a server at least that
+    smooth: float = 10.0  # of reports: how long a change takes to be believed, about
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RealServer:
     """One server of a service. Thresholds are connections; 0 means none."""
 
@@ -69,6 +81,13 @@ class VirtualService:
     slow_start: float  # seconds; 0 is off
     fallback: RealServer | None
     real_servers: tuple[RealServer, ...]
+    feedback: Feedback | None = None
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """Every check that its servers are probed by, each once."""
+        more = self.feedback.checks if self.feedback else ()
+        return tuple(dict.fromkeys((*self.check.checks, *more)))
 
     @property
     def keys(self) -> tuple[ServiceKey, ...]:

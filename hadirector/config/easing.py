@@ -1,0 +1,72 @@
+"""`slow_start` and `feedback` of a virtual service: what holds weights back."""
+
+from hadirector.config import scalars
+from hadirector.config.problem import Wrong
+from hadirector.config.reader import Parse, Section, one_of_names
+from hadirector.config.tree import Scalar, Tree
+from hadirector.core.ipvs import Scheduler
+from hadirector.core.settings.checks import Check, CheckRule, CheckType
+from hadirector.core.settings.services import Feedback
+
+# These look at nothing but whether a weight is 0; fo takes the greatest, ovf counts connections.
+_WEIGHTLESS = frozenset({Scheduler.RR, Scheduler.LC, Scheduler.LBLC, Scheduler.LBLCR, Scheduler.DH})
+_OTHERWISE = {
+    Scheduler.FO: "gives all connections to the server of the greatest weight",
+    Scheduler.OVF: "takes a weight for a number of connections",
+}
+_DEFAULT = Feedback(checks=())
+
+
+def read_feedback(section: Section, rule: CheckRule, known: dict[str, Check]) -> Feedback | None:
+    """`feedback: false`, or how weights follow agents: those among the service's checks, or the
+    one that `check` names beside them."""
+    asked = tuple(
+        name for name in rule.checks if name in known and known[name].type is CheckType.AGENT
+    )
+    tree = section.node.entries.get("feedback")
+    if isinstance(tree, Scalar):
+        wanted = section.read("feedback", scalars.boolean, True)
+        return Feedback(checks=asked) if wanted and asked else None
+    below = section.section("feedback")
+    if below is None:
+        return Feedback(checks=asked) if asked else None
+    extra = below.read("check", _agent(known), None)
+    checks = tuple(dict.fromkeys((*asked, *((extra,) if extra else ()))))
+    found = Feedback(
+        checks=checks,
+        change=below.read("change", scalars.number(0.1, 100), _DEFAULT.change * 100) / 100,
+        deadband=below.read("deadband", scalars.number(0, 50), _DEFAULT.deadband * 100) / 100,
+        least=below.read("least", scalars.number(1, 100), _DEFAULT.least * 100) / 100,
+        smooth=below.read("smooth", scalars.duration(0, 600), _DEFAULT.smooth),
+    )
+    if not checks and not below.has("check"):
+        text = "no check of this service is of type agent: add the 'check: NAME' of one"
+        section.error(section.value_at("feedback"), "feedback", text)
+    below.close()
+    return found if checks else None
+
+
+def lint(section: Section, scheduler: Scheduler, fed: bool) -> None:
+    """Keys that do nothing, or harm, with this scheduler."""
+    for key, used in (("slow_start", section.has("slow_start")), ("feedback", fed)):
+        if not used:
+            continue
+        at = section.value_at(key) if section.has(key) else section.value_at("check")
+        if scheduler in _WEIGHTLESS:
+            text = f"scheduler {scheduler.value} heeds no weights: it does nothing; use wlc or wrr"
+            section.warn(at, key, text)
+        elif scheduler in _OTHERWISE:
+            text = f"scheduler {scheduler.value} {_OTHERWISE[scheduler]}: use wlc or wrr"
+            section.error(at, key, text)
+
+
+def _agent(known: dict[str, Check]) -> Parse[str]:
+    name_of = one_of_names(tuple(known), "check")
+
+    def parse(tree: Tree) -> str:
+        name = name_of(tree)
+        if known[name].type is not CheckType.AGENT:
+            raise Wrong(f"{name} is of type {known[name].type.value}: name one of type agent")
+        return name
+
+    return parse

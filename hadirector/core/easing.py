@@ -1,0 +1,147 @@
+"""What holds a server's weight back for a while: slow start after it came back, and feedback.
+
+Slow start is for a server that was out (its checks failed, or an operator had it out) and comes
+back while the director looks on: connections would all go to the one that has none. It is not for
+a first verdict: a director that starts, or takes over, finds servers that served all along.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hadirector.core import feedback
+from hadirector.core.address import Endpoint
+from hadirector.core.admin import Admin
+from hadirector.core.messages import Verdict
+from hadirector.core.server_health import IN_SERVICE, OUT_OF_SERVICE
+from hadirector.core.settings.checks import target_id
+from hadirector.core.settings.services import VirtualService
+from hadirector.core.weight import STEPS, ServerWeight, ServiceWeights
+
+
+@dataclass(slots=True)
+class _Service:
+    """By server: since when it starts slowly, and what feedback makes of its reports."""
+
+    ramps: dict[Endpoint, float]
+    dampers: dict[Endpoint, feedback.Damper]
+
+
+class Easing:
+    """Of all services of a node."""
+
+    def __init__(self) -> None:
+        self._services: dict[str, _Service] = {}
+
+    def keep(self, settings: Mapping[str, VirtualService]) -> None:
+        """Forget what is no longer configured."""
+        for name, known in list(self._services.items()):
+            service = settings.get(name)
+            servers = {s.endpoint for s in service.real_servers} if service else set()
+            if service is None:
+                del self._services[name]
+                continue
+            slow = servers if service.slow_start else set()
+            fed = servers if service.feedback else set()
+            known.ramps = {e: at for e, at in known.ramps.items() if e in slow}
+            known.dampers = {e: d for e, d in known.dampers.items() if e in fed}
+
+    def reported(
+        self, service: VirtualService, verdicts: Mapping[str, Verdict], now: float
+    ) -> None:
+        """Take the newest report of each server's agent; the lowest where it has several."""
+        settings = service.feedback
+        if settings is None:
+            return
+        dampers = self._of(service.name).dampers
+        for server in service.real_servers:
+            known = dampers.get(server.endpoint)
+            found = [
+                (verdict.last.share, verdict.last.at)
+                for check in settings.checks
+                if (verdict := verdicts.get(target_id(check, server.endpoint))) is not None
+                and verdict.last is not None
+                and verdict.last.share is not None
+                and now - verdict.last.at <= feedback.SILENT
+            ]
+            if not found:
+                continue
+            share = min(share for share, _ in found)
+            if known is None:
+                dampers[server.endpoint] = feedback.begin(share, settings, now)
+            else:
+                dampers[server.endpoint] = feedback.report(known, share, settings, now)
+
+    def decided(
+        self,
+        service: VirtualService,
+        before: ServiceWeights | None,
+        after: ServiceWeights,
+        now: float,
+    ) -> bool:
+        """Servers that came back start slowly, those that went do no more. Whether the decision is
+        to be made again."""
+        if not service.slow_start or before is None:
+            return False
+        ramps = self._of(service.name).ramps
+        was = {server.server.endpoint: server for server in before.servers}
+        changed = False
+        for server in after.servers:
+            endpoint = server.server.endpoint
+            if not _in(server):
+                changed |= ramps.pop(endpoint, None) is not None
+            elif endpoint in was and _out(was[endpoint]) and endpoint not in ramps:
+                ramps[endpoint] = now
+                changed = True
+        return changed
+
+    def ramps(self, service: VirtualService, now: float) -> dict[Endpoint, float]:
+        """The share that each server in slow start has so far; who has all of it is done."""
+        known = self._services.get(service.name)
+        if known is None or not known.ramps:
+            return {}
+        shares = {e: _ramp(now - at, service.slow_start) for e, at in known.ramps.items()}
+        known.ramps = {e: at for e, at in known.ramps.items() if shares[e] < 1}
+        return {endpoint: share for endpoint, share in shares.items() if share < 1}
+
+    def shares(self, service: VirtualService, now: float) -> dict[Endpoint, float]:
+        """What feedback leaves each server, of a service that has any."""
+        if service.feedback is None:
+            return {}
+        dampers = self._of(service.name).dampers
+        for endpoint, damper in dampers.items():
+            dampers[endpoint] = feedback.step(damper, service.feedback, now)
+        return {
+            server.endpoint: dampers[server.endpoint].applied if server.endpoint in dampers else 1.0
+            for server in service.real_servers
+        }
+
+    def next_at(self, service: VirtualService, now: float) -> float | None:
+        """When its weights change by time alone, at the earliest."""
+        known = self._services.get(service.name)
+        if known is None:
+            return None
+        due = []
+        if known.ramps:
+            due.append(now + max(0.1, service.slow_start / STEPS))
+        if known.dampers:
+            due.append(now + feedback.TICK)
+        return min(due, default=None)
+
+    def _of(self, name: str) -> _Service:
+        return self._services.setdefault(name, _Service({}, {}))
+
+
+def _ramp(passed: float, whole: float) -> float:
+    """In steps, from the smallest to all of it after `whole` seconds."""
+    return min(1.0, max(1, int(STEPS * passed / whole + 1e-6)) / STEPS)
+
+
+def _in(server: ServerWeight) -> bool:
+    return server.admin is Admin.ENABLED and server.health.health in IN_SERVICE
+
+
+def _out(server: ServerWeight) -> bool:
+    """It was out, and that was known: a server without a verdict was not."""
+    if server.kept:  # it had its weight all the time
+        return False
+    return server.admin is not Admin.ENABLED or server.health.health in OUT_OF_SERVICE

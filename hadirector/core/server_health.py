@@ -1,0 +1,80 @@
+"""One health for a server, from the verdicts of all checks of its service."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from hadirector.core.address import Endpoint
+from hadirector.core.messages import Health, Verdict, Wish
+from hadirector.core.settings.checks import CheckRule, Combine, target_id
+
+IN_SERVICE = frozenset({Health.UP, Health.FALLING})
+OUT_OF_SERVICE = frozenset({Health.DOWN, Health.RISING})
+
+_STRONGER = (Wish.NONE, Wish.DRAIN, Wish.MAINT)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerHealth:
+    """The verdicts of all checks of a server, made one. `detail` tells the check that decided.
+    `alone`: it is down because it fell silent, as everybody else did: the trouble may be ours."""
+
+    health: Health
+    answered: bool
+    detail: str
+    decided_by: Verdict | None
+    alone: bool = False
+
+    @property
+    def since(self) -> float:
+        """When the health last changed, CLOCK_BOOTTIME; 0 where nobody judged."""
+        return self.decided_by.since if self.decided_by else 0.0
+
+
+def combine(rule: CheckRule, endpoint: Endpoint, verdicts: Mapping[str, Verdict]) -> ServerHealth:
+    """Enough up is up, enough down is down."""
+    if not rule.checks:
+        return ServerHealth(Health.UP, True, "not checked", None)
+    known = [verdicts.get(target_id(name, endpoint)) for name in rule.checks]
+    needed = _needed(rule)
+    good = [v for v in known if v is not None and v.health in IN_SERVICE]
+    bad = [v for v in known if v is not None and v.health in OUT_OF_SERVICE]
+    if len(good) >= needed:
+        return _health(good, Health.UP)
+    if len(bad) > len(rule.checks) - needed:
+        return _health(bad, Health.DOWN)
+    return ServerHealth(Health.UNKNOWN, False, "no verdict yet", None)
+
+
+def wish(checks: Iterable[str], endpoint: Endpoint, verdicts: Mapping[str, Verdict]) -> Wish:
+    """What a server's own operator asks for, by whichever of these checks is an agent's."""
+    return max(
+        (
+            verdict.last.wish
+            for name in checks
+            if (verdict := verdicts.get(target_id(name, endpoint))) is not None
+            and verdict.last is not None
+        ),
+        key=_STRONGER.index,
+        default=Wish.NONE,
+    )
+
+
+def _needed(rule: CheckRule) -> int:
+    match rule.combine:
+        case Combine.ALL:
+            return len(rule.checks)
+        case Combine.ANY:
+            return 1
+        case Combine.AT_LEAST:
+            return rule.count
+
+
+def _health(deciding: list[Verdict], settled: Health) -> ServerHealth:
+    """Doubt of any deciding check shows: falling rather than up, rising rather than down. A server
+    answered if any of those that are against it got an answer."""
+    doubtful = [v for v in deciding if v.health is not settled]
+    chosen = doubtful[0] if doubtful else deciding[0]
+    last = chosen.last
+    detail = last.detail if last else "no probe yet"
+    alone = all(v.alone for v in deciding)
+    return ServerHealth(chosen.health, bool(last and last.answered), detail, chosen, alone)

@@ -1,0 +1,76 @@
+"""Orders about real servers in the API (control socket only).
+
+POST /v1/servers/drain|disable|enable|weight?server=web/10.0.1.12
+     &reason=TEXT &by=NAME &expires=SECONDS, and for weight &weight=N or =configured
+"""
+
+import math
+import time
+from collections.abc import Awaitable, Callable, Mapping
+
+from aiohttp import web
+
+from hadirector.core.overrides import LONGEST, LONGEST_NAME
+from hadirector.core.requests import OrderKind, OrderServer, Outcome, Verdict
+
+CONFIGURED = "configured"
+LONGEST_EXPIRY = 10 * 365 * 86400.0  # seconds
+HEAVIEST = 65535
+
+
+class OrdersApi:
+    """`ask` has the core carry an order out."""
+
+    def __init__(self, ask: Callable[[OrderServer], Awaitable[Outcome]]) -> None:
+        self._ask = ask
+
+    def add_routes(self, app: web.Application, writes: bool) -> None:
+        """Adds what is answered here: nothing but orders."""
+        if writes:
+            app.router.add_post("/v1/servers/{kind}", self._order)
+
+    async def _order(self, request: web.Request) -> web.StreamResponse:
+        try:
+            order = read(request.match_info["kind"], request.query)
+        except ValueError as error:
+            return web.json_response({"error": str(error)}, status=400)
+        outcome = await self._ask(order)
+        told = {
+            "verdict": outcome.verdict.value,
+            "lines": list(outcome.lines),
+            "warnings": list(outcome.warnings),
+        }
+        return web.json_response(told, status=200 if outcome.verdict is Verdict.DONE else 409)
+
+
+def read(kind: str, asked: Mapping[str, str]) -> OrderServer:
+    """The order that a query asks for; ValueError."""
+    return OrderServer(
+        kind=OrderKind(kind),
+        server=asked.get("server", ""),
+        by=_line(asked.get("by", ""), LONGEST_NAME) or "somebody",
+        unix=time.time(),
+        weight=_weight(asked.get("weight", "")) if kind == OrderKind.WEIGHT.value else None,
+        reason=_line(asked.get("reason", ""), LONGEST),
+        expires=_expires(asked["expires"]) if asked.get("expires") else None,
+    )
+
+
+def _weight(text: str) -> int | None:
+    if text == CONFIGURED:
+        return None
+    if not text.isdecimal() or int(text) > HEAVIEST:
+        raise ValueError(f"weight: 0 to {HEAVIEST} is wanted, or {CONFIGURED!r}")
+    return int(text)
+
+
+def _expires(text: str) -> float:
+    seconds = float(text)
+    if not math.isfinite(seconds) or not 0 < seconds <= LONGEST_EXPIRY:
+        raise ValueError("expires: seconds are wanted, more than 0")
+    return seconds
+
+
+def _line(text: str, longest: int) -> str:
+    """In one line, with nothing in it that a terminal would obey."""
+    return "".join(one for one in " ".join(text.split()) if one.isprintable())[:longest]

@@ -1,0 +1,208 @@
+"""Slow start, feedback and holds in the services of a node: when they begin, and when they end."""
+
+from dataclasses import replace
+
+from hadirector.core.admin import Admin, Ruling
+from hadirector.core.messages import Health, Probe, Verdict, Verdicts, Wish
+from hadirector.core.services import HOLD, Services
+from hadirector.core.settings.checks import target_id
+from hadirector.core.settings.services import Feedback, VirtualService
+from tests.core import farm
+from tests.core.farm import KEY, ONE, TWO
+
+SLOW = replace(farm.WEB, slow_start=20.0)
+FED = replace(farm.WEB, feedback=Feedback(checks=("page",)))
+OUT = {"web": {ONE: Ruling(Admin.DRAINED, "by root")}}
+
+
+def services(service: VirtualService, *, up: bool = True) -> Services:
+    """At second 0, with a first verdict of each server."""
+    made = Services()
+    made.configure(replace(farm.CONFIG, services=(service,)), {}, 0.0)
+    if up:
+        made.hear(farm.verdicts((ONE, Health.UP), (TWO, Health.UP)), 0.0)
+    return made
+
+
+def weights(made: Services) -> list[int | None]:
+    return [server.effective for server in made.weights["web"].servers]
+
+
+def reasons(made: Services) -> list[str]:
+    return [server.reason for server in made.weights["web"].servers]
+
+
+def said(share: float | None = None, wish: Wish = Wish.NONE, at: float = 0.0) -> Verdicts:
+    """What an agent on the first server says."""
+    probe = Probe(True, True, "told", 1.0, at, share=share, wish=wish)
+    return Verdicts((Verdict(target_id("page", ONE), Health.UP, 0.0, probe),), whole=False)
+
+
+def silence(*alone: bool, at: float = 1.0) -> Verdicts:
+    """Both servers fall silent."""
+    probe = Probe(False, False, "no answer", 500.0, at)
+    return Verdicts(
+        tuple(
+            Verdict(target_id("page", server), Health.DOWN, at, probe, one)
+            for server, one in zip((ONE, TWO), alone, strict=True)
+        ),
+        whole=False,
+    )
+
+
+def test_a_recovered_server_gets_its_weight_in_steps_and_then_all_is_as_configured() -> None:
+    made = services(SLOW)
+    made.hear(farm.verdicts((ONE, Health.DOWN)), 1.0)
+    made.hear(farm.verdicts((ONE, Health.UP)), 10.0)
+    seen = [(10.0, weights(made))]
+
+    while (due := made.deadline()) is not None:
+        made.due(due)
+        seen.append((due, weights(made)))
+
+    steps = [found[0] for _, found in seen[:-1]]
+    assert steps == sorted(step for step in steps if step is not None)
+    assert (seen[0][1], reasons(made)[0]) == ([3, 20], "configured weight; told")
+    assert seen[10][1] == [30, 20]
+    assert seen[-1] == (30.0, [3, 1])
+
+
+def test_slow_start_is_told_in_the_reason() -> None:
+    made = services(SLOW)
+    made.hear(farm.verdicts((ONE, Health.DOWN)), 1.0)
+    made.hear(farm.verdicts((ONE, Health.UP)), 10.0)
+
+    made.due(15.0)
+
+    assert reasons(made) == [
+        "configured weight, 25% of it in slow start, times 20 for finer steps; told",
+        "configured weight, times 20 for finer steps; told",
+    ]
+
+
+def test_the_first_verdict_and_doubt_cause_no_slow_start() -> None:
+    made = services(SLOW)
+
+    made.hear(farm.verdicts((ONE, Health.FALLING)), 1.0)
+    made.hear(farm.verdicts((ONE, Health.UP)), 2.0)
+
+    assert (weights(made), made.deadline()) == ([3, 1], None)
+
+
+def test_an_adopted_server_starts_at_once_at_its_whole_weight() -> None:
+    made = services(SLOW, up=False)
+    made.adopt({KEY: farm.entry(3, 1)}, 0.0)
+
+    made.hear(farm.verdicts((ONE, Health.UP), (TWO, Health.UP)), 0.5)
+
+    assert (weights(made), made.deadline()) == ([3, 1], None)
+
+
+def test_an_enabled_server_starts_slowly_and_one_drained_again_does_no_more() -> None:
+    made = services(SLOW)
+    made.rule(OUT, 1.0)
+    drained = weights(made)
+    made.rule({}, 2.0)
+    enabled = weights(made)
+    made.rule(OUT, 3.0)
+
+    assert (drained, enabled, weights(made)) == ([0, 1], [3, 20], [0, 1])
+    assert made.deadline() is None
+
+
+def test_a_reload_goes_on_with_a_slow_start() -> None:
+    made = services(SLOW)
+    made.hear(farm.verdicts((ONE, Health.DOWN)), 1.0)
+    made.hear(farm.verdicts((ONE, Health.UP)), 10.0)
+
+    made.configure(replace(farm.CONFIG, digest="d2", services=(SLOW,)), {}, 20.0)
+
+    assert weights(made) == [30, 20]
+    made.configure(replace(farm.CONFIG, services=(farm.WEB,)), {}, 21.0)
+    assert (weights(made), made.deadline()) == ([3, 1], None)
+
+
+def test_the_first_report_is_followed_at_once_and_a_later_one_by_and_by() -> None:
+    made = services(FED)
+    before = weights(made)
+    made.hear(said(0.5), 1.0)
+    first = weights(made)
+    made.hear(said(0.1, at=2.0), 2.0)
+    for second in range(3, 9):
+        made.hear(said(0.1, at=float(second)), float(second))
+        made.due(float(second))
+
+    assert (before, first) == ([60, 20], [30, 20])
+    later = weights(made)[0]
+    assert later is not None
+    assert 6 < later < 30
+    assert "of it by feedback" in reasons(made)[0]
+
+
+def test_the_wish_of_a_servers_own_operator_is_obeyed_and_told() -> None:
+    made = services(FED)
+    told = [
+        made.hear(said(wish=wish), at)[1] for wish, at in ((Wish.DRAIN, 1.0), (Wish.MAINT, 2.0))
+    ]
+    back = made.hear(said(), 3.0)[1]
+
+    assert [[change.kind for change in one] for one in (*told, back)] == [
+        ["server_drained", "service_state"],
+        ["server_disabled"],
+        ["server_enabled", "service_state"],
+    ]
+    assert told[0][0].reason == "drained by its own operator (agent says drain); told"
+
+
+def test_while_nobody_answers_this_node_weights_stay_for_a_time_and_that_is_told() -> None:
+    made = services(farm.WEB)
+
+    _, told = made.hear(silence(True, True), 1.0)
+    held = weights(made)
+    state = made.weights["web"].quorum_met
+    deadline = made.deadline()
+    made.due(1.0 + HOLD)
+
+    assert (held, state, deadline) == ([3, 1], False, 1.0 + HOLD)
+    assert "servers_kept" in [change.kind for change in told]
+    assert weights(made) == [None, None]
+
+
+def test_the_fallback_serves_meanwhile_and_connections_stay() -> None:
+    made = services(replace(farm.WEB, fallback=farm.WEB.real_servers[0]))
+    spare = replace(farm.WEB.real_servers[0], endpoint=replace(ONE, port=99))
+    made = services(replace(farm.WEB, fallback=spare))
+
+    made.hear(silence(True, True), 1.0)
+
+    assert (weights(made), made.weights["web"].fallback) == ([0, 0], 3)
+
+
+def test_as_soon_as_another_server_answers_a_silent_one_is_dead() -> None:
+    made = services(farm.WEB)
+    made.hear(silence(True, True), 1.0)
+
+    made.hear(silence(False, True), 1.5)
+
+    assert weights(made) == [None, 1]
+
+
+def test_a_server_that_never_served_gets_no_weight_by_a_hold() -> None:
+    made = services(farm.WEB, up=False)
+
+    made.hear(silence(True, True), 1.0)
+
+    assert weights(made) == [None, None]
+
+
+def test_the_floor_keeps_the_server_that_failed_last_and_tells_it() -> None:
+    made = services(replace(farm.WEB, floor=0.5))
+
+    made.hear(farm.verdicts((TWO, Health.DOWN), at=1.0), 1.0)
+    _, told = made.hear(farm.verdicts((ONE, Health.DOWN), at=2.0), 2.0)
+
+    assert weights(made) == [3, 0]
+    assert reasons(made)[0] == "down, kept by the floor of 0.5: told"
+    assert "servers_kept" in [change.kind for change in told]
+    made.hear(farm.verdicts((TWO, Health.UP), at=3.0), 3.0)
+    assert weights(made) == [0, 1]
