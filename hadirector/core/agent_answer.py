@@ -16,17 +16,16 @@ that is known is a failure: something else listens there. Source: HAProxy's conf
 "agent-check".
 """
 
-import re
 from dataclasses import dataclass
 
 from hadirector.core.checker_messages import Wish
 
 LINE = 1024  # bytes; more is no answer of an agent
 
-_END = re.compile(rb"[\r\n\0]")
-_APART = re.compile(r"[ \t,]+")
-_SHARE = re.compile(r"([0-9]{1,5})%")
-_MAXCONN = re.compile(r"maxconn:[0-9]{1,10}")
+_END = b"\r\n\0"
+_APART = str.maketrans("\t,", "  ")
+_DIGITS = frozenset("0123456789")
+_MAXCONN = "maxconn:"
 _STATES = {"up": True, "down": False, "fail": False, "stopped": False}
 _WISHES = {"ready": Wish.NONE, "drain": Wish.DRAIN, "maint": Wish.MAINT}
 _REMARK = 100  # characters of it told
@@ -50,12 +49,14 @@ class Answer:
 
 def complete(raw: bytes | bytearray) -> bool:
     """Whether the line has ended in what came so far."""
-    return _END.search(raw) is not None or len(raw) >= LINE
+    return len(raw) >= LINE or any(end in raw for end in _END)
 
 
 def decode(raw: bytes | bytearray) -> Answer:
     """The first line of what came; NoAnswerError."""
-    line = _END.split(bytes(raw[: LINE + 1]), maxsplit=1)[0]
+    line = bytes(raw[: LINE + 1])
+    for end in _END:
+        line = line.partition(bytes((end,)))[0]
     if len(line) >= LINE:
         raise NoAnswerError(f"no agent's answer: a line of {LINE} bytes or more")
     text = "".join(
@@ -67,15 +68,15 @@ def decode(raw: bytes | bytearray) -> Answer:
     wish: Wish | None = None
     strange: list[str] = []
     known = 0
-    for word in filter(None, _APART.split(words.lower())):
+    for word in words.lower().translate(_APART).split():
         known += 1
         if word in _STATES:
             up = _STATES[word]
         elif word in _WISHES:
             wish = _WISHES[word]
-        elif found := _SHARE.fullmatch(word):
-            share = min(100, int(found[1])) / 100
-        elif not _MAXCONN.fullmatch(word):
+        elif word.endswith("%") and _is_number(word[:-1]):
+            share = min(100, int(word[:-1])) / 100
+        elif not (word.startswith(_MAXCONN) and _is_number(word.removeprefix(_MAXCONN))):
             known -= 1
             strange.append(word[:20])
     if not known:
@@ -83,3 +84,7 @@ def decode(raw: bytes | bytearray) -> Answer:
         raise NoAnswerError(f"no agent's answer: {said}")
     told = words.strip() + (f" ({remark.strip()[:_REMARK]})" if remark.strip() else "")
     return Answer(up, share, wish, told[: 2 * _REMARK], tuple(strange[:4]))
+
+
+def _is_number(text: str) -> bool:
+    return 0 < len(text) <= 10 and _DIGITS.issuperset(text)
