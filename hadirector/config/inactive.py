@@ -32,8 +32,6 @@ class Inactive:
         return not tree.null and tree.text not in self.but
 
 
-_FIRST = "servers checked only by it stay unknown, and new ones get no connections"
-
 INACTIVE = (
     Inactive(
         "connection_sync.transport",
@@ -44,11 +42,6 @@ INACTIVE = (
         "connection_sync.resync",
         "idle connections from before a standby joined are not sent",
         but=("never",),
-    ),
-    Inactive(
-        "checks.*.type",
-        _FIRST,
-        only=("udp", "dns", "smtp", "expect"),
     ),
 )
 

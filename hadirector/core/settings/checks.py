@@ -9,7 +9,7 @@ from hadirector.core.settings.questions import Dialogue, Dns, JsonWanted, Smtp, 
 
 
 class CheckType(Enum):
-    """Every type of the contract; ACTIVE_TYPES are those this release probes."""
+    """Every type of the contract."""
 
     TCP = "tcp"
     HTTP = "http"
@@ -23,15 +23,6 @@ class CheckType(Enum):
     PING = "ping"
     AGENT = "agent"
     EXTERNAL = "external"
-
-
-ACTIVE_TYPES = frozenset(
-    {
-        *(CheckType.TCP, CheckType.HTTP, CheckType.HTTPS, CheckType.TLS),
-        *(CheckType.UDP, CheckType.DNS, CheckType.SMTP, CheckType.EXPECT),
-        *(CheckType.EXEC, CheckType.PING, CheckType.AGENT, CheckType.EXTERNAL),
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
