@@ -43,6 +43,9 @@ class Talk:
             return base.answered(str(error))
         return self._outcome(answer)
 
+    def missing(self) -> str:
+        return "an agent's line" if not self._came else "the end of its line"
+
     def _outcome(self, answer: Answer) -> Outcome:
         if answer.up is True:
             self._down.pop(self._target, None)
