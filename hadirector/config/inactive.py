@@ -34,11 +34,6 @@ class Inactive:
 
 INACTIVE = (
     Inactive(
-        "connection_sync.transport",
-        "the kernels talk to each other, unsealed",
-        only=("authenticated",),
-    ),
-    Inactive(
         "connection_sync.resync",
         "idle connections from before a standby joined are not sent",
         but=("never",),
