@@ -20,6 +20,7 @@ from hadirector.core.settings.checks import CheckType, Target
 from hadirector.core.stalls import Stalls
 from hadirector.shell import channel, child, confine, outbox, workers
 from hadirector.shell.held import HeldSockets
+from hadirector.shell.marked import Marked
 from hadirector.shell.probes import asking, base
 from hadirector.shell.probes.errand import Errands
 from hadirector.shell.probes.external import External
@@ -48,6 +49,7 @@ class Checker:
         now: Callable[[], float] = child.now,
         room: int = 0,
         files: dict[str, FileText] | None = None,
+        marked: Marked | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._errands, self._external = Errands(send), External(now)
@@ -56,6 +58,7 @@ class Checker:
             CheckType.EXTERNAL: self._external,
             **engines,
         }
+        self._marked = Marked() if marked is None else marked
         self._files = {} if files is None else files  # what the engines read
         self._now = now
         self._schedule = pacing.Schedule(in_flight, room)
@@ -94,6 +97,7 @@ class Checker:
                 self._told = True
                 self._files.clear()
                 self._files.update(message.files)
+                self._marked.keep(target.id for target in message.targets)
                 self._handle(messages.Targets(self._probed(message.targets)))
                 self._outbox.send_whole(self._schedule.verdicts())
                 self._tell_blind()
@@ -108,6 +112,10 @@ class Checker:
             case _:
                 pass  # not for us; the newest level of it may be for another process
 
+    def lend(self, message: messages.Lend, descriptors: tuple[int, ...]) -> None:
+        """Sockets for probes as a client."""
+        self._marked.take(message, descriptors)
+
     def close(self) -> None:
         """Abandon every probe and every timer."""
         self._tick.cancel()
@@ -119,6 +127,7 @@ class Checker:
         self._running.clear()
         self._held.close()
         self._errands.close()
+        self._marked.close()
 
     def _probed(self, targets: tuple[Target, ...]) -> tuple[Target, ...]:
         strange = {t.check.type.value for t in targets if t.check.type not in self._engines}
@@ -184,9 +193,11 @@ class Checker:
         self._send(messages.Blind(blind.reasons()))
 
 
-def engines(files: Mapping[str, FileText] | None = None) -> dict[CheckType, base.Engine]:
-    """One engine for each check type this release probes; `files` are read at every probe."""
-    return asking.engines(files if files is not None else {})
+def engines(
+    files: Mapping[str, FileText] | None = None, marked: Marked | None = None
+) -> dict[CheckType, base.Engine]:
+    """One engine for each check type; `files` and lent sockets are looked at for every probe."""
+    return asking.engines(files if files is not None else {}, marked)
 
 
 class Front:
@@ -197,9 +208,12 @@ class Front:
         self._workers = workers
         self._cpus = cpus
 
-    def receive(self, message: messages.Message) -> None:
-        """A message from the director."""
-        if isinstance(message, messages.Targets):
+    def receive(self, message: messages.Message, descriptors: tuple[int, ...] = ()) -> None:
+        """A message from the director, with what was handed over."""
+        if isinstance(message, messages.Lend):
+            lender = self._workers.lend if len(self._workers) else self._checker.lend
+            lender(message, descriptors)
+        elif isinstance(message, messages.Targets):
             self._probe(message)
         elif len(self._workers):
             self._workers.receive(message)
@@ -237,7 +251,9 @@ async def body(process: child.Child) -> None:
     room = max(0, descriptors - SPARE_DESCRIPTORS - in_flight)
     files: dict[str, FileText] = {}
     send = partial(process.send, messages.Process.DIRECTOR)
-    checker = Checker(send, engines(files), in_flight, room=min(room, HELD), files=files)
+    lent = Marked()
+    probing = engines(files, lent)
+    checker = Checker(send, probing, in_flight, room=min(room, HELD), files=files, marked=lent)
     cpus = 1 if workers.WORKER in os.environ else len(os.sched_getaffinity(0))
     front = Front(checker, Workers(send), cpus)
     process.start(partial(_receive, process, front))
@@ -263,7 +279,7 @@ def _receive(
     process: child.Child, front: Front, sender: messages.Process, received: channel.Received
 ) -> None:
     if not process.obeys(received) and sender is messages.Process.DIRECTOR:
-        front.receive(received.message)
+        front.receive(received.message, received.descriptors)
 
 
 async def _tell_status(process: child.Child, front: Front) -> None:

@@ -50,7 +50,7 @@ def targets_of(config: Config) -> Probed:
 
 
 def _target(check: Check, server: Endpoint) -> Target:
-    if check.type in _BY_SERVER:
+    if check.type in _BY_SERVER or check.client is not None:
         return Target(target_id(check.name, server), check, server)
     place = Target("", check, server).at
     if check.type is CheckType.PING:

@@ -8,7 +8,7 @@ feedback, the end of a hold) is decided at `deadline`.
 
 from collections.abc import Iterable, Mapping
 
-from hadirector.core import ipvs, service_news, weight
+from hadirector.core import as_client, ipvs, service_news, weight
 from hadirector.core.address import Endpoint
 from hadirector.core.admin import Ruling
 from hadirector.core.easing import Easing
@@ -65,6 +65,7 @@ class Services:
         self._rulings: Rulings = {}
         self._easing = Easing()
         self._due: dict[str, float] = {}  # by service: when time alone may change its weights
+        self.paths: tuple[as_client.Path, ...] = ()  # of probes as clients' packets go
         self._probed = Probed()
         # A service is well until something else was told: a director that starts tells no news.
         self._quorum_told: dict[str, bool] = {}
@@ -86,7 +87,8 @@ class Services:
         self._kept_told &= self.settings.keys()
         self._easing.keep(self.settings)
         self._due = {}
-        self.entries, self.unsettled = {}, Unsettled()
+        self.paths = as_client.paths_of(config)
+        self.entries, self.unsettled = dict(path.entry for path in self.paths), Unsettled()
         changes = [
             Change("service_removed", name, "no longer configured")
             for name in sorted(before - set(self.settings))

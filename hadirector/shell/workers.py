@@ -17,10 +17,13 @@ from functools import partial
 from itertools import islice
 
 from hadirector.core import messages, shards
+from hadirector.core.address import Family
+from hadirector.core.as_client import AT_ONCE
 from hadirector.core.blind import REASONS
 from hadirector.core.lawful import lawful
 from hadirector.core.messages import Process
 from hadirector.shell import channel, child
+from hadirector.shell.marked import Marked
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +47,7 @@ class Worker:
         self.blind: tuple[str, ...] = ()
         self._loop = asyncio.get_running_loop()
         self._said = said
-        self._targets = messages.Targets(())
+        self.targets = messages.Targets(())
         self._process: subprocess.Popen[bytes] | None = None
         self._link: channel.Channel | None = None
         self._pidfd = -1
@@ -56,13 +59,16 @@ class Worker:
 
     def probe(self, targets: messages.Targets) -> None:
         """All it is to probe."""
-        self._targets = targets
+        self.targets = targets
         self.send(targets)
 
-    def send(self, message: messages.Message) -> None:
+    def send(self, message: messages.Message, descriptors: tuple[int, ...] = ()) -> None:
         """Tell it something; a worker that is not there is told when it comes, of its targets."""
         if self._link is not None:
-            self._link.send(message)
+            self._link.send(message, descriptors=descriptors)
+        else:
+            for descriptor in descriptors:
+                os.close(descriptor)
 
     def stop(self) -> None:
         """End it: it has nothing that is worth a word."""
@@ -106,8 +112,9 @@ class Worker:
         match received.message:
             case messages.Heartbeat(status=status):
                 self.status = status
-            case messages.Hello():
-                self.send(self._targets)
+            case messages.Hello() as message:
+                self.send(self.targets)
+                self._said(self, message)
             case message:
                 self._said(self, message)
 
@@ -145,6 +152,8 @@ class Workers:
         self._send = send
         self._workers: list[Worker] = []
         self._targets = messages.Targets(())
+        self._lent = Marked()
+        self._loans: dict[str, tuple[int, Family]] = {}
         self._asked: dict[int, tuple[Worker, int]] = {}  # programs, by our ticket
         self._ticket = 0
 
@@ -159,9 +168,13 @@ class Workers:
         while len(self._workers) < count:
             self._workers.append(Worker(len(self._workers), self._said))
         self._targets = targets
+        names = {target.id for target in targets.targets}
+        self._lent.keep(names)
+        self._loans = {name: loan for name, loan in self._loans.items() if name in names}
         if count:
             for worker, part in zip(self._workers, shards.divide(targets, count), strict=True):
                 worker.probe(part)
+                self._lend_to(worker)
 
     def receive(self, message: messages.Message) -> None:
         """What the director says beside targets."""
@@ -181,6 +194,26 @@ class Workers:
             case _:
                 pass  # not for us
 
+    def lend(self, message: messages.Lend, descriptors: tuple[int, ...]) -> None:
+        """Hand each socket on to whoever probes its target; kept for a next life of a worker."""
+        self._lent.take(message, descriptors)
+        self._loans |= dict(
+            zip(message.targets, zip(message.marks, message.families, strict=True), strict=True)
+        )
+        for worker in self._workers:
+            self._lend_to(worker)
+
+    def _lend_to(self, worker: Worker) -> None:
+        homes = {t.id for t in worker.targets.targets}
+        names = [name for name in self._loans if name in homes]
+        for some in (names[i : i + AT_ONCE] for i in range(0, len(names), AT_ONCE)):
+            sockets = [(name, self._lent.copy(name)) for name in some]
+            there = [(name, one) for name, one in sockets if one is not None]
+            marks = tuple(self._loans[name][0] for name, _ in there)
+            families = tuple(self._loans[name][1] for name, _ in there)
+            lend = messages.Lend(tuple(name for name, _ in there), marks, families)
+            worker.send(lend, tuple(one for _, one in there))
+
     def statuses(self) -> list[str]:
         """What each says of itself."""
         return [worker.status for worker in self._workers]
@@ -198,6 +231,8 @@ class Workers:
                 while len(self._asked) > 65_536:  # answers that never came
                     del self._asked[next(iter(self._asked))]
                 self._send(replace(message, ticket=self._ticket))
+            case messages.Hello():
+                self._lend_to(worker)
             case _:
                 pass
 
