@@ -33,8 +33,9 @@ checks:
   page: {{type: http, interval: 300ms, timeout: 250ms, fast_interval: 100ms, rise: 1, held: false}}
   seen:
     {{type: http, as_client: true, interval: 300ms, timeout: 250ms, fast_interval: 100ms, rise: 1}}
+  away: {{type: http, port: 80, interval: 300ms, timeout: 250ms, rise: 1}}
 virtual_services:
-  own: {{address: {VIP}:81, forward: dr, check: page, real_servers: [192.0.2.11:80]}}
+  own: {{address: {VIP}:81, forward: dr, check: away, real_servers: [192.0.2.11:81]}}
   web:
     address: {VIP}:80
     forward: dr
@@ -103,7 +104,8 @@ def servers() -> Iterator[Servers]:
 def server(daemon: Daemon, service: str, number: int) -> dict[str, Any]:
     told = daemon.ask()
     assert told is not None
-    return told["services"][service]["servers"][f"192.0.2.{number}:80"]  # type: ignore[no-any-return]
+    servers: dict[str, dict[str, Any]] = told["services"][service]["servers"]
+    return next(found for at, found in servers.items() if at.startswith(f"192.0.2.{number}:"))
 
 
 def test_a_server_without_the_virtual_address_is_out_with_that_reason(
