@@ -19,7 +19,7 @@ _BY_SERVER = (CheckType.EXEC, CheckType.EXTERNAL)  # they are told the server, w
 @dataclass(slots=True)
 class Probed:
     """`targets` by their names. By target: `users` are the services that want to know of it,
-    `heard_by` the names (target_id) its verdict is looked up by."""
+    `heard_by` the names (target_id) its verdict is looked up by, its own first."""
 
     targets: dict[str, Target] = field(default_factory=dict)
     users: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
@@ -45,7 +45,8 @@ def targets_of(config: Config) -> Probed:
                 target = _target(checks[name], server.endpoint)
                 found.targets.setdefault(target.id, target)
                 found.users[target.id].add(service.name)
-                found.heard_by[target.id][target_id(name, server.endpoint)] = None
+                names = found.heard_by[target.id]
+                names |= {target.id: None, target_id(name, server.endpoint): None}
     return found
 
 

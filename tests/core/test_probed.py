@@ -98,3 +98,14 @@ def test_what_nobody_asked_for_is_not_heard(tmp_path: Path) -> None:
         set(),
         [],
     )
+
+
+def test_a_verdict_is_found_by_its_target_and_by_each_server_it_is_for(tmp_path: Path) -> None:
+    services = Services()
+    services.configure(farm(tmp_path, 2, 1, "app"), {}, 0.0)
+    up = verdict("app@10.0.1.1:8081", Health.UP)
+
+    services.hear(Verdicts((up,), whole=True), 1.0)
+
+    names = ("app@10.0.1.1:8081", "app@10.0.1.1:10000", "app@10.0.1.1:10001")
+    assert services.verdicts == dict.fromkeys(names, up)
