@@ -17,15 +17,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.skipif(not has_ipvs, reason="needs
 
 VIP = "192.0.2.10"
 ACCEPT_LOCAL = Path("/proc/sys/net/ipv4/conf/all/accept_local")
-SERVE = """
-import socket
-listener = socket.create_server(("0.0.0.0", 80), backlog=64)
-while True:
-    one, _ = listener.accept()
-    one.recv(1000)
-    one.send(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nOK")
-    one.close()
-"""
+SERVE = ("-m", "http.server", "80", "--directory", "/proc/self/ns")  # a thread for each client
 CONFIG = f"""
 cluster: shop
 nodes: {{lb1: {{}}}}
@@ -86,7 +78,8 @@ class Servers:
         ):
             self.inside(sleeper.pid, *line.split())
         self.server = subprocess.Popen(
-            ["nsenter", "-t", str(sleeper.pid), "-n", sys.executable, "-c", SERVE]
+            ["nsenter", "-t", str(sleeper.pid), "-n", sys.executable, *SERVE],
+            stderr=subprocess.DEVNULL,
         )
         return sleeper.pid
 
