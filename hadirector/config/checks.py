@@ -32,6 +32,7 @@ T = TypeVar("T")
 NO_CHECK = CheckRule(Combine.ALL, ())
 
 _WHERE = ("port", "connect", "source")
+_BY_STREAM = (CheckType.TCP, CheckType.HTTP, CheckType.HTTPS, CheckType.TLS)
 _HTTP = (
     *(*_WHERE, "held", "path", "host", "method", "headers", "send", "status", "body", "json"),
     "auth_file",
@@ -123,9 +124,21 @@ def _check(name: str, section: Section, nodes: Nodes) -> Check:
             section.has(option)
     else:
         check = _asking(section, check, options, nodes)
+    if known in _BY_STREAM:
+        check = _as_client(section, check)
     _lint(section, check)
     section.close()
     return check
+
+
+def _as_client(section: Section, check: Check) -> Check:
+    """`as_client` (config/as_client): elsewhere it cannot go."""
+    wanted = section.read("as_client", scalars.boolean, False)
+    elsewhere = [key for key in ("port", "connect") if section.has(key)]
+    if wanted and elsewhere:
+        text = f"goes to the virtual address and its port: remove '{elsewhere[0]}'"
+        section.error(section.value_at("as_client"), "as_client", text)
+    return replace(check, as_client=wanted, held=check.held and not wanted)
 
 
 def _asking(section: Section, check: Check, options: frozenset[str], nodes: Nodes) -> Check:

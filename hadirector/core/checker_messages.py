@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
+from hadirector.core.address import Family
 from hadirector.core.keys import FileText
 from hadirector.core.settings.checks import Target
 
@@ -126,6 +127,16 @@ class Report:
     reason: str
     at: float
     until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lend:
+    """Sockets for the probes of these targets, handed over with the message in the same order:
+    each of this address family, with this firewall mark (core/as_client)."""
+
+    targets: tuple[str, ...]
+    marks: tuple[int, ...]
+    families: tuple[Family, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import assert_never
 
-from hadirector.core import deaths, differences, ipvs, messages, peers
+from hadirector.core import as_client, deaths, differences, ipvs, messages, peers
 from hadirector.core import director_events as ev
 from hadirector.core.attendance import Attendance, Scene
 from hadirector.core.checker_watch import CheckerWatch
@@ -165,7 +165,7 @@ class Director:
             *self.attendance.configure(config, now, self.services.targets().targets),
             *self._settings(now),
             *self.sync.settings(config, self._secrets),
-            ev.Send(Process.CHECKER, self.services.targets(), float("inf")),
+            *self._tell_checker(),
             *self.kernel.follow_all(),
             *self._presence(now),
         ]
@@ -231,6 +231,12 @@ class Director:
         steps = self.kernel.follow(keys)
         return [*steps, *told, *self._tell(self._flaps.tell(changes, now), now)]
 
+    def _tell_checker(self) -> list[ev.Action]:
+        """All it is to probe, and the sockets it cannot make itself."""
+        loans = as_client.loans(self.services.paths)
+        told: list[messages.Message] = [self.services.targets(), *loans]
+        return [ev.Send(Process.CHECKER, message, float("inf")) for message in told]
+
     def _checker_said(
         self, message: messages.Blind | messages.Execute, now: float
     ) -> list[ev.Action]:
@@ -254,8 +260,7 @@ class Director:
         if self.config is None:
             return []
         if sender is Process.CHECKER:
-            targets = ev.Send(Process.CHECKER, self.services.targets(), float("inf"))
-            return [targets, *self.attendance.greet_checker(now)]
+            return [*self._tell_checker(), *self.attendance.greet_checker(now)]
         return self._settings(now) if sender is Process.ELECTION else []
 
     def _heard(self, event: ev.Heard | ev.PeerRefused, now: float) -> list[ev.Action]:

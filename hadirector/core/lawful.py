@@ -12,7 +12,7 @@ from hadirector.core.messages import OrderKind, Process, RequestKind
 
 _LEVELS: Mapping[tuple[Process, Process], frozenset[type[messages.Message]]] = {
     (Process.DIRECTOR, Process.CHECKER): frozenset(
-        {messages.Targets, messages.Executed, messages.Reports}
+        {messages.Targets, messages.Executed, messages.Reports, messages.Lend}
     ),
     (Process.CHECKER, Process.DIRECTOR): frozenset(
         {messages.Verdicts, messages.Blind, messages.Execute}

@@ -2,13 +2,13 @@
 
 Nearly all messages are levels: the newest replaces what was told before under the same kind, so
 one may be lost, repeated or re-sent whole after `Hello` without harm. The few that are not
-(Order, Event, Run, Ran, Resync, SyncNews, Execute, Executed, Reports) are numbered and only ever
-cause something once. Every field is plain data that shell/channel.py can write and read strictly;
-an unknown or ill-typed message is a counted error.
+(Order, Event, Run, Ran, Resync, SyncNews, Execute, Executed, Reports, Lend) are numbered and only
+ever cause something once. Every field is plain data that shell/channel.py can write and read
+strictly; an unknown or ill-typed message is a counted error.
 
 Who tells whom (core/lawful.py is what holds everybody to it):
 
-    director -> checker      Targets, Executed, Reports
+    director -> checker      Targets, Executed, Reports, Lend
     checker  -> director     Verdicts, Blind, Execute
     director -> election     ElectionSettings, Tracks, Ready, Peers, Stance, Order
     election -> director     Routers, Events, Obeyed
@@ -38,6 +38,9 @@ from hadirector.core.checker_messages import (
 )
 from hadirector.core.checker_messages import (
     Health as Health,
+)
+from hadirector.core.checker_messages import (
+    Lend as Lend,
 )
 from hadirector.core.checker_messages import (
     Probe as Probe,
@@ -229,6 +232,7 @@ Message = (
     | Execute
     | Executed
     | Reports
+    | Lend
     | ElectionSettings
     | Tracks
     | Ready

@@ -81,10 +81,15 @@ def for_checks(services: Iterable[VirtualService], checks: Iterable[Check]) -> t
     The range is the one systemd sets by default; the setting serves IPv6 as well.
     """
     used = {name for service in services for name in service.check.checks}
-    if not any(check.type is CheckType.PING and check.name in used for check in checks):
-        return ()
-    why = "checks of type ping: echo requests without a capability"
-    return (Sysctl("net.ipv4.ping_group_range", "0 2147483647", why),)
+    probing = [check for check in checks if check.name in used]
+    settings = []
+    if any(check.type is CheckType.PING for check in probing):
+        why = "checks of type ping: echo requests without a capability"
+        settings.append(Sysctl("net.ipv4.ping_group_range", "0 2147483647", why))
+    if any(check.client is not None and family(check.client.address) == 4 for check in probing):
+        why = "checks as a client: servers answer from the virtual address, which a master has too"
+        settings.append(Sysctl("net.ipv4.conf.all.accept_local", "1", why))
+    return tuple(settings)
 
 
 FORWARDING = "net.ipv6.conf.all.forwarding"

@@ -43,7 +43,8 @@ class Check:
     of an HTTP request. The http fields are read by http and https only, and what another type asks
     stands in the field of its name; `tls` is there where the connection is to be TLS. `command`
     is run for exec; with `exit_share` its exit status tells a share. What is said of an external
-    one holds for `max_age` seconds.
+    one holds for `max_age` seconds. `as_client` asks for probes the way clients' packets go; the
+    checks made for that, one for each service and address, have `client`, the virtual endpoint.
     """
 
     name: str
@@ -74,6 +75,8 @@ class Check:
     command: tuple[str, ...] = ()
     exit_share: bool = False
     max_age: float = 0.0
+    as_client: bool = False
+    client: Endpoint | None = None
 
     def files(self) -> tuple[str, ...]:
         """The files that a probe needs the contents of."""
