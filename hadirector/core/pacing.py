@@ -35,8 +35,19 @@ from typing import assert_never
 
 from hadirector.core import health, held
 from hadirector.core.blind import Blind
-from hadirector.core.checker_messages import Cause as Cause  # who makes outcomes takes it here
+
+# Who makes outcomes, or carries out what is said here, takes these names from here.
+from hadirector.core.checker_messages import Cause as Cause
 from hadirector.core.checker_messages import Probe, Targets, Verdict, Wish
+from hadirector.core.pacing_events import Action as Action
+from hadirector.core.pacing_events import Ended as Ended
+from hadirector.core.pacing_events import Event as Event
+from hadirector.core.pacing_events import Look as Look
+from hadirector.core.pacing_events import Outcome as Outcome
+from hadirector.core.pacing_events import Report as Report
+from hadirector.core.pacing_events import Start as Start
+from hadirector.core.pacing_events import Stop as Stop
+from hadirector.core.pacing_events import Woken as Woken
 from hadirector.core.settings.checks import Check, CheckType, Target
 from hadirector.core.silences import Silences
 
@@ -51,74 +62,6 @@ LATE_START = 0.1  # seconds behind its slot from which a start is counted as lat
 
 TOLD = (CheckType.EXEC, CheckType.EXTERNAL)  # by others: they say nothing of our own network
 _FAILURES = (Cause.REFUSED, Cause.ANSWERED)  # the server's own word, whole
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a probe ended; `detail` is one short sentence for an operator. `share` and `wish` as in
-    Probe, None where nothing was said of it: a wish holds until another one is told. `warning` is
-    what an operator should know although the server passed."""
-
-    cause: Cause
-    detail: str
-    warning: str = ""
-    share: float | None = None
-    wish: Wish | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Woken:
-    """The instant `next_at` named has come."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A started probe ended after `took` seconds.
-
-    `stalled` is how many of them our own loop did not turn.
-    """
-
-    target: str
-    ticket: int
-    outcome: Outcome
-    took: float
-    stalled: float
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """There is news of this target: its next probe is due at once."""
-
-    target: str
-
-
-Event = Targets | Ended | Woken | Look | held.Event
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Probe this target now; its end comes back as `Ended` with the same ticket."""
-
-    target: Target
-    ticket: int
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Abandon this probe: nobody waits for its end any more."""
-
-    ticket: int
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """A target was probed; `changed`: its health is another than before."""
-
-    verdict: Verdict
-    changed: bool
-
-
-Action = Start | Stop | Report | held.Action
 
 
 @dataclass(slots=True)
