@@ -35,14 +35,13 @@ class Place:
     backup: Callable[[], BackupSocket | None]  # looked up anew at each call
     waits: Callable[[], str]  # what keeps this node from being compared
     caught_up: Callable[[], bool]  # whether all that came was heard
-    told: Callable[[], None]
+    judged: Callable[[Standby], None]
 
 
 class Follower:
     """Of one master, over one link."""
 
     def __init__(self, link: Link, place: Place) -> None:
-        self.standing: Standby | None = None
         self.receiving = False  # whether connections are on their way to us
         self._link = link
         self._place = place
@@ -87,8 +86,7 @@ class Follower:
                     self.receiving = on
                     self._wake.set()
                 case Standby():
-                    self.standing = message
-                    self._place.told()
+                    self._place.judged(message)
                 case _:
                     raise LinkError(f"{self._link.node} says what is not a master's to say")
 

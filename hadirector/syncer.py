@@ -1,48 +1,43 @@
 """The syncer process: what connections this node has, and whether its standby has them too.
 
 It knows them (shell/known_connections) from the kernel's sync stream, which it hears on the sync
-interface, and from readings of the table where those are cheap. As master it brings its standbys
-up to date (resyncing) and says how complete they are; as standby it answers its masters
-(following) and learns when it is. Nothing of this is in the way of packets or of the election.
+interface or carries itself (shell/relay), and from readings of the table where those are cheap. As
+master it brings its standbys up to date (resyncing) and says how complete they are; as standby it
+answers its masters (following) and learns when it is. Nothing of this is in the way of packets or
+of the election.
 """
 
 import asyncio
 import logging
 import os
 import sys
-from collections.abc import Awaitable
-from dataclasses import replace
+import time
 from functools import partial
 
-from hadirector import following, resyncing
 from hadirector.core import messages, sync_readiness
-from hadirector.core.address import Address, packed
-from hadirector.core.campaign import Campaign
 from hadirector.core.messages import Process
+from hadirector.core.record_watch import EVERY, RecordWatch, WatchRecords
 from hadirector.core.settings.cluster import ConnectionSync, ResyncPolicy, SyncTransport
-from hadirector.core.sync_readiness import Master
 from hadirector.core.syncer_messages import (
     Resync,
-    Standby,
     Synced,
     SyncNews,
     SyncRole,
     SyncRoles,
     SyncSettings,
 )
-from hadirector.shell import backup_socket, channel, child, confine
+from hadirector.shell import backup_socket, channel, child, confine, private_tap
 from hadirector.shell.backup_socket import BackupSocket
 from hadirector.shell.known_connections import KnownConnections
-from hadirector.shell.resync_link import Identity, Link, LinkError, connect, listen
+from hadirector.shell.relay import RelayLink
 from hadirector.shell.sync_wire import SyncWire
+from hadirector.sync_links import Host, Links
 
 log = logging.getLogger(__name__)
 
 LOOK_EVERY = 0.25  # seconds between looks at the sockets
 TELL_EVERY = 1.0  # seconds between accounts to the director
-COUNT_EVERY = 5.0
-RECONNECT = 1.0  # seconds before a master that did not answer is tried again
-LIMIT = 1 << 20  # bytes of a link that wait to be read
+COUNT_EVERY = 5.0  # seconds between looks at the kernel's counters
 OUTLIVE = 190.0  # seconds: the director leaves after the election, which may take 165
 
 
@@ -50,23 +45,27 @@ class Syncer:
     """One node's. Needs a running loop."""
 
     def __init__(self, process: child.Child, tasks: asyncio.TaskGroup) -> None:
-        self.known = KnownConnections()
-        self.settings: SyncSettings | None = None
-        self.roles: SyncRoles | None = None
         self._child = process
-        self._tasks = tasks
+        self._known = KnownConnections()
+        self._links = Links(
+            tasks,
+            Host(
+                self._known,
+                lambda: self._wire,
+                self._look_at_backup,
+                self._caught_up,
+                self.tell,
+                self.notice,
+            ),
+        )
+        self._settings: SyncSettings | None = None
+        self._roles: SyncRoles | None = None
         self._roles_at = child.now()
-        self._wire: SyncWire | None = None
+        self._wire: SyncWire | RelayLink | None = None
         self._backup: BackupSocket | None = None
-        self._listener: asyncio.Server | None = None
-        self._sessions: dict[str, resyncing.Session] = {}
-        self._campaigns: dict[str, Campaign] = {}
-        self._followers: dict[str, following.Follower] = {}
-        self._following: dict[str, asyncio.Task[None]] = {}
-        self._masters: dict[str, Master] = {}
-        self._guests: dict[str, asyncio.Task[None]] = {}
+        self._watch = RecordWatch()
         self._unseen = self._kept_out = 0
-        self._troubles: dict[str, str] = {}
+        self._trouble = ""
         self._asked = ""
         self._ready: bool | None = None
 
@@ -75,214 +74,94 @@ class Syncer:
     def receive(self, message: messages.Message) -> None:
         """A message of the director."""
         match message:
-            case SyncSettings():
+            case SyncSettings() if message != self._settings:
                 self._follow(message)
             case SyncRoles():
-                first, self.roles = self.roles is None, message
-                if first:
-                    self._roles_at = child.now()
-                self._follow_roles(message)
+                self._roles_at = child.now() if self._roles is None else self._roles_at
+                self._roles = message
+                self._links.follow_roles(message)
             case Resync(token) if token != self._asked:
                 self._asked = token
-                self._compare_now("an operator asks")
+                self._links.compare("an operator asks")
             case _:
                 pass  # not for us
 
     def _follow(self, settings: SyncSettings) -> None:
-        before, self.settings = self.settings, settings
-        if before == settings:
-            return
+        before, self._settings = self._settings, settings
         if before is None or before.sync != settings.sync:
             self._close_wire()
-            self.known.forget()
-        self.known.sync_id = settings.sync.sync_id if settings.sync else 0
-        self._close_links()
-        if self.roles is not None:
-            self._follow_roles(self.roles)
+            self._known.forget()
+        sync = settings.sync
+        self._known.sync_id = sync.sync_id if sync else 0
+        resyncs = sync is not None and sync.resync is ResyncPolicy.ON_JOIN
+        self._links.follow(settings if resyncs else None)
+        if self._roles is not None:
+            self._links.follow_roles(self._roles)
+        if isinstance(self._wire, RelayLink):
+            self._relay(self._wire)
         self.tell()
 
-    def _follow_roles(self, roles: SyncRoles) -> None:
-        """Talk with those that are master; guests are let go once this node is none."""
-        wanted = sync_readiness.masters(roles) if self._resyncs else []
-        for node in [n for n in self._following if n not in wanted]:
-            self._following.pop(node).cancel()
-            self._masters.pop(node, None)
-        for node in wanted:
-            if node not in self._following:
-                task = self._tasks.create_task(self._follow_master(node), name=f"follow {node}")
-                self._following[node] = task
-        if roles.role is SyncRole.BACKUP:
-            for guest in self._guests.values():
-                guest.cancel()
-            self._campaigns.clear()
-        for follower in self._followers.values():
-            follower.hurry()
-
-    def _compare_now(self, reason: str) -> None:
-        for session in self._sessions.values():
-            session.ask()
-        for node, follower in self._followers.items():
-            self._tasks.create_task(_quietly(node, follower.ask(reason)), name="ask")
+    def watch(self, wanted: WatchRecords, until: float) -> None:
+        """Somebody wants to see records, until then."""
+        self._watch.follow(wanted, until)
 
     @property
-    def _resyncs(self) -> bool:
-        sync = self.settings.sync if self.settings else None
-        return sync is not None and sync.resync is ResyncPolicy.ON_JOIN
+    def _sync(self) -> ConnectionSync | None:
+        return self._settings.sync if self._settings else None
 
-    # Sockets
+    # The stream of records
 
-    async def _open(self) -> None:
+    def _open_wire(self) -> None:
         """What is to be open and is not."""
-        sync = self.settings.sync if self.settings else None
-        if sync is not None and self._wire is None and _hears(sync):
-            try:
-                self._wire = SyncWire(sync.interface, sync.group, sync.port, self._heard)
-                self._trouble("wire", "")
-            except OSError as error:
-                text = f"sync interface {sync.interface}: {os.strerror(error.errno or 0)}"
-                self._trouble("wire", text)
-        own = self._own_address()
-        if self._resyncs and self._listener is None and own is not None:
-            assert self.settings is not None
-            try:
-                sock = listen(own, self.settings.peer_port)
-            except OSError as error:
-                where = f"{own} port {self.settings.peer_port} (TCP)"
-                text = f"resync: cannot listen on {where}: {os.strerror(error.errno or 0)}"
-                self._trouble("listener", text)
-            else:
-                self._trouble("listener", "")
-                self._listener = await asyncio.start_server(self._visited, sock=sock, limit=LIMIT)
+        sync = self._sync
+        if sync is None or self._wire is not None:
+            return
+        if sync.transport is SyncTransport.AUTHENTICATED:
+            self._wire = RelayLink(time.time_ns(), self._heard, self.notice)
+            self._trouble = ""
+            self._relay(self._wire)
+            return
+        try:
+            self._wire = SyncWire(sync.interface, sync.group, sync.port, self._heard)
+            self._trouble = ""
+        except OSError as error:
+            self._trouble = f"sync interface {sync.interface}: {os.strerror(error.errno or 0)}"
 
-    def _own_address(self) -> Address | None:
-        if self.settings is None:
-            return None
-        return next((n.address for n in self.settings.nodes if n.name == self.settings.node), None)
+    def _relay(self, link: RelayLink) -> None:
+        """Have it carry what the settings say, with the keys they have now."""
+        settings = self._settings
+        assert settings is not None
+        assert settings.sync is not None
+        node = settings.node
+        peers = tuple(one.name for one in settings.nodes if one.name != node)
+        link.follow(settings.cluster, node, settings.sync, peers, settings.keys)
 
     def _close_wire(self) -> None:
         if self._wire is not None:
             self._wire.close()
             self._wire = None
 
-    def _close_links(self) -> None:
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
-        for task in (*self._guests.values(), *self._following.values()):
-            task.cancel()
-        self._following.clear()
-        self._masters.clear()
-        self._campaigns.clear()
-
-    def _trouble(self, kind: str, text: str) -> None:
-        if text and text != self._troubles.get(kind):
-            log.warning("%s", text)
-        self._troubles[kind] = text
-
     def _heard(self, payload: bytes, outgoing: bool) -> None:
-        """What no backup thread hears is not in the table."""
+        """A datagram of our own kernel (`outgoing`), or one that goes to it: what no backup thread
+        hears is not in the table."""
+        sync = self._sync
+        if sync is None:
+            return
+        self._watch.hear(payload, sync.sync_id, outgoing, child.now())
         if outgoing or self._backup is not None:
-            self.known.hear(payload)
-
-    # Links
-
-    async def _follow_master(self, node: str) -> None:
-        """For ever: one link after the other."""
-        while True:
-            try:
-                await self._follow_once(node)
-            except LinkError as error:
-                self._note(node, str(error))
-            self.tell()
-            await asyncio.sleep(RECONNECT)
-
-    async def _follow_once(self, node: str) -> None:
-        settings, own = self.settings, self._own_address()
-        assert settings is not None
-        peer = next((n.address for n in settings.nodes if n.name == node), None)
-        if own is None or peer is None:
-            raise LinkError(f"no address in nodes for {settings.node if own is None else node}")
-        reader, writer = await connect(own, peer, settings.peer_port, node)
-        link = Link(reader, writer, node)
-        try:
-            await link.greet_master(self._identity(settings))
-            place = following.Place(
-                self.known,
-                self._look_at_backup,
-                self._waits,
-                self._caught_up,
-                partial(self._judged, node),
-            )
-            follower = self._followers[node] = following.Follower(link, place)
-            self._note(node, "")
-            await follower.run()
-        finally:
-            self._followers.pop(node, None)
-            link.close()
-
-    def _note(self, node: str, trouble: str) -> None:
-        before = self._masters.get(node, Master())
-        self._masters[node] = Master(before.standing, before.heard_at, trouble)
-
-    def _judged(self, node: str) -> None:
-        standing = self._followers[node].standing
-        self._masters[node] = Master(standing, child.now(), "")
-        self.tell()
-
-    def _waits(self) -> str:
-        return self.roles.waits if self.roles else "it does not know its role"
+            self._known.hear(payload)
 
     def _caught_up(self) -> bool:
-        return self._wire is None or self._wire.idle
+        return not isinstance(self._wire, SyncWire) or self._wire.idle
 
-    def _visited(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Somebody connected to us."""
-        settings = self.settings
-        address = writer.get_extra_info("peername")[0]
-        node = (
-            next((n.name for n in settings.nodes if n.address == address), "") if settings else ""
-        )
-        master = self.roles is not None and self.roles.role is not SyncRole.BACKUP
-        if not node or not master:
-            writer.transport.abort()
-            return
-        former = self._guests.get(node)
-        if former is not None:  # its syncer began anew, or its host did
-            former.cancel()
-        link = Link(reader, writer, node)
-        self._guests[node] = self._tasks.create_task(self._host(link), name=f"host {node}")
-
-    async def _host(self, link: Link) -> None:
-        settings = self.settings
-        assert settings is not None
-        try:
-            await link.greet_standby(self._identity(settings))
-            campaign = self._campaigns.setdefault(link.node, Campaign(link.node))
-            around = resyncing.Surroundings(
-                self.known, lambda: self._wire, self._scope, self.tell, self.notice
-            )
-            session = self._sessions[link.node] = resyncing.Session(link, campaign, around)
-            try:
-                await session.run()
-            finally:
-                if self._sessions.get(link.node) is session:
-                    del self._sessions[link.node]
-                    campaign.unable("its syncer is not connected")
-        except LinkError as error:
-            log.info("standby=%s %s", link.node, error)
-        finally:
-            link.close()
-            self.tell()
-
-    def _identity(self, settings: SyncSettings) -> Identity:
-        return Identity(settings.cluster, settings.node, settings.keyed, settings.keys)
-
-    def _scope(self) -> tuple[bytes, ...] | None:
-        """The virtual addresses whose connections are ours to give."""
-        roles = self.roles
-        if roles is None or roles.role is not SyncRole.MIXED:
-            return None
-        return tuple(packed(address) for address in roles.masters)
+    def _look_at_backup(self) -> BackupSocket | None:
+        """The backup thread's socket: where the kernels speak to each other, or to the relay."""
+        sync, self._backup = self._sync, None
+        if sync is not None and sync.transport is SyncTransport.AUTHENTICATED:
+            self._backup = backup_socket.find(private_tap.GROUP, private_tap.PORT)
+        elif sync is not None:
+            self._backup = backup_socket.find(sync.group, sync.port)
+        return self._backup
 
     # By time
 
@@ -291,75 +170,77 @@ class Syncer:
         before, since = self._look_at_backup(), child.now()
         while True:
             await asyncio.sleep(LOOK_EVERY)
-            await self._open()
+            self._open_wire()
+            await self._links.open()
             now, at = self._look_at_backup(), child.now()
             if before is None or now is None or before.inode != now.inode:
                 if before or now:  # another thread, or none: its master is to know
-                    for follower in self._followers.values():
-                        follower.hurry()
+                    self._links.hurry()
             elif now.drops > before.drops:
-                await self.known.doubt(since - LOOK_EVERY, at)
-                self._dropped(now.drops - before.drops)
+                log.info("the backup thread dropped %d datagrams", now.drops - before.drops)
+                await self._known.doubt(since - LOOK_EVERY, at)
+                self._links.dropped(now.drops - before.drops)
             before, since = now, at
-
-    def _look_at_backup(self) -> BackupSocket | None:
-        sync = self.settings.sync if self.settings else None
-        self._backup = backup_socket.find(sync.group, sync.port) if sync else None
-        return self._backup
-
-    def _dropped(self, datagrams: int) -> None:
-        """A sending under way is compared afterwards anyway."""
-        log.info("the backup thread dropped %d datagrams", datagrams)
-        if not any(follower.receiving for follower in self._followers.values()):
-            for node, follower in self._followers.items():
-                asked = follower.ask(f"{datagrams} datagrams were dropped")
-                self._tasks.create_task(_quietly(node, asked), name="ask")
 
     async def account(self) -> None:
         """For ever: what is over is forgotten, and the director is told."""
         counted = float("-inf")
         while True:
             await asyncio.sleep(TELL_EVERY)
-            if self.settings is None or self.settings.sync is None:
+            if self._sync is None:
                 continue
-            await self.known.expire()
+            if isinstance(self._wire, RelayLink):
+                self._wire.look()
+            await self._known.expire()
             if child.now() - counted > COUNT_EVERY:
                 counted = child.now()
-                count = await self.known.choose()
-                self._unseen = max(0, count - len(self.known.mirror))
-                self._kept_out = (await self.known.survey())[1]
+                count = await self._known.choose()
+                self._unseen = max(0, count - len(self._known.mirror))
+                self._kept_out = (await self._known.survey())[1]
             self.tell()
 
     async def refill(self) -> None:
         """For ever: a mirror that began too late is filled, slowly, where it is needed."""
         while True:
             await asyncio.sleep(COUNT_EVERY)
-            if self.roles is not None and self.roles.role is not SyncRole.BACKUP:
-                await self.known.refill()
+            if self._roles is not None and self._roles.role is not SyncRole.BACKUP:
+                await self._known.refill()
+
+    async def show(self) -> None:
+        """For ever: what passes, to whoever watches."""
+        while True:
+            await asyncio.sleep(EVERY)
+            told = self._watch.take()
+            if told is not None:
+                self._child.send(Process.DIRECTOR, told)
+
+    # What the director is told
 
     def tell(self) -> None:
-        """The director, how it stands."""
-        if self.settings is None or self.settings.sync is None:
+        """How it stands."""
+        if self._settings is None or self._sync is None:
             return
-        listening = self._backup is not None
+        listening, masters = self._backup is not None, self._links.masters
         ready, reason = sync_readiness.judge(
-            self.roles, listening, self._masters, self._roles_at, child.now()
+            self._roles, listening, masters, self._roles_at, child.now()
         )
         if self._ready is not None and ready != self._ready:
-            self.notice("sync_ready" if ready else "sync_not_ready", self.settings.node, reason)
+            self.notice("sync_ready" if ready else "sync_not_ready", self._settings.node, reason)
         self._ready = ready
+        known = self._known
         told = Synced(
             ready=ready,
             reason=reason,
-            source=self.known.source,
-            known=len(self.known.mirror),
+            source=known.source,
+            known=len(known.mirror),
             unseen=self._unseen,
             kept_out=self._kept_out,
             listening=listening,
-            own=tuple(_named(node, m) for node, m in self._masters.items() if m.standing),
-            standbys=tuple(campaign.standing for campaign in self._campaigns.values()),
-            refused=dict(self.known.refused),
-            trouble="; ".join(filter(None, (*self._troubles.values(), self.known.trouble))),
+            own=tuple(m.standing for m in masters.values() if m.standing),
+            standbys=self._links.standbys,
+            refused=dict(known.refused),
+            trouble="; ".join(filter(None, (self._trouble, self._links.trouble, known.trouble))),
+            relay=self._wire.state() if isinstance(self._wire, RelayLink) else None,
         )
         self._child.send(Process.DIRECTOR, told)
 
@@ -369,26 +250,9 @@ class Syncer:
 
     def close(self) -> None:
         """Give everything back."""
-        self._close_links()
+        self._links.close()
         self._close_wire()
-        self.known.close()
-
-
-def _named(node: str, master: Master) -> Standby:
-    """This node's standing, under the name of the master that judged it."""
-    assert master.standing is not None
-    return replace(master.standing, node=node)
-
-
-async def _quietly(node: str, asked: Awaitable[None]) -> None:
-    try:
-        await asked
-    except LinkError as error:
-        log.info("master=%s %s", node, error)
-
-
-def _hears(sync: ConnectionSync) -> bool:
-    return sync.transport is SyncTransport.KERNEL
+        self._known.close()
 
 
 async def body(process: child.Child) -> None:
@@ -398,11 +262,8 @@ async def body(process: child.Child) -> None:
         process.start(partial(_receive, process, syncer))
         process.ready = True
         process.tell()
-        running = [
-            tasks.create_task(syncer.look(), name="look"),
-            tasks.create_task(syncer.account(), name="account"),
-            tasks.create_task(syncer.refill(), name="refill"),
-        ]
+        lasting = (syncer.look, syncer.account, syncer.refill, syncer.show)
+        running = [tasks.create_task(one(), name=one.__name__) for one in lasting]
         try:
             await process.stopping.wait()
             if process.orphaned() and not process.fault:
@@ -416,7 +277,11 @@ async def body(process: child.Child) -> None:
 def _receive(
     process: child.Child, syncer: Syncer, sender: Process, received: channel.Received
 ) -> None:
-    if not process.obeys(received) and sender is Process.DIRECTOR:
+    if process.obeys(received) or sender is not Process.DIRECTOR:
+        return
+    if isinstance(received.message, WatchRecords):
+        syncer.watch(received.message, received.valid_until)
+    else:
         syncer.receive(received.message)
 
 

@@ -36,16 +36,6 @@ _FIRST = "servers checked only by it stay unknown, and new ones get no connectio
 
 INACTIVE = (
     Inactive(
-        "connection_sync.transport",
-        "the kernels talk to each other, unsealed",
-        only=("authenticated",),
-    ),
-    Inactive(
-        "connection_sync.resync",
-        "idle connections from before a standby joined are not sent",
-        but=("never",),
-    ),
-    Inactive(
         "checks.*.type",
         _FIRST,
         only=("udp", "dns", "smtp", "expect", "exec", "ping", "agent", "external"),

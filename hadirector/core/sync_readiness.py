@@ -8,7 +8,7 @@ Within `FIRST_WORD` seconds of the start a peer that was not heard yet may be ma
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hadirector.core.syncer_messages import Standby, SyncRole, SyncRoles
 
@@ -24,6 +24,22 @@ class Master:
     standing: Standby | None = None
     heard_at: float = 0.0
     trouble: str = ""
+
+
+def by_our_clock(node: str, standing: Standby, now: float) -> Standby:
+    """A verdict that came just now, with its instants by this host's clock, and under the name of
+    the master that gave it."""
+    if standing.compared_at is None:
+        return replace(standing, node=node)
+    shift = now - standing.compared_at
+    equal, resync = standing.equal_at, standing.resync_at
+    return replace(
+        standing,
+        node=node,
+        compared_at=now,
+        equal_at=None if equal is None else equal + shift,
+        resync_at=None if resync is None else resync + shift,
+    )
 
 
 def masters(roles: SyncRoles) -> list[str]:

@@ -7,7 +7,14 @@ tired operator reads: the role, and the worst thing.
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from hadirector.core import attendance_status, deaths, messages, own_election
+from hadirector.core import (
+    attendance_status,
+    deaths,
+    messages,
+    own_election,
+    relay_status,
+    sync_status,
+)
 from hadirector.core.director import Director
 from hadirector.core.weight import ServiceState
 
@@ -47,7 +54,11 @@ def build(director: Director, shell: Mapping[str, str]) -> list[str]:
     told += [f"{kind}: {text}" for kind, text in sorted(shell.items())]
     if director.refused:
         told.append(director.refused)
+    told += sync_status.troubles(director)
     told += _of_peers(director)
+    if director.sync.synced is not None and director.peers is not None:
+        relay = director.sync.synced.relay
+        told += relay_status.troubles(relay, director.peers.known, director.turned_at)
     told += attendance_status.trouble(director.attendance)
     told += director.kernel.failing.values()
     told += _warned(director)

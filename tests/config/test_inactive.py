@@ -9,7 +9,7 @@ from hadirector.config.yaml_tree import parse
 from tests.config.files import load_text
 
 ASKING = """\
-connection_sync: {interface: eth1, transport: authenticated, resync: on-join}
+connection_sync: {interface: eth1, transport: kernel, resync: on-join}
 checks: {page: {type: exec}}
 virtual_services: {web: {address: 192.0.2.10:80, real_servers: [10.0.1.1:80], check: page,
   slow_start: 30s, floor: 0.5}}

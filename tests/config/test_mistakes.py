@@ -20,6 +20,10 @@ vrrp:
   instances:
     front:
 """
+SEALED = """\
+key_file: /k
+nodes: {lb1: {address: 198.51.100.1}, lb2: {address: 198.51.100.2}}
+connection_sync: {interface: eth1, transport: authenticated, """
 A, B, C = "      interface: eth0\n", "      virtual_router_id: 51\n", "      virtual_addresses: "
 
 TOP = [
@@ -61,6 +65,17 @@ TOP = [
      "'interface: eth1'"),
     ("connection_sync: {interface: eth0, group: 10.0.0.1}", "1:43 error: connection_sync.group: "
      "10.0.0.1 is not a multicast group: take one such as 224.0.0.81"),
+    ("connection_sync: {interface: eth0, unicast: {lb1: 10.0.2.1}}\n"
+     "nodes: {lb1: {address: 10.0.0.1}}", "1:36 error: connection_sync.unicast: "
+     "the kernels speak multicast only: write 'transport: authenticated', or remove it"),
+    ("connection_sync: {interface: eth0, transport: authenticated}", "1:47 error: connection_sync."
+     "transport: authenticated needs keys: add 'key_file: /etc/hadirector/cluster.key'"),
+    (f"{SEALED}unicast: {{lb1: 10.0.2.1}}}}", "3:71 error: connection_sync.unicast: has none for "
+     "lb2: add 'lb2: ADDRESS', its address on that interface"),
+    (f"{SEALED}unicast: {{lb1: 10.0.2.1, lb2: fd00::2}}}}", "3:71 error: connection_sync.unicast: "
+     "has IPv4 and IPv6: give every node one of the same family"),
+    (f"{SEALED}unicast: {{lb1: 10.0.2.1, lb2: 10.0.2.1}}}}", "3:71 error: connection_sync.unicast: "
+     "has an address twice: each node has its own"),
     ("checks: {c: {type: htp, body: x}}", "1:20 error: checks.c.type: 'htp' is none of tcp, http, "
      "https, tls, udp, dns, smtp, expect, exec, ping, agent, external (did you mean 'http'?)"),
     ("checks: {c: {type: tcp, path: /}}", "1:25 error: unknown key 'path' in checks.c: known here "
