@@ -38,7 +38,7 @@ INACTIVE = (
     Inactive(
         "checks.*.type",
         _FIRST,
-        only=("udp", "dns", "smtp", "expect", "exec", "ping", "agent", "external"),
+        only=("exec", "ping", "agent", "external"),
     ),
 )
 

@@ -56,7 +56,7 @@ def _all(proc: str) -> Iterator[Neighbour]:
         if not name.isdigit():
             continue
         program = _program(_command(f"{proc}/{name}"))
-        here = None if program is None else _is_here(f"{proc}/{name}", proc)
+        here = None if program is None else is_here(f"{proc}/{name}", proc)
         if program is not None and here is not False:
             yield Neighbour(int(name), program, certain=here is True)
 
@@ -79,7 +79,7 @@ def _program(words: list[str]) -> str | None:
     return "ldirectord" if any(name.rstrip(":") == "ldirectord" for name in names) else None
 
 
-def _is_here(process: str, proc: str) -> bool | None:
+def is_here(process: str, proc: str = PROC) -> bool | None:
     """Whether it shares our network namespace; None: that cannot be found out."""
     for file in ("ns/net", "net/dev"):
         try:

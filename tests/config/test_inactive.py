@@ -59,7 +59,7 @@ def test_a_file_that_is_content_with_what_is_active_has_no_problems(tmp_path: Pa
 
 
 def test_an_inactive_check_says_what_becomes_of_its_servers() -> None:
-    assert warnings("checks: {name: {type: dns}}") == [
-        "checks.name.type dns: accepted, not active yet: servers checked only by it stay unknown, "
+    assert warnings("checks: {name: {type: ping}}") == [
+        "checks.name.type ping: accepted, not active yet: servers checked only by it stay unknown, "
         "and new ones get no connections"
     ]

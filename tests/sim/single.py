@@ -296,7 +296,8 @@ def unheard(scene: Scene) -> float:
 
     def told() -> bool:
         return all(
-            node.director is not None and node.director.core.company.splits.troubles for node in world.nodes
+            node.director is not None and node.director.core.company.splits.troubles
+            for node in world.nodes
         )
 
     told_by = lasts - 6.0

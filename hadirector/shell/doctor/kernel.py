@@ -1,0 +1,96 @@
+"""Of the kernel: settings, modules, connection tracking, and connections of our own."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+
+from hadirector.core import address, ipvs
+from hadirector.core.address import Address, Endpoint
+from hadirector.core.doctor.facts import Conntrack, Modules, OwnConnection
+from hadirector.shell import ipvs as kernel_ipvs
+from hadirector.shell import sysctl
+
+_MOST_CONNECTIONS = 20_000  # reading more takes long on kernels before 6.14: quadratic
+_CONNECTIONS = Path("/proc/net/ip_vs_conn")
+_CONNTRACK = Path("/proc/sys/net/netfilter")
+
+
+def settings(names: Iterable[str]) -> dict[str, str]:
+    """Those the kernel has, by name."""
+    found = {}
+    for name in names:
+        with contextlib.suppress(OSError):
+            found[name] = sysctl.read(name)
+    return found
+
+
+def modules() -> Modules:
+    """OSError when /proc/modules cannot be read."""
+    lines = Path("/proc/modules").read_text().splitlines()
+    loaded = {line.split()[0] for line in lines}
+    folder = Path("/lib/modules", os.uname().release)
+    loadable = {_name(line.partition(":")[0]) for line in _lines(folder / "modules.dep")}
+    built_in = {_name(line) for line in _lines(folder / "modules.builtin")}
+    if Path("/proc/net/ip_vs").exists():
+        loaded.add("ip_vs")
+    return Modules(frozenset(loaded | built_in), frozenset(loadable))
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2].partition(".ko")[0].replace("-", "_")
+
+
+def conntrack() -> Conntrack | None:
+    """None where nothing is tracked."""
+    try:
+        count = int((_CONNTRACK / "nf_conntrack_count").read_text())
+        most = int((_CONNTRACK / "nf_conntrack_max").read_text())
+    except FileNotFoundError:
+        return None
+    return Conntrack(count, most)
+
+
+def table() -> tuple[ipvs.Table, ipvs.Usage]:
+    """IPVS as it is; KernelError, also where it is not there or not to be read."""
+    with kernel_ipvs.Ipvs() as client:
+        return asyncio.run(client.read())
+
+
+def own_connections(local: Collection[Address], usage: ipvs.Usage) -> tuple[OwnConnection, ...]:
+    """Entries of the connection table whose client is this host; none are looked for in a table
+    that takes long to read."""
+    total = sum(use.active + use.inactive for use in usage.destinations.values())
+    if total > _MOST_CONNECTIONS:
+        return ()
+    try:
+        with _CONNECTIONS.open() as lines:
+            next(lines, "")
+            return tuple(dict.fromkeys(_own(lines, frozenset(local))))
+    except OSError:
+        return ()
+
+
+def _own(lines: Iterable[str], local: frozenset[Address]) -> Iterator[OwnConnection]:
+    for line in lines:
+        words = line.split()
+        if len(words) < 5:
+            continue
+        client = _address(words[1])
+        if client in local:
+            yield OwnConnection(client, Endpoint(_address(words[3]), int(words[4], 16)))
+
+
+def _address(word: str) -> Address:
+    """IPv4 is told as eight digits, IPv6 as eight groups of four."""
+    if ":" in word:
+        return address.canonical(word)
+    return address.from_packed(bytes.fromhex(word))

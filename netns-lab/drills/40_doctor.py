@@ -1,0 +1,171 @@
+"""Doctor finds what is planted, and nothing in a healthy lab.
+
+The pair balances by NAT, direct routing and tunnels, and `hadirector doctor` must find nothing on
+either node. Then faults are planted, those that do not hide each other at once: on real servers,
+in the kernel of the directors, in filters, in a configuration, in what the daemon is allowed, by
+strangers on the wire. Each must be found, and nothing else.
+"""
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from labkit import faults, kernel, topology
+from labkit.director import Hadirector
+from labkit.drills import Figures, at_least, at_most
+from labkit.lab import Lab
+
+RUNS = 1
+PRODUCTS = ("hadirector",)
+GOALS = {"planted": at_least(27), "not_found": at_most(0), "found_more": at_most(0)}
+LIMITED = (
+    "prlimit",
+    "--memlock=65536:65536",
+    "setpriv",
+    "--bounding-set=-ipc_lock,-sys_nice",
+    "--inh-caps=-ipc_lock,-sys_nice",
+)
+
+
+class Score:
+    """What was planted and what was found."""
+
+    def __init__(self) -> None:
+        self.planted = self.not_found = self.unplanted = 0
+
+    def expect(self, where: str, told: dict[str, Any], wanted: Iterable[str]) -> None:
+        """Exactly these."""
+        found, expected = faults.codes(told), set(wanted)
+        self.planted += len(expected)
+        self.not_found += len(expected - found)
+        self.unplanted += len(found - expected)
+        print(f"    {where}: found {' '.join(sorted(found & expected)) or 'nothing'}", flush=True)
+        for code in sorted(expected - found):
+            print(f"      NOT FOUND: {code}", flush=True)
+        for finding in told["findings"]:
+            if finding["code"] not in expected:
+                print(f"      NOT PLANTED: {finding['code']}: {finding['what']}", flush=True)
+        for each in told["not_checked"]:
+            print(f"      not checked: {each['check']}: {each['reason']}", flush=True)
+
+
+def run(lab: Lab) -> Figures:
+    lb1, lb2 = lab.lb1, lab.lb2
+    assert isinstance(lb1, Hadirector)
+    assert isinstance(lb2, Hadirector)
+    faults.start(lab, faults.healthy())
+    score = Score()
+    score.expect("healthy master", faults.examine(lb1), ())
+    score.expect("healthy standby", faults.examine(lb2), ())
+
+    on_the_wire(lab, lb1, score)
+    on_the_standby(lab, lb2, score)
+    lb2.stop()
+    lab.servers["rs4"].kill()
+    with faults.planted(lab, faults.SERVERS_AND_MASTER), faults.wrong_port(lab):
+        expected = {fault.code for fault in faults.SERVERS_AND_MASTER} | {"peer-port", "dr-port"}
+        score.expect("master and servers", faults.examine(lb1), expected)
+    without_daemon(lab, lb2, score)
+    limited(lab, lb2, score)
+    if kernel.is_lab_kernel():  # settings of a host that others use are not ours to change
+        initial_namespace(lab, lb2, score)
+        crowded(lab, lb1, score)
+    return {
+        "planted": score.planted,
+        "not_found": score.not_found,
+        "found_more": score.unplanted,
+    }
+
+
+def on_the_wire(lab: Lab, lb1: Hadirector, score: Score) -> None:
+    with faults.advertising(lab, vrid=51, priority=10, lists=topology.VIP):
+        score.expect("a second master", faults.examine(lb1), {"two-masters"})
+    with faults.advertising(lab, vrid=51, priority=10, lists="203.0.113.1"):
+        score.expect("our number taken", faults.examine(lb1), {"vrid-taken"})
+
+
+def on_the_standby(lab: Lab, lb2: Hadirector, score: Score) -> None:
+    with faults.planted(lab, [faults.PEER_FILTERED]):
+        score.expect("the peer channel filtered", faults.examine(lb2), {"peer-port"})
+    with faults.planted(lab, [faults.VRRP_FILTERED]):
+        score.expect("protocol 112 filtered", faults.examine(lb2), {"vrrp-filtered"})
+    lab.wait(lambda: not lb2.holds(topology.VIP), "one master again")
+    with faults.planted(lab, [faults.SYNC_FILTERED]), faults.asking_itself(lab, "lb2"):
+        expected = {"sync-filtered", "own-requests"}
+        score.expect("standby", faults.examine(lb2), expected)
+
+
+def without_daemon(lab: Lab, lb2: Hadirector, score: Score) -> None:
+    key = lab.directory / "cluster.key"
+    key.touch(mode=0o600)
+    key.write_text(f"1 {'ab' * 32}\n")
+    config = lab.directory / "wrong.yaml"
+    config.write_text(faults.misconfigured(key))
+    options = ("-c", str(config), "--node", "lb2")
+    expected = {fault.code for fault in faults.WITHOUT_DAEMON} | faults.MISCONFIGURED
+    with (
+        faults.planted(lab, faults.WITHOUT_DAEMON),
+        faults.advertising(lab, vrid=51, priority=10, lists=topology.VIP, stale=100),
+    ):
+        told = faults.examine(lb2, *options)
+    score.expect("a wrong configuration, no daemon", told, expected | {"clocks-apart"})
+
+
+def limited(lab: Lab, lb2: Hadirector, score: Score) -> None:
+    """The daemon of a unit without LimitMEMLOCK and CAP_SYS_NICE."""
+    log = lab.directory / "limited.log"
+    with log.open("wb") as output:
+        daemon = lb2.node.spawn([*LIMITED, *lb2.command()], output)
+    try:
+        lab.wait(lambda: answers(lb2), "daemon with limits", 30)
+        expected = {"memory-not-locked", "not-realtime"}
+        score.expect("a daemon with limits", faults.examine(lb2), expected)
+    finally:
+        daemon.terminate()
+        daemon.wait(30)
+
+
+def answers(director: Hadirector) -> bool:
+    try:
+        return any(peer["alive"] for peer in director.status()["peers"].values())
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def initial_namespace(lab: Lab, lb2: Hadirector, score: Score) -> None:
+    """rmem_max is there only outside network namespaces."""
+    setting = Path("/proc/sys/net/core/rmem_max")
+    before = setting.read_text()
+    options = ("-c", str(lb2.config), "--node", "lb2")
+    try:
+        setting.write_text("212992")
+        small = "rmem-max" in faults.codes(faults.examine_here(*options))
+        setting.write_text(str(8 << 20))
+        large = "rmem-max" in faults.codes(faults.examine_here(*options))
+    finally:
+        setting.write_text(before)
+    score.planted += 1
+    score.not_found += not small
+    score.unplanted += large
+    print(f"    outside the nodes: rmem-max found: {small}, and when mended: {large}", flush=True)
+
+
+def crowded(lab: Lab, lb1: Hadirector, score: Score) -> None:
+    """No room to track connections. They are tracked here because of a service on FTP's port."""
+    setting = Path("/proc/sys/net/netfilter/nf_conntrack_max")
+    before = setting.read_text()
+    service = f"{topology.VIP}:21"
+    faults.run(lab, f"lb1: ipvsadm -A -t {service} -s rr")
+    faults.run(lab, f"lb1: ipvsadm -a -t {service} -r {topology.back(11)}:21 -m")
+    time.sleep(2)  # checks are tracked too
+    count = lb1.node.run("cat", "/proc/sys/net/netfilter/nf_conntrack_count").strip()
+    try:
+        setting.write_text(count)
+        found = "conntrack-full" in faults.codes(faults.examine(lb1))
+    finally:
+        setting.write_text(before)
+        faults.run(lab, f"lb1: ipvsadm -D -t {service}")
+    score.planted += 1
+    score.not_found += not found
+    print(f"    {count} tracked connections: conntrack-full found: {found}", flush=True)
