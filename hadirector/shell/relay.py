@@ -8,6 +8,7 @@ the wire, makes the relay deaf, and that is told.
 import asyncio
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import assert_never
 
 from hadirector.core import relay
@@ -16,13 +17,23 @@ from hadirector.core.keys import Key
 from hadirector.core.relay_messages import RelayPeer, RelayState
 from hadirector.core.relay_wire import PAYLOAD
 from hadirector.core.settings.cluster import ConnectionSync
-from hadirector.shell import child, relay_socket
+from hadirector.shell import backup_socket, child, relay_socket
 from hadirector.shell.private_link import NAME, index_of
-from hadirector.shell.private_tap import PrivateTap
+from hadirector.shell.private_tap import GROUP, PORT, PrivateTap
 from hadirector.shell.relay_socket import RelaySocket
+
+GRACE = 3.0  # seconds of trouble that a start may bring
+LOOK_SOON = 0.1  # seconds, while the private interface or its threads are not there
 
 Heard = Callable[[bytes, bool], None]
 """(datagram of records, whether our own kernel said it)"""
+
+
+@dataclass(slots=True)
+class _Trouble:
+    reason: str
+    since: float
+    told: bool = False
 
 
 class RelayLink:
@@ -41,10 +52,11 @@ class RelayLink:
         self._peers: dict[str, Address | None] = {}
         self._tap: PrivateTap | None = None
         self._wire: RelaySocket | None = None
-        self._troubles: dict[str, str] = {}
+        self._troubles: dict[str, _Trouble] = {}
         self._past = (0, 0, 0)  # overrun, local, unsent: of taps and sockets that are closed
         self._timer: asyncio.TimerHandle | None = None
         self._due_at = math.inf
+        self._soon: asyncio.TimerHandle | None = None
 
     def follow(
         self,
@@ -104,14 +116,15 @@ class RelayLink:
             for name, one in self._core.accounts(child.now()).items()
         }
         strangers = dict(self._core.strangers)
-        troubles = tuple(filter(None, self._troubles.values()))
+        troubles = tuple(one.reason for one in self._troubles.values() if one.told)
         return RelayState(peers, self._core.sent, unsent, overrun, local, strangers, troubles)
 
     def close(self) -> None:
         """Give everything back."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._timer, self._soon):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._soon = None
         self._close_tap()
         self._close_wire()
 
@@ -123,21 +136,45 @@ class RelayLink:
         if sync is None:
             return
         self._trouble("keys", "" if self._keys else "no key: no connection record is sent or taken")
-        self._look_at_tap()
-        self._look_at_wire(sync)
+        if self._look_at_tap():
+            self._look_at_wire(sync)
+        else:
+            # Who is not heard by its own kernel is to be believed by no peer, and believes none:
+            # what they send is asked for again once it can be handed on.
+            self._close_wire()
+            self._look_soon()
         self._arm()
 
-    def _look_at_tap(self) -> None:
+    def _look_at_tap(self) -> bool:
+        """Whether the kernel's threads are heard, and listen."""
         if self._tap is not None and self._tap.index != index_of():
             self._close_tap()
+        why = ""
         if self._tap is None:
-            try:
-                self._tap = PrivateTap(self._said)
-            except OSError as error:
-                why = f"the kernel's sync threads are not heard: {NAME}: {error.strerror}"
-                self._trouble("tap", why)
-                return
-        self._trouble("tap", "")
+            why = self._open_tap()
+        text = f"the kernel's sync threads do not speak with us: {why}"
+        self._trouble("tap", text if why else "")
+        return self._tap is not None
+
+    def _open_tap(self) -> str:
+        """Hear them; why not, or nothing."""
+        if backup_socket.find(GROUP, PORT) is None:
+            return f"none listens on {NAME}"
+        try:
+            self._tap = PrivateTap(self._said)
+        except OSError as error:
+            return f"{NAME}: {error.strerror}"
+        return ""
+
+    def _look_soon(self) -> None:
+        """At a start the director makes what is not there yet."""
+        if self._soon is None:
+            loop = asyncio.get_running_loop()
+            self._soon = loop.call_later(LOOK_SOON, self._look_again)
+
+    def _look_again(self) -> None:
+        self._soon = None
+        self.look()
 
     def _look_at_wire(self, sync: ConnectionSync) -> None:
         try:
@@ -174,9 +211,16 @@ class RelayLink:
         return overrun, local, unsent + (self._wire.unsent if self._wire is not None else 0)
 
     def _trouble(self, kind: str, reason: str) -> None:
-        if reason and reason != self._troubles.get(kind):
+        """A level; told once it holds for longer than a start takes."""
+        now = child.now()
+        known = self._troubles.get(kind)
+        if not reason:
+            self._troubles.pop(kind, None)
+        elif known is None or known.reason != reason:
+            self._troubles[kind] = _Trouble(reason, now)
+        elif not known.told and now - known.since > GRACE:
+            known.told = True
             self._notice("relay_trouble", self._node, reason)
-        self._troubles[kind] = reason
 
     # What comes
 

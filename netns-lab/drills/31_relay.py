@@ -74,7 +74,8 @@ def intruder(lab: Lab) -> Figures:
         for raws in (*forgeries(recorded).values(), talk):
             sealed.send(host, raws, topology.back(1))
         time.sleep(1.0)
-        refused = peer_of(lab.lb2, "lb1")["refused"]
+        # What says of no node that it is its own counts as nobody's.
+        refused = strangers(lab.lb2) | peer_of(lab.lb2, "lb1")["refused"]
         entered = sealed.entered(lab.lb2.node)
         lab.note("lb1 loses power")
         lab.lb1.power_off()
@@ -150,6 +151,13 @@ def peer_of(director: object, peer: str) -> dict[str, Any]:
 def heard_since(director: object, peer: str, wall: float) -> bool:
     """Whether a peer's relay was heard after this."""
     return (peer_of(director, peer).get("heard") or 0.0) > wall
+
+
+def strangers(director: object) -> dict[str, int]:
+    """What a node's relay refused of nobody it knows."""
+    assert isinstance(director, Hadirector)
+    found: dict[str, int] = director.status()["sync"]["relay"]["strangers"]
+    return found
 
 
 def events(director: object, kind: str, subject: str) -> int:

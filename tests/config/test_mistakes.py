@@ -192,6 +192,13 @@ SERVICES = [
      "tcp: remove it, or write 'protocol: udp'"),
     (V + R + "    floor: 1.5", "7:12 error: virtual_services.web.floor: 1.5 is "
      "out of range: 0 to 1"),
+    (V + "    forward: tun\n    tun: {checksum: csum}\n    real_servers: [10.0.1.11]",
+     "7:21 error: virtual_services.web.tun.checksum: ipip has no csum: remove it"),
+    (V + "    forward: tun\n    tun: {type: gre, checksum: remcsum}\n    real_servers: [10.0.1.11]",
+     "7:32 error: virtual_services.web.tun.checksum: gre has no remcsum: remove it"),
+    (V + "    persistence: {engine: sip}\n    real_servers: [10.0.1.11]",
+     "6:27 error: virtual_services.web.persistence.engine: sip tells calls over UDP apart: "
+     "write 'protocol: udp', or remove it"),
     (V + R + "    scheduler: lc\n    slow_start: 30s", "8:17 warning: "
      "virtual_services.web.slow_start: scheduler lc heeds no weights: it does nothing; use wlc or "
      "wrr"),
