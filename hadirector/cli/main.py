@@ -41,6 +41,7 @@ def _parser() -> "argparse.ArgumentParser":
         report,
         run,
         servers,
+        sync,
     )
 
     parser = argparse.ArgumentParser(
@@ -49,6 +50,7 @@ def _parser() -> "argparse.ArgumentParser":
     )
     parser.add_argument("--version", action="version", version=f"hadirector {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for family in (run, check, live, operate, report, servers, kernel, importing, doctor, agent):
+    families = (run, check, live, operate, report, servers, sync, kernel, importing, doctor, agent)
+    for family in families:
         family.add_parser(verbs)
     return parser

@@ -32,13 +32,7 @@ class Inactive:
         return not tree.null and tree.text not in self.but
 
 
-INACTIVE = (
-    Inactive(
-        "connection_sync.resync",
-        "idle connections from before a standby joined are not sent",
-        but=("never",),
-    ),
-)
+INACTIVE: tuple[Inactive, ...] = ()
 
 
 def warn(root: Mapping, problems: Problems) -> None:
