@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from types import CodeType, ModuleType
 
-SEEDS = 60  # tried before a mutant counts as not caught
+SEEDS = 120  # tried before a mutant counts as not caught
 EPISODES = 8
 CHEAP = 0.1  # seconds: seeds with faster adverts are left out, ten of the others cost the same
 PATIENCE = 600.0  # seconds for one mutant

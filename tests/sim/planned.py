@@ -4,8 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from hadirector.core.requests import HandOver, Outcome, Request, StandBy, Verdict
-from tests.sim import faults
-from tests.sim.faults import Scene
+from tests.sim import faults, operators
 from tests.sim.host import INTERFACES
 from tests.sim.invariants import Key
 from tests.sim.node import Node
@@ -22,6 +21,7 @@ from tests.sim.promises import (
     switch,
     takeover_time,
 )
+from tests.sim.scene import Scene
 from tests.sim.single import Single
 
 COMMANDED = 0.05  # seconds for a handover with a key: some wake-ups and packets
@@ -36,7 +36,7 @@ def handover(scene: Scene) -> float:
     key = front(scene)
     victim = scene.world.invariants.masters(key)[0]
     keys = [key] if not scene.world.scenario.coupled else scene.world.invariants.every()
-    takes = _gives_up(scene, victim, keys, HandOver(faults.subject_of(scene.world)))
+    takes = _gives_up(scene, victim, keys, HandOver(operators.subject_of(scene.world)))
     watch = 3 * scene.world.scenario.patience + scene.world.scenario.preempt_delay + 5.0
     back = f"{victim.name} is back before it was released"
     scene.after(
@@ -53,7 +53,7 @@ def forsaken(scene: Scene) -> float:
     key = front(scene)
     victim = scene.world.invariants.masters(key)[0]
     keys = [key] if not scene.world.scenario.coupled else scene.world.invariants.every()
-    takes = _gives_up(scene, victim, keys, HandOver(faults.subject_of(scene.world)))
+    takes = _gives_up(scene, victim, keys, HandOver(operators.subject_of(scene.world)))
     others = [node for node in scene.world.nodes if node is not victim]
     comes = DIRECTOR_SILENCE + 2.0 + 2 * scene.world.scenario.patience
     comes += scene.world.scenario.preempt_delay

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 from hadirector.core.settings.cluster import LeaseMode
 from tests.sim import faults
-from tests.sim.faults import Scene
 from tests.sim.invariants import Key, Promise
 from tests.sim.node import Node
 from tests.sim.scenario import ADDED, FRONT
+from tests.sim.scene import Scene
 
 KNOWN_WITHIN = 0.15  # seconds: a burst may have to wait 0.1 s for the one before it
 SLACK = 0.02  # seconds: loops that wake late, packets in flight

@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 from hadirector.core.advert import OWNER
 from hadirector.core.settings.instances import Preempt
-from tests.sim import faults
-from tests.sim.faults import Scene
+from tests.sim import faults, operators
 from tests.sim.host import INTERFACES
 from tests.sim.network import PLANES, VRRP, Weather
 from tests.sim.promises import (
@@ -30,6 +29,7 @@ from tests.sim.promises import (
     takeover_time,
 )
 from tests.sim.scenario import ADDED, FRONT
+from tests.sim.scene import Scene
 
 DUEL_ECHO = 1.0  # seconds after which a duel's winner has announced again
 
@@ -126,7 +126,7 @@ def reload(scene: Scene) -> float:
     master = scene.world.invariants.masters(front(scene))[0]
     had = master.holds(ADDED.address)
     nothing_moves(scene, keys, until=lasts)
-    faults.reload_addresses(scene, 1.0)
+    operators.reload_addresses(scene, 1.0)
     eventually(scene, "the new address", lambda: master.holds(ADDED.address) is not had, 1.1)
     return lasts
 
@@ -138,7 +138,7 @@ def reload_priority(scene: Scene) -> float:
     lasts = 3.0 + 2 * scene.world.scenario.patience
     keys = [key for key in scene.world.invariants.every() if key[0] != FRONT]
     nothing_moves(scene, keys, until=lasts)
-    faults.reload_priority(scene, 1.0)
+    operators.reload_priority(scene, 1.0)
     return lasts
 
 

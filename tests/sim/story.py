@@ -3,10 +3,11 @@
 import random
 from collections.abc import Callable
 
-from tests.sim import faults, planned, single
-from tests.sim.faults import FAULTS, Scene
+from tests.sim import faults, operators, planned, single
+from tests.sim.faults import FAULTS
 from tests.sim.invariants import Violation
 from tests.sim.scenario import Scenario, draw
+from tests.sim.scene import Scene
 from tests.sim.world import World
 
 START = 5.0  # seconds until a node that is started listens: its port, the gateway's answer
@@ -97,8 +98,8 @@ class Story:
             node.resume_director()
             self.scene.after(RESTARTS_IN, node.start_election)
             self.scene.after(RESTARTS_IN, node.start_director)
-            faults.untrack(node)
-            faults.back_on_duty(self.scene, node)
+            operators.untrack(node)
+            operators.back_on_duty(self.scene, node)
 
     def _quiet(self) -> None:
         """Until everything has settled, for as long as that may take; then look on for a while."""
