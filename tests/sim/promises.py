@@ -124,11 +124,16 @@ def permanent_when_alone(scene: Scene, survivors: list[Node]) -> float:
     eventually(
         scene,
         f"{alone.name} holds for ever",
-        lambda: all(h.lifetime is None for h in alone.host.kernel.addresses.values()),
+        lambda: _holds_for_ever(alone),
         lasts,
         "permanent-alone",
     )
     return lasts
+
+
+def _holds_for_ever(node: Node) -> bool:
+    held = node.host.kernel.addresses.values()
+    return bool(held) and all(h.lifetime is None for h in held)
 
 
 def eventually(

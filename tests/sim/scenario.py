@@ -146,6 +146,7 @@ def draw(seed: int, kinds: tuple[str, ...]) -> Scenario:
                 (100, 100, 100),
                 (90, 200, 100),
                 (255, 100, 99),
+                (100, 255, 50),
             )
         )[:count],
         inside_reversed=layout == "two" and rng.random() < 0.5,

@@ -16,7 +16,7 @@ CALM = 0.5  # seconds at least of looking at a settled cluster
 PORT_OPENS_IN = (2.0,)  # seconds at most: it is waited for
 WINDOWS = (1.0,) * 20 + (4.0,) * 9 + (30.0,)  # seconds of faults at least
 KINDS = (*single.SINGLE, *planned.PLANNED)
-WEIGHTS = tuple(1 if kind in single.LONG or kind in planned.PLANNED else 2 for kind in KINDS)
+WEIGHTS = tuple(1 if kind in (*single.LONG, *planned.LONG) else 2 for kind in KINDS)
 RESTARTS_IN = 0.5  # seconds after which healing starts what is dead
 
 
