@@ -87,7 +87,7 @@ class Session:
             match message:
                 case said.State():
                     if self._pace is not None:
-                        self._pace.report(message.drops)
+                        self._pace.report(message.drops, message.queue)
                     news = self._state is None or _differs(self._state, message)
                     self._state = message
                     if news:

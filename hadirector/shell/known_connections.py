@@ -75,16 +75,16 @@ class KnownConnections:
         return sum(use.active + use.inactive + use.persistent for use in uses)
 
     async def active(self, scope: Scope) -> int:
-        """Active ones of these virtual addresses, by the kernel's counters."""
-        await self._look()
+        """Active ones of these virtual addresses, by the kernel's counters of this moment."""
+        await self._look(0.0)
         return sum(
             use.active
             for (key, _), use in self._usage.destinations.items()
             if scope is None or not key.address or packed(key.address) in scope
         )
 
-    async def _look(self) -> None:
-        if child.now() - self._counted_at < COUNTS_FOR:
+    async def _look(self, good_for: float = COUNTS_FOR) -> None:
+        if child.now() - self._counted_at < good_for:
             return
         self._counted_at = child.now()
         try:
@@ -119,8 +119,7 @@ class KnownConnections:
             await self._read(REFILL_SHARE, whole=False)
 
     async def _read(self, share: float, whole: bool) -> bool:
-        self._counted_at = float("-inf")
-        await self._look()
+        await self._look(0.0)
         services = sync_table.Services(self._table)
         begun = child.now()
         previous, self._read_at = self._read_at, begun

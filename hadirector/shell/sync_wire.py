@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable
 
 from hadirector.core.address import Address, family, packed
-from hadirector.shell import bpf
+from hadirector.shell import bpf, child
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ class SyncWire:
         self.interface = interface
         self.lost = 0  # datagrams that came faster than they were read
         self.idle = True  # whether all that came was read
+        self.idle_at = child.now()
         self._heard = heard
         self._family = family(group)
         self._ears = self._mouth = None
@@ -94,7 +95,7 @@ class SyncWire:
             try:
                 packet, sender = self._ears.recvfrom(65_535)
             except OSError:  # nothing more; or the link went down, which is looked after
-                self.idle = True
+                self.idle, self.idle_at = True, child.now()
                 return
             start = 20 if self._family == 4 else 40
             outgoing = sender[2] == _OUTGOING
