@@ -65,7 +65,7 @@ class Syncer:
         self._wire: SyncWire | RelayLink | None = None
         self._backup: BackupSocket | None = None
         self._watch = RecordWatch()
-        self._unseen = self._kept_out = 0
+        self._unseen = 0
         self._trouble = ""
         self._asked = ""
         self._ready: bool | None = None
@@ -194,12 +194,11 @@ class Syncer:
                 continue
             if isinstance(self._wire, RelayLink):
                 self._wire.look()
-            await self._known.expire()
+            await self._known.tend()
             if child.now() - counted > COUNT_EVERY:
                 counted = child.now()
                 count = await self._known.choose()
                 self._unseen = max(0, count - len(self._known.mirror))
-                self._kept_out = (await self._known.survey())[1]
             self.tell()
 
     async def refill(self) -> None:
@@ -238,7 +237,7 @@ class Syncer:
             source=known.source,
             known=len(known.mirror),
             unseen=self._unseen,
-            kept_out=self._kept_out,
+            kept_out=known.kept_out,
             listening=listening,
             own=tuple(m.standing for m in masters.values() if m.standing),
             standbys=self._links.standbys,

@@ -11,7 +11,7 @@ FIRST = 40_000.0  # connections a second
 SLOWEST, FASTEST = 2_000.0, 150_000.0
 GROWTH = 1.25  # with each report without a drop
 SHRINKAGE = 0.7  # with more waiting than LONG
-LONG = 256 << 10  # bytes of buffer: some 110 datagrams, which take 30 ms at worst
+LONG = 128 << 10  # bytes of buffer: some 55 datagrams, which take 15 ms
 BURST = 0.02  # seconds' worth that may go at once
 
 
