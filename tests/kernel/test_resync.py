@@ -79,7 +79,10 @@ SERVICES = (
     *("-A -f 7 -s rr", "-a -f 7 -r 10.0.1.11 -g"),
     *("-A -t [2001:db8::10]:80 -s rr", "-a -t [2001:db8::10]:80 -r [2001:db8:1::11]:8080 -m"),
 )
-START_BACKUP = ["ipvsadm", "--start-daemon", "backup", "--mcast-interface", "eth0", "--syncid", "51"]
+START_BACKUP = (
+    *("ipvsadm", "--start-daemon", "backup"),
+    *("--mcast-interface", "eth0", "--syncid", "51"),
+)
 SEND = """\
 import socket, sys
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -243,8 +246,8 @@ async def test_what_a_standby_lost_is_found_when_somebody_asks_and_alone_is_sent
     two.become(SyncRole.BACKUP, master="lb1")
     await until(lambda: two.synced.ready, "readiness")
     two.machine.run("ipvsadm", "--stop-daemon", "backup")
-    three[2].send(payloads[:5])  # two hundred that only lb1 hears
     await until(lambda: not two.synced.ready, "a thread that is gone is told")
+    three[2].send(payloads[:5])  # two hundred that only lb1 hears
     two.machine.run(*START_BACKUP)
     three[2].send(payloads[5:])
     await until(lambda: len(one.rows()) == 1000, "the table of lb1")
