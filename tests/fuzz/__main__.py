@@ -49,7 +49,7 @@ if __name__ == "__main__":
         with TemporaryDirectory() as corpus:
             for number, example in enumerate(RELAYED):
                 Path(corpus, str(number)).write_bytes(example)
-            atheris.Setup([sys.argv[0], *sys.argv[2:], corpus], relayed.run)
+            atheris.Setup([sys.argv[0], *sys.argv[2:], corpus], relayed.Run())
             atheris.Fuzz()
     if sys.argv[1:2] == ["sync"]:
         atheris.Setup([sys.argv[0], *sys.argv[2:]], synced.run)
