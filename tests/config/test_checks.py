@@ -91,10 +91,10 @@ def test_json_values_are_what_yaml_shows(tmp_path: Path) -> None:
 
 
 def test_credentials_and_a_body_of_a_request(tmp_path: Path) -> None:
-    options = """type: http, method: POST, send: '{"ping": 1}', auth_file: /etc/hadirector/auth"""
+    options = r"""type: http, method: POST, send: '{"a": "\n"}', auth_file: /etc/hadirector/auth"""
     check = one(tmp_path, options)
 
-    assert check.send == '{"ping": 1}'
+    assert check.send == r'{"a": "\n"}'
     assert check.files() == ("/etc/hadirector/auth",)
 
 
