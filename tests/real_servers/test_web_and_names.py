@@ -1,5 +1,6 @@
 """http, https and tls against nginx; dns and udp against BIND."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -114,6 +115,8 @@ async def named(folder: Path) -> AsyncIterator[int]:
         f'zone "shop.example" {{ type primary; file "{folder}/zone"; }};'
     )
     async with running(["named", "-g", "-c", folder / "conf"], port, folder):
+        while (await probe(asked("shop.example", "SOA"), port)).cause is not Cause.GOOD:
+            await asyncio.sleep(0.05)  # it listens before it has read its zone
         yield port
 
 

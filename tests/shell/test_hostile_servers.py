@@ -111,6 +111,8 @@ async def test_asking_for_new_keys_again_and_again_costs_a_server_its_time(
             assert line, "it ended"
         port = int(line.rsplit(b":", 1)[1])
         probing = asyncio.create_task(timed(HTTPS, port))
+        while not (line := await server.stdout.readline()).startswith(b"GET /"):
+            assert line, "it ended before the request came"
         for _ in range(100):
             await asyncio.sleep(0.01)
             if server.returncode is None:  # it may give up
