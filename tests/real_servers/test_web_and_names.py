@@ -115,8 +115,9 @@ async def named(folder: Path) -> AsyncIterator[int]:
         f'zone "shop.example" {{ type primary; file "{folder}/zone"; }};'
     )
     async with running(["named", "-g", "-c", folder / "conf"], port, folder):
-        while (await probe(asked("shop.example", "SOA"), port)).cause is not Cause.GOOD:
-            await asyncio.sleep(0.05)  # it listens before it has read its zone
+        # It listens before it has read its zone.
+        while (await probe(asked("shop.example", "SOA"), port)).cause is not Cause.GOOD:  # noqa: ASYNC110  # it knows no events
+            await asyncio.sleep(0.05)
         yield port
 
 
