@@ -172,8 +172,8 @@ class Checker:
     def _set_wake(self) -> None:
         at = self._schedule.next_at()
         wanted = float("inf") if at is None else at
-        if wanted == self._wake_at:
-            return
+        if self._wake_at <= wanted:
+            return  # woken early it finds nothing to do: cheaper than a new timer for each probe
         if self._wake is not None:
             self._wake.cancel()
         self._wake, self._wake_at = None, wanted
