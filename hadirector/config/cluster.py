@@ -6,6 +6,7 @@ from hadirector.config import (
     connection_sync,
     inactive,
     instances,
+    ipvs_settings,
     nodes,
     programs,
     scalars,
@@ -70,6 +71,7 @@ def read(
         timeouts=_timeouts(root),
         checks=tuple(known_checks.values()),
         services=virtual_services,
+        ipvs=ipvs_settings.read(root),
     )
     root.close()
     _lint(root, known_checks, virtual_services, found_instances)

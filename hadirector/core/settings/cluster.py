@@ -115,6 +115,8 @@ class Config:
     timeouts: Timeouts
     checks: tuple[Check, ...]
     services: tuple[VirtualService, ...]
+    ipvs: tuple[tuple[str, str | None], ...] = ()
+    """Settings of net.ipv4.vs by name; None: the operator's is kept (core/sysctls)."""
 
     @property
     def peers(self) -> tuple[Node, ...]:
