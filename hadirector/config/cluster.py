@@ -72,6 +72,7 @@ def read(
         checks=tuple(known_checks.values()),
         services=virtual_services,
         ipvs=ipvs_settings.read(root),
+        linger=root.read("linger", scalars.duration(0, 86400), 60.0),
     )
     root.close()
     _lint(root, known_checks, virtual_services, found_instances)

@@ -140,7 +140,7 @@ class Director:
                 self.refused = event.trouble
                 news = [Change("config_refused", self._name(), reason)] if reason else []
                 return self._tell(news, now)
-            case ev.KernelRead() | ev.KernelUnreadable() | ev.Applied():
+            case ev.KernelRead() | ev.KernelUnreadable() | ev.Applied() | ev.Paused():
                 return self._carry_out(self.kernel.handle(event, now), now)
             case ev.From(sender, message):
                 return self._from(sender, message, now)
@@ -160,6 +160,8 @@ class Director:
         before, self.config, self.configured_at = self.config, config, now
         self.refused = ""
         company = self.company.configure(config, now)
+        known = before.services if before else ()
+        self.kernel.departures.configure(known, config.services, config.linger, now)
         changes = self.services.configure(
             config, self.kernel.actual or {}, now, self._rulings(config, now)
         )

@@ -73,6 +73,17 @@ class Services:
         self._state_told: dict[str, weight.ServiceState] = {}
         self._kept_told: set[str] = set()
 
+    def copy(self) -> "Services":
+        """Another one, to try a configuration with."""
+        twin = Services()
+        twin.settings, twin.weights = dict(self.settings), dict(self.weights)
+        twin.verdicts, twin.entries = dict(self.verdicts), dict(self.entries)
+        twin.files, twin._rulings = self.files, self._rulings
+        twin._adopted, twin._easing = dict(self._adopted), self._easing.copy()
+        twin._quorum_told, twin._state_told = dict(self._quorum_told), dict(self._state_told)
+        twin._kept_told = set(self._kept_told)
+        return twin
+
     def configure(
         self, config: Config, actual: ipvs.Table, now: float, rulings: Rulings = NO_RULINGS
     ) -> list[Change]:

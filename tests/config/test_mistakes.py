@@ -280,8 +280,8 @@ def test_all_mistakes_of_a_file_are_told_at_once(tmp_path: Path) -> None:
         "3:44 error: virtual_services.web.address: '1' is no address and port: write "
         '192.0.2.10:80, "[2001:db8::10]:80", 192.0.2.10-19:80 or 192.0.2.10:8000-8003',
         "4:1 error: unknown key 'foo': known here are api, checks, cluster, connection_sync, "
-        "hooks, ipvs, key_file, nodes, peer, runtime_dir, scripts, state_dir, timeouts, vip_lease, "
-        "virtual_services, vrrp",
+        "hooks, ipvs, key_file, linger, nodes, peer, runtime_dir, scripts, state_dir, timeouts, "
+        "vip_lease, virtual_services, vrrp",
     ]
 
 

@@ -117,6 +117,8 @@ class Config:
     services: tuple[VirtualService, ...]
     ipvs: tuple[tuple[str, str | None], ...] = ()
     """Settings of net.ipv4.vs by name; None: the operator's is kept (core/sysctls)."""
+    linger: float = 60.0
+    """Seconds that what leaves the configuration may wait for its connections to end."""
 
     @property
     def peers(self) -> tuple[Node, ...]:
