@@ -160,8 +160,7 @@ class Director:
         before, self.config, self.configured_at = self.config, config, now
         self.refused = ""
         company = self.company.configure(config, now)
-        known = before.services if before else ()
-        self.kernel.departures.configure(known, config.services, config.linger, now)
+        self.kernel.configured(before, config, now)
         changes = self.services.configure(
             config, self.kernel.actual or {}, now, self._rulings(config, now)
         )

@@ -16,6 +16,7 @@ from hadirector.core import ipvs, plan
 from hadirector.core.departures import Departures
 from hadirector.core.drift import DriftNews
 from hadirector.core.services import Change, Services
+from hadirector.core.settings.cluster import Config
 from hadirector.core.takeover import Step
 
 READ_EVERY = 0.5  # seconds between reads of IPVS while they are cheap: it sends no change events
@@ -48,6 +49,7 @@ class KernelTable:
         self._node = node
         self.departures = Departures(lambda: self.usage)
         self.paused_until: float | None = None
+        self._resumed = False  # by itself, which is told with the next read
         self._now = now
         self._drift = DriftNews()
         self._applying = False
@@ -67,6 +69,12 @@ class KernelTable:
     def decidable(self) -> bool:
         """Whether it is known which weights are in the kernel: nothing is decided before."""
         return self.actual is not None or bool(self.trouble)
+
+    def configured(self, before: Config | None, config: Config, now: float) -> None:
+        """Another configuration: who left it may stay for a while."""
+        self._now = now
+        known = before.services if before else ()
+        self.departures.configure(known, config.services, config.linger, now)
 
     def handle(self, event: ev.Kernel, now: float) -> list[Step]:
         """The kernel was read, or could not be, or did what was asked."""
@@ -104,7 +112,7 @@ class KernelTable:
         """Time passed."""
         self._now = now
         if self.paused_until is not None and now >= self.paused_until:
-            self.paused_until, self._read_at = None, now
+            self.paused_until, self._read_at, self._resumed = None, now, True
         if self._read_at is None or now < self._read_at:
             return []
         self._read_at = None  # one read under way at a time
@@ -120,6 +128,9 @@ class KernelTable:
         self._read_at = now + pause
         self.usage = event.usage
         told: list[Step] = []
+        if self._resumed:
+            self._resumed = False
+            told.append(Change("ipvs_resumed", self._node(), "the pause is over"))
         if self.trouble:
             self.trouble = ""
             told.append(Change("ipvs_back", self._node(), "IPVS answers again"))
