@@ -28,6 +28,7 @@ from hadirector.shell import (
     child,
     confine,
     control,
+    drain_watch,
     executor,
     hook_note,
     ipvs_api,
@@ -83,7 +84,9 @@ class DirectorProcess:
                 (
                     ipvs_api.IpvsApi(self._services, self._notice).add_routes,
                     self._records.add_routes,
-                    orders_api.OrdersApi(self._pending.ask).add_routes,
+                    orders_api.OrdersApi(
+                        self._pending.ask, drain_watch.DrainWatch(lambda: self._core)
+                    ).add_routes,
                     planning.Planning(self._core, self._put).add_routes,
                 ),
             )
@@ -307,7 +310,7 @@ class DirectorProcess:
         self._executor.ipvs.close()
 
     async def _remove_services(self) -> None:
-        steps = self._core.leaving()
+        steps = self._core.kernel.leaving()
         for failure in await self._executor.ipvs.apply(steps) if steps else ():
             log.warning("leaving: %s", failure)
 

@@ -1,4 +1,5 @@
-"""`hadirector agent`: on a real server. `--setup` makes it ready for direct routing or tunnels."""
+"""`hadirector agent`: on a real server. It tells directors of its load and its operator's wishes
+(cli/agent_service); `--setup` makes it ready for direct routing or tunnels."""
 
 import argparse
 import json
@@ -6,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
+from hadirector.cli import agent_service
 from hadirector.core import server_setup
 from hadirector.core.address import Address, Family, canonical, family
 from hadirector.core.errors import HadirectorError
@@ -30,6 +32,7 @@ come from the directors' configuration with --config: those of the services that
 a server. It may be run again at any time; --dry-run prints the commands and runs none. --remove
 undoes what was done since the host was booted, and gives every setting its old value back.
 conf/systemd/hadirector-server.service does it at each boot.
+
 Exit status: 0 fine; 1 it could not be done, with the reason."""
 
 
@@ -37,29 +40,36 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     """Add the verb."""
     parser = verbs.add_parser(
         "agent",
-        help="on a real server: hold virtual addresses for direct routing or tunnels",
-        description="Make a real server ready for direct routing or tunnels, or undo that.",
-        epilog=_MORE,
+        help="on a real server: report load and wishes to directors; hold virtual addresses",
+        description="On a real server: report its load, and what its operator wants, to directors; "
+        "or make it ready for direct routing or tunnels, or undo that.",
+        epilog=f"{agent_service.HELP} {_MORE}",
     )
-    way = parser.add_mutually_exclusive_group(required=True)
+    way = parser.add_mutually_exclusive_group()
     way.add_argument("--setup", choices=("dr", "tun"), help="make this host ready")
     way.add_argument("--remove", action="store_true", help="undo what --setup did")
-    parser.add_argument("addresses", nargs="*", metavar="ADDRESS", help="a virtual address")
+    text = "drain, maint or ready; with --setup a virtual address"
+    parser.add_argument("addresses", nargs="*", metavar="WORD|ADDRESS", help=text)
+    agent_service.add_options(parser)
     parser.add_argument("-c", "--config", metavar="FILE", help="the directors' configuration")
     parser.add_argument("--type", choices=("ipip", "gue", "gre"), default="ipip", help="of tun")
     parser.add_argument("--port", type=int, default=6080, help="of gue (default: 6080)")
     text = "how packets are wrapped: in IPv4 or IPv6 (default: as the addresses)"
     parser.add_argument("--outer", choices=("ipv4", "ipv6"), help=text)
     parser.add_argument("--dry-run", action="store_true", help="print the commands only")
-    parser.add_argument("--state-dir", metavar="PATH", default=_STATE_DIR, help="keeps old values")
+    text = "where wishes are, or with --setup old values"
+    parser.add_argument("--state-dir", metavar="PATH", default="", help=text)
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Set up or remove, and say what was done."""
+    """Serve or leave a word; set up or remove, and say what was done."""
+    if options.setup is None and not options.remove:
+        return agent_service.run(options)
     from hadirector.shell import server_host
 
+    options.state_dir = options.state_dir or _STATE_DIR
     try:
         if options.remove:
             return _remove(options)

@@ -74,7 +74,7 @@ def _service(name: str, section: Section, scope: Scope) -> VirtualService | None
         slow_start=section.read("slow_start", scalars.duration(0), 0.0),
         fallback=servers.read_fallback(section, manner, keys, real),
         real_servers=real,
-        feedback=easing.read_feedback(section, rule, scope.checks),
+        feedback=easing.read_feedback(section, rule, scope.checks, scheduler),
     )
     easing.lint(section, scheduler, service.feedback is not None)
     section.close()

@@ -207,6 +207,7 @@ def _server(director: Director, name: str, server: ServerWeight, offset: float) 
         "health": server.health.health.value,
         "admin": server.admin.value,
         "kept": server.kept,
+        "views": director.views.about.get(f"{name}/{endpoint}"),
         "active": sum(use.active for use in uses if use),
         "inactive": sum(use.inactive for use in uses if use),
         "last_check": (

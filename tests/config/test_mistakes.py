@@ -206,9 +206,9 @@ SERVICES = [
      "virtual_services.web.slow_start: scheduler ovf takes a weight for a number of connections: "
      "use wlc or wrr"),
     (V + R + "    feedback: {}", "7:15 error: virtual_services.web.feedback: no check of this "
-     "service is of type agent: add the 'check: NAME' of one"),
+     "service is of type agent, exec or external: add the 'check: NAME' of one"),
     (V + R + "    feedback: {check: page}", "7:23 error: virtual_services.web.feedback.check: page "
-     "is of type http: name one of type agent"),
+     "is of type http: name one of type agent, exec or external"),
     (V + "    real_servers: [{address: 10.0.1.11:80, tun: {type: gre}}]", "6:44 error: "
      "virtual_services.web.real_servers.tun: is for 'forward: tun' only: remove it, or change "
      "forward"),
