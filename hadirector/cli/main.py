@@ -38,9 +38,9 @@ def _parser() -> "argparse.ArgumentParser":
         kernel,
         live,
         operate,
-        plan,
         run,
         servers,
+        sync,
     )
 
     parser = argparse.ArgumentParser(
@@ -49,6 +49,7 @@ def _parser() -> "argparse.ArgumentParser":
     )
     parser.add_argument("--version", action="version", version=f"hadirector {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for family in (run, check, live, operate, servers, kernel, importing, doctor, agent, plan):
+    families = (run, check, live, operate, servers, sync, kernel, importing, doctor, agent)
+    for family in families:
         family.add_parser(verbs)
     return parser
