@@ -1,6 +1,7 @@
 """`hadirector plan`: what applying a file would change; `hadirector pause`: hands off IPVS."""
 
 import argparse
+import asyncio
 import json
 import sys
 from http import HTTPStatus
@@ -8,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from hadirector.cli import live
+from hadirector.shell import alone
+from hadirector.shell.netlink import KernelError
 
 if TYPE_CHECKING:
+    from hadirector.core.ipvs import Table
     from hadirector.core.settings.cluster import Config
 
 CHANGES = 3  # the exit status when something would change
@@ -20,8 +24,9 @@ _PLAN = """\
 The running director plans FILE with its verdicts and orders against the kernel as it is, and does
 nothing: `hadirector reload` would do exactly that. Told are the steps in IPVS with the connections
 and persistent clients they touch, the share of an mh service's clients that get another server,
-what the election would do, and the peers.
-Exit status: 0 nothing would change; 3 something would; 1 FILE is invalid, or no daemon answers."""
+what the election would do, and the peers. Where no daemon runs, told is what one that starts
+would do first.
+Exit status: 0 nothing would change; 3 something would; 1 FILE is invalid, or nobody answers."""
 
 _PAUSE_MORE = """\
 Meanwhile IPVS stays as you leave it: drift is not repaired, and verdicts, orders and reloads change
@@ -45,25 +50,65 @@ def plan(options: argparse.Namespace) -> int:
     """Print what would change; 3 when anything would."""
     from hadirector.config import handover
 
-    _, status = live.ask(options.socket, "GET", "/v1/status")
-    config = _read(options.config, options.node or str(status["node"]))
+    running = _running(options)
+    config = _read(options.config, options.node or running)
     if config is None:
         return 1
-    blob = handover.encode(handover.Loaded(config, ()))
-    code, raw = live.ask_raw(options.socket, "POST", "/v1/plan", _DEADLINE, blob)
-    if code != HTTPStatus.OK:
-        print(f"hadirector: {live.error_of(raw)}", file=sys.stderr)
-        return 1
-    told: dict[str, Any] = json.loads(raw)
-    if options.json:
-        print(json.dumps(told))
+    if running is None:
+        told = _alone(config)
     else:
-        for line in lines(told):
-            print(line)
+        blob = handover.encode(handover.Loaded(config, ()))
+        code, raw = live.ask_raw(options.socket, "POST", "/v1/plan", _DEADLINE, blob)
+        if code != HTTPStatus.OK:
+            print(f"hadirector: {live.error_of(raw)}", file=sys.stderr)
+            return 1
+        told = json.loads(raw)
+    print(json.dumps(told) if options.json else "\n".join(lines(told)))
     return 0 if told["nothing"] else CHANGES
 
 
-def _read(path: str, node: str) -> "Config | None":
+def _running(options: argparse.Namespace) -> str | None:
+    """The node whose daemon runs here; None where none does."""
+    try:
+        return str(live.ask(options.socket, "GET", "/v1/status")[1]["node"])
+    except live.Unreachable as error:
+        if alone.holder() is not None:
+            raise
+        text = "planned against the kernel alone, and each server's weight is as the kernel has it"
+        print(f"hadirector: {error}: {text}", file=sys.stderr)
+        return None
+
+
+def _alone(config: "Config") -> dict[str, Any]:
+    """What a daemon that starts now would do at first: it has no verdicts yet."""
+    from hadirector.core import plan as core_plan
+    from hadirector.core.services import Services
+    from hadirector.shell import owned
+    from hadirector.shell.ipvs import Ipvs
+
+    async def read() -> "Table":
+        with Ipvs() as ipvs:
+            return (await ipvs.read())[0]
+
+    try:
+        actual = asyncio.run(read())
+    except KernelError as error:
+        raise live.Unreachable(str(error)) from None
+    services = Services()
+    services.configure(config, actual, 0.0)
+    steps = core_plan.plan(services.entries, actual, owned.load(config.state_dir))
+    told = [{"text": core_plan.describe(step), "note": "", "connections": 0} for step in steps]
+    return {
+        "nothing": not steps,
+        "changes": "the first one of a daemon that starts",
+        "steps": told,
+        "moved": {},
+        "elections": [],
+        "peers": [],
+    }
+
+
+def _read(path: str, node: str | None) -> "Config | None":
     """The file as the node runs it; what is wrong with it is told."""
     from hadirector.config.load import load
     from hadirector.config.routing import read_tables

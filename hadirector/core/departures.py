@@ -35,10 +35,12 @@ class Departures:
         now: float,
     ) -> None:
         """Another configuration: who is in it no more has until `now + linger`."""
-        wanted = set(_places(after))
-        staying = {place: at for place, at in self._leaving.items() if place not in wanted}
-        gone = dict.fromkeys((p for p in _places(before) if p not in wanted), now + linger)
-        self._leaving = gone | staying
+        homes = {key: service for service in after for key in service.keys}
+        same = {service.name: service for service in homes.values()}
+        changed = [service for service in before if same.get(service.name) != service]
+        gone = [place for place in _places(changed) if not _is_in(place, homes)]
+        staying = {p: at for p, at in self._leaving.items() if not _is_in(p, homes)}
+        self._leaving = dict.fromkeys(gone, now + linger) | staying
 
     def extend(self, wanted: Table, actual: Table, now: float) -> Table:
         """The table wanted, with those that may stay a while at weight 0."""
@@ -96,6 +98,17 @@ def _places(services: Iterable[VirtualService]) -> Iterable[Place]:
         for key in service.keys:
             for server in (*service.real_servers, *spare):
                 yield key, server.endpoint
+
+
+def _is_in(place: Place, homes: Mapping[ServiceKey, VirtualService]) -> bool:
+    key, endpoint = place
+    service = homes.get(key)
+    if service is None:
+        return False
+    spare = service.fallback
+    return any(server.endpoint == endpoint for server in service.real_servers) or (
+        spare is not None and spare.endpoint == endpoint
+    )
 
 
 def _is_there(place: Place, actual: Table) -> bool:

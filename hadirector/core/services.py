@@ -92,10 +92,15 @@ class Services:
     def configure(
         self, config: Config, actual: ipvs.Table, now: float, rulings: Rulings = NO_RULINGS
     ) -> list[Change]:
-        """Take a configuration; servers without a verdict keep the weight they have in `actual`."""
+        """Take a configuration; servers without a verdict keep the weight they have in `actual`.
+
+        What did not change of a service was decided already, and stays: a reload of 37,000 servers
+        for the sake of one decides that one's service.
+        """
+        settings = {service.name: service for service in config.services}
+        settled = self._settled(settings, rulings)
         self._rulings = rulings
-        before = set(self.settings)
-        self.settings = {service.name: service for service in config.services}
+        before, self.settings = set(self.settings), settings
         self._targets, self._users = _targets(config)
         known = {target.id for target in self._targets}
         self.verdicts = {name: v for name, v in self.verdicts.items() if name in known}
@@ -104,25 +109,45 @@ class Services:
         self._state_told = {n: t for n, t in self._state_told.items() if n in self.settings}
         self._kept_told &= self.settings.keys()
         self._easing.keep(self.settings)
-        self._due = {}
-        self.entries, self.unsettled, self.out = {}, Unsettled(), Out()
+        self._due = {name: at for name, at in self._due.items() if name in settled}
+        kept = {key for name in settled for key in settings[name].keys}
+        self.entries = {key: entry for key, entry in self.entries.items() if key in kept}
+        self.unsettled, self.out = Unsettled(), Out()
+        for name in settled:
+            self.out.put(name, self.weights[name])
         changes = [
             Change("service_removed", name, "no longer configured")
             for name in sorted(before - set(self.settings))
         ]
-        return changes + self.adopt(actual, now)
+        return changes + self._adopt(actual, now, [n for n in settings if n not in settled])
+
+    def _settled(self, settings: Mapping[str, VirtualService], rulings: Rulings) -> set[str]:
+        """The services that are decided, and that nothing of this concerns."""
+        return {
+            name
+            for name, service in settings.items()
+            if name in self.weights
+            and name not in self._due  # time has something to say
+            and not self.weights[name].unsettled
+            and self.settings.get(name) == service
+            and self._rulings.get(name) == rulings.get(name)
+        }
 
     def adopt(self, actual: ipvs.Table, now: float) -> list[Change]:
         """Take the weights found in the kernel for servers that have no verdict yet."""
-        self._adopted = {}
-        for name, service in self.settings.items():
+        return self._adopt(actual, now, list(self.settings))
+
+    def _adopt(self, actual: ipvs.Table, now: float, names: list[str]) -> list[Change]:
+        self._adopted = {n: found for n, found in self._adopted.items() if n in self.settings}
+        for name in names:
+            service = self.settings[name]
             found = _weights_found(service, actual)
             decided = self.weights.get(name)
             if service.fallback and decided is not None and decided.fallback is not None:
                 # Another one takes the place of a fallback that serves.
                 found.setdefault(service.fallback.endpoint, service.fallback.weight)
             self._adopted[name] = found
-        return self._decide(self.settings, now)
+        return self._decide(names, now)
 
     def hear(self, news: Verdicts, now: float) -> Outcome:
         """Verdicts came."""

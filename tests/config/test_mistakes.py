@@ -358,3 +358,16 @@ def test_a_file_with_an_error_gives_no_configuration_and_one_with_a_warning_does
 
 def problems_of(path: Path) -> tuple[Problem, ...]:
     return load(str(path), host="lb1").problems
+
+
+def test_servers_of_another_family_and_connection_sync_exclude_each_other(tmp_path: Path) -> None:
+    text = (
+        "virtual_services:\n  web: {address: '[2001:db8::10]:80', forward: tun, "
+        "real_servers: [10.0.1.11]}\n"
+    )
+
+    assert told(tmp_path, text) == []
+    assert told(tmp_path, text + "connection_sync: {interface: eth1}\n") == [
+        "2:67 error: virtual_services.web.real_servers: 10.0.1.11:80 is of another family than the "
+        "service, which the kernel cannot have beside connection_sync: take one of the two out"
+    ]

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hadirector.cli.main import main
 from hadirector.core import plan
 from hadirector.core.address import Address, Endpoint
 from hadirector.core.ipvs import (
@@ -133,6 +134,26 @@ linger: 5s
 virtual_services:
   web: {address: 192.0.2.10:80, scheduler: %s, real_servers: [%s]}
 """
+
+
+def test_without_a_daemon_a_plan_is_what_one_that_starts_would_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "lb.yaml").write_text(CONFIG % ("rr", "10.0.1.11"))
+    with fresh_namespace():
+        run("ipvsadm", "-A", *FOREIGN, "-s", "rr")
+        socket = ("--socket", str(tmp_path / "nowhere"))
+
+        assert main(["plan", "-c", str(tmp_path / "lb.yaml"), *socket]) == 1
+        assert "none of the nodes" in capsys.readouterr().err
+        assert main(["plan", "-c", str(tmp_path / "lb.yaml"), "--node", "lb1", *socket]) == 3
+
+    assert capsys.readouterr().out.splitlines() == [
+        "configuration: the first one of a daemon that starts",
+        "IPVS: 2 steps",
+        "  add service tcp 192.0.2.10:80: scheduler rr",
+        "  add server 10.0.1.11:80 to tcp 192.0.2.10:80: nat, weight 1",
+    ]
 
 
 def test_reload_does_what_plan_said_and_a_pause_lets_an_operator_work(tmp_path: Path) -> None:
