@@ -6,20 +6,20 @@ same beside ten other services and beside ten thousand. What changes by time alo
 feedback, the end of a hold) is decided at `deadline`.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from hadirector.core import ipvs, service_news, weight
+from hadirector.core import as_client, ipvs, service_news, weight
 from hadirector.core.address import Endpoint
 from hadirector.core.admin import Ruling
 from hadirector.core.easing import Easing
 from hadirector.core.keys import FileText
 from hadirector.core.messages import Health, Targets, Verdict, Verdicts
+from hadirector.core.probed import Probed, targets_of
 from hadirector.core.server_health import combine
 from hadirector.core.service_news import (
     Change as Change,  # who tells of services takes it from here
 )
-from hadirector.core.settings.checks import Target, target_id
+from hadirector.core.settings.checks import Check
 from hadirector.core.settings.cluster import Config
 from hadirector.core.settings.services import VirtualService
 from hadirector.core.views import Out
@@ -71,8 +71,9 @@ class Services:
         self._elsewhere: Mapping[str, bool] = {}
         self._easing = Easing()
         self._due: dict[str, float] = {}  # by service: when time alone may change its weights
-        self._targets: tuple[Target, ...] = ()
-        self._users: dict[str, set[str]] = {}
+        self.paths: tuple[as_client.Path, ...] = ()  # of probes as clients' packets go
+        self._probed = Probed()
+        self._checks: dict[str, Check] = {}
         # A service is well until something else was told: a director that starts tells no news.
         self._quorum_told: dict[str, bool] = {}
         self._state_told: dict[str, weight.ServiceState] = {}
@@ -84,6 +85,7 @@ class Services:
         twin.settings, twin.weights = dict(self.settings), dict(self.weights)
         twin.verdicts, twin.entries = dict(self.verdicts), dict(self.entries)
         twin.files, twin._rulings = self.files, self._rulings
+        twin._probed, twin._checks, twin.paths = self._probed, self._checks, self.paths
         twin._adopted, twin._easing = dict(self._adopted), self._easing.copy()
         twin._quorum_told, twin._state_told = dict(self._quorum_told), dict(self._state_told)
         twin._kept_told = set(self._kept_told)
@@ -98,12 +100,12 @@ class Services:
         for the sake of one decides that one's service.
         """
         settings = {service.name: service for service in config.services}
-        settled = self._settled(settings, rulings)
+        settled = self._settled(settings, config, rulings)
         self._rulings = rulings
         before, self.settings = set(self.settings), settings
-        self._targets, self._users = _targets(config)
-        known = {target.id for target in self._targets}
-        self.verdicts = {name: v for name, v in self.verdicts.items() if name in known}
+        self._checks = {check.name: check for check in config.checks}
+        self._probed = targets_of(config)
+        self.verdicts = self._probed.inherit(self.verdicts)
         self.weights = {name: w for name, w in self.weights.items() if name in self.settings}
         self._quorum_told = {n: t for n, t in self._quorum_told.items() if n in self.settings}
         self._state_told = {n: t for n, t in self._state_told.items() if n in self.settings}
@@ -111,7 +113,9 @@ class Services:
         self._easing.keep(self.settings)
         self._due = {name: at for name, at in self._due.items() if name in settled}
         kept = {key for name in settled for key in settings[name].keys}
-        self.entries = {key: entry for key, entry in self.entries.items() if key in kept}
+        entries = {key: entry for key, entry in self.entries.items() if key in kept}
+        self.paths = as_client.paths_of(config)
+        self.entries = dict(path.entry for path in self.paths) | entries
         self.unsettled, self.out = Unsettled(), Out()
         for name in settled:
             self.out.put(name, self.weights[name])
@@ -121,8 +125,11 @@ class Services:
         ]
         return changes + self._adopt(actual, now, [n for n in settings if n not in settled])
 
-    def _settled(self, settings: Mapping[str, VirtualService], rulings: Rulings) -> set[str]:
+    def _settled(
+        self, settings: Mapping[str, VirtualService], config: Config, rulings: Rulings
+    ) -> set[str]:
         """The services that are decided, and that nothing of this concerns."""
+        checks = {c.name for c in config.checks if self._checks.get(c.name) == c}
         return {
             name
             for name, service in settings.items()
@@ -130,6 +137,7 @@ class Services:
             and name not in self._due  # time has something to say
             and not self.weights[name].unsettled
             and self.settings.get(name) == service
+            and checks.issuperset(service.asked)
             and self._rulings.get(name) == rulings.get(name)
         }
 
@@ -185,19 +193,20 @@ class Services:
         """
         concerned: set[str] = set()
         for verdict in news.verdicts:
-            before = self.verdicts.get(verdict.target)
-            if verdict.target not in self._users:
+            names = self._probed.heard_by.get(verdict.target)
+            if not names:
                 continue
+            before = self.verdicts.get(next(iter(names)))
             if verdict.health is Health.UNKNOWN and before is not None:
                 continue
-            self.verdicts[verdict.target] = verdict
+            self.verdicts.update(dict.fromkeys(names, verdict))
             if before is None or _differs(before, verdict):
-                concerned |= self._users[verdict.target]
+                concerned |= self._probed.users[verdict.target]
         return concerned
 
     def targets(self) -> Targets:
         """All that is to be probed."""
-        return Targets(self._targets, self.files)
+        return Targets(tuple(self._probed.targets.values()), self.files)
 
     def _again(self, names: Iterable[str], now: float) -> Outcome:
         """Decide these anew."""
@@ -280,20 +289,6 @@ class Services:
         self._kept_told = self._kept_told | {name} if kept else self._kept_told - {name}
         self._quorum_told[name], self._state_told[name] = decided.quorum_met, decided.state
         return changes
-
-
-def _targets(config: Config) -> tuple[tuple[Target, ...], dict[str, set[str]]]:
-    """Each endpoint once per check, and which services want to know of it."""
-    checks = {check.name: check for check in config.checks}
-    targets: dict[str, Target] = {}
-    users: dict[str, set[str]] = defaultdict(set)
-    for service in config.services:
-        for server in service.real_servers:
-            for name in service.asked:
-                identity = target_id(name, server.endpoint)
-                targets.setdefault(identity, Target(identity, checks[name], server.endpoint))
-                users[identity].add(service.name)
-    return tuple(targets.values()), dict(users)
 
 
 def _weights_found(service: VirtualService, actual: ipvs.Table) -> dict[Endpoint, int]:
