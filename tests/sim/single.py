@@ -6,6 +6,7 @@ Each function does one thing to the world, makes its promises and gives how long
 from collections.abc import Callable
 
 from hadirector.core.advert import OWNER
+from hadirector.core.hearing import DARK_AT_MOST, STARTUP_PATIENCE
 from hadirector.core.settings.instances import Preempt
 from tests.sim import faults, operators
 from tests.sim.host import INTERFACES
@@ -301,6 +302,34 @@ def deaf_boot(scene: Scene) -> float:
     return away + deaf + away + SLACK
 
 
+def lonely_boot(scene: Scene) -> float:
+    """A site had no power, and one node is back alone on a wire where nobody says anything: it
+    serves, asks for anybody else for a minute, and then stands by its own priority."""
+    world, scenario = scene.world, scene.world.scenario
+    victim, every = scene.node, scene.world.invariants.every()
+    scene.note(None, "power off everywhere, and a gateway that does not answer")
+    world.gateway_answers = False
+    for node in world.nodes:
+        node.power_off()
+    away = 1.0
+    scene.after(away, lambda: faults.power_on(scene, victim, port=0.0))
+    serves = away + STARTUP_PATIENCE + scenario.patience + 0.1
+
+    def says() -> set[int]:
+        return {world.invariants.advertised(victim, key) for key in every}
+
+    for key in every:
+        mine = f"{victim.name} serves {key} alone"
+        eventually(scene, mine, lambda key=key: victim in world.invariants.masters(key), serves)  # type: ignore[misc]  # a bound default
+    asks = DARK_AT_MOST - scenario.patience - 1.0
+    loud = f"{victim.name} is loud in the dark"
+    scene.after(serves, lambda: always(scene, loud, lambda: says() == {1}, asks))
+    lasts = serves + DARK_AT_MOST + scenario.advert_int + SLACK
+    ends = f"{victim.name} speaks up in a dark that ends"
+    scene.after(serves, lambda: eventually(scene, ends, lambda: 1 not in says(), lasts - serves))
+    return lasts
+
+
 def unheard(scene: Scene) -> float:
     """Protocol 112 is filtered both ways, the peer channel works: both are master, both directors
     say so, clients on the common segment turn to the better one, and it is over once."""
@@ -372,11 +401,19 @@ SINGLE: tuple[Single, ...] = (
     late_restart,
     comeback,
     deaf_boot,
+    lonely_boot,
     unheard,
     stranger,
 )
 # They cost several times as much as the others.
-LONG: tuple[Single, ...] = (restart_director, silent_director, storm, comeback, deaf_boot, unheard)
+LONG: tuple[Single, ...] = (
+    restart_director,
+    silent_director,
+    storm,
+    comeback,
+    lonely_boot,
+    unheard,
+)
 
 
 def lawful(single: Single, scene: Scene) -> bool:
@@ -384,6 +421,9 @@ def lawful(single: Single, scene: Scene) -> bool:
     scenario = scene.world.scenario
     if single is silent_director:
         return scenario.preempt is not Preempt.NEVER
+    if single is lonely_boot:
+        short = scenario.advert_int <= 1.0
+        return scenario.startup_delay is None and OWNER not in scenario.priorities and short
     if single is deaf_boot:
         owner = 255 in scenario.priorities
         return (

@@ -16,7 +16,7 @@ CALM = 0.5  # seconds at least of looking at a settled cluster
 PORT_OPENS_IN = (2.0,)  # seconds at most: it is waited for
 WINDOWS = (1.0,) * 20 + (4.0,) * 9 + (30.0,)  # seconds of faults at least
 KINDS = (*single.SINGLE, *planned.PLANNED)
-WEIGHTS = tuple(1 if kind in (*single.LONG, *planned.LONG) else 2 for kind in KINDS)
+WEIGHTS = {kind: 1 if kind in (*single.LONG, *planned.LONG) else 2 for kind in KINDS}
 RESTARTS_IN = 0.5  # seconds after which healing starts what is dead
 
 
@@ -62,10 +62,10 @@ class Story:
 
     def _single(self) -> None:
         """One fault, with what it may cost."""
-        (choice,) = self.scene.rng.choices(KINDS, WEIGHTS)
-        if single.lawful(choice, self.scene):
-            self.world.note("----", f"episode: {choice.__name__} alone")
-            self.world.run(choice(self.scene))
+        kinds = [kind for kind in KINDS if single.lawful(kind, self.scene)]
+        (choice,) = self.scene.rng.choices(kinds, [WEIGHTS[kind] for kind in kinds])
+        self.world.note("----", f"episode: {choice.__name__} alone")
+        self.world.run(choice(self.scene))
 
     def _mix(self) -> None:
         """Several faults at once; only that all is well afterwards is asked."""
