@@ -142,7 +142,7 @@ def _lint(
     """What only the whole file shows; of a wrong one some parts are missing."""
     if root.problems.errors:
         return
-    used = {name for service in found for name in service.check.checks}
+    used = {name for service in found for name in service.asked}
     for name in known:
         if name not in used:
             at = _place(root, "checks", name)
