@@ -30,17 +30,7 @@ def _parser() -> "argparse.ArgumentParser":
     import argparse  # all of it lazily: a daemon that starts has to listen for signals first
 
     from hadirector import __version__
-    from hadirector.cli import (
-        agent,
-        check,
-        doctor,
-        importing,
-        kernel,
-        live,
-        operate,
-        run,
-        servers,
-    )
+    from hadirector.cli import agent, check, doctor, importing, kernel, live, operate, run, servers
 
     parser = argparse.ArgumentParser(
         prog="hadirector",
@@ -48,7 +38,6 @@ def _parser() -> "argparse.ArgumentParser":
     )
     parser.add_argument("--version", action="version", version=f"hadirector {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    families = (run, check, live, operate, servers, kernel, importing, doctor, agent)
-    for family in families:
+    for family in (run, check, live, operate, servers, kernel, importing, doctor, agent):
         family.add_parser(verbs)
     return parser

@@ -192,7 +192,8 @@ def _native(password: str, salt: bytes) -> bytes:
 
 
 def _version(raw: bytes) -> str:
-    return ascii(raw[:40].decode("latin-1"))[1:-1]
+    """MariaDB says 5.5.5 first, for clients that take 10 for less than 5."""
+    return ascii(raw.removeprefix(b"5.5.5-")[:40].decode("latin-1"))[1:-1]
 
 
 # --- PostgreSQL, protocol 3.0: type, 4 bytes length, fields -------------------------------------

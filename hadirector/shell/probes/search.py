@@ -11,7 +11,7 @@ from functools import lru_cache
 from types import FrameType
 from typing import ClassVar
 
-LIMIT = 0.02  # seconds of CPU; an honest pattern over 256 KiB takes about 1 ms
+LIMIT = 0.01  # seconds of CPU; an honest pattern over 256 KiB takes about 1 ms
 _PLAIN = re.compile(r"[^\\.^$*+?{}\[\]|()]*")  # a literal takes linear time: no need of the timer
 
 

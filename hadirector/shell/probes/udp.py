@@ -1,7 +1,7 @@
 """Check type udp: a datagram, and what comes back.
 
 Where no reply is expected there is only one sign of death: ICMP says that the port, or the host, is
-unreachable. Silence counts as up then, as it does for keepalived and ldirectord.
+unreachable. Silence counts as up then, as it does for keepalived's UDP_CHECK.
 """
 
 from collections.abc import Callable
