@@ -14,8 +14,8 @@ from hadirector.core.address import Endpoint
 from hadirector.core.admin import Ruling
 from hadirector.core.easing import Easing
 from hadirector.core.keys import FileText
-from hadirector.core.messages import Health, Targets, Verdict, Verdicts
-from hadirector.core.server_health import combine
+from hadirector.core.messages import Health, Targets, Verdict, Verdicts, Wish
+from hadirector.core.server_health import combine, wish
 from hadirector.core.service_news import (
     Change as Change,  # who tells of services takes it from here
 )
@@ -69,6 +69,8 @@ class Services:
         self._adopted: dict[str, dict[Endpoint, int]] = {}
         self._rulings: Rulings = {}
         self._elsewhere: Mapping[str, bool] = {}
+        self._wishing: set[str] = set()  # the targets whose servers' own operators want something
+        self._alone: set[str] = set()  # the targets whose silence may be our own trouble
         self._easing = Easing()
         self._due: dict[str, float] = {}  # by service: when time alone may change its weights
         self._targets: tuple[Target, ...] = ()
@@ -92,6 +94,8 @@ class Services:
         self._quorum_told = {n: t for n, t in self._quorum_told.items() if n in self.settings}
         self._state_told = {n: t for n, t in self._state_told.items() if n in self.settings}
         self._kept_told &= self.settings.keys()
+        self._alone &= known
+        self._wishing &= known
         self._easing.keep(self.settings)
         self._due = {}
         self.entries, self.unsettled, self.out = {}, Unsettled(), Out()
@@ -155,6 +159,9 @@ class Services:
             if verdict.health is Health.UNKNOWN and before is not None:
                 continue
             self.verdicts[verdict.target] = verdict
+            wishes = verdict.last is not None and verdict.last.wish is not Wish.NONE
+            for special, marked in ((verdict.alone, self._alone), (wishes, self._wishing)):
+                (marked.add if special else marked.discard)(verdict.target)
             if before is None or _differs(before, verdict):
                 concerned |= self._users[verdict.target]
         return concerned
@@ -199,15 +206,20 @@ class Services:
         for known in before.servers if before else ():
             if known.health.health is Health.UNKNOWN and adopted.get(known.server.endpoint):
                 served.add(known.server.endpoint)
-        for server in service.real_servers:
+        for server in service.real_servers if self._alone else ():
             health = combine(service.check, server.endpoint, self.verdicts)
             seen = self._elsewhere.get(f"{service.name}/{server.endpoint}")
             if health.alone and (now < health.since + HOLD if seen is None else seen):
                 held.add(server.endpoint)
+        wishes = {
+            server.endpoint: wish(service.asked, server.endpoint, self.verdicts)
+            for server in (service.real_servers if self._wishing else ())
+        }
         return weight.Facts(
             rulings=self._rulings.get(service.name, {}),
             ramps=self._easing.ramps(service, now),
             shares=self._easing.shares(service, now),
+            wishes=wishes,
             served=served,
             held=held,
         )
