@@ -18,10 +18,8 @@ from hadirector.core.address import Address
 from hadirector.shell import bpf
 from hadirector.shell.private_link import ADDRESS, MARK, NAME
 
-GROUP, PORT = (
-    Address("224.0.0.81"),
-    8848,
-)  # IP_VS_SYNC_GROUP, IP_VS_SYNC_PORT: the kernel's own defaults
+# Not the kernel's own port (8848): by group and port its socket is told from the relay's.
+GROUP, PORT = Address("224.0.0.81"), 8847
 BUFFER = 8 << 20  # bytes; without CAP_NET_ADMIN at most net.core.rmem_max
 READS = 64  # datagrams for each wake-up
 WAITING = 1024  # datagrams that wait until it is known who sent them
