@@ -63,8 +63,9 @@ def order(options: argparse.Namespace) -> int:
         "weight": options.weight if options.verb == "weight" else "",
     }
     query = urlencode({name: value for name, value in asked.items() if value})
-    status = outcome.post(options, f"/v1/servers/{options.verb}?{query}", DEADLINE)
-    if status or options.verb != "drain" or not options.wait:
+    waits = options.verb == "drain" and options.wait
+    status = outcome.post(options, f"/v1/servers/{options.verb}?{query}", DEADLINE, more=waits)
+    if status or not waits:
         return status
     return waiting.until_safe(options.socket, options.server, options.deadline, options.json)
 
