@@ -280,7 +280,7 @@ def _failed(
         reason = f"{rising}, kept by the floor of {service.floor:g}: {detail}"
         return _weight(case, case.base * scale, reason, kept=True)
     elif endpoint in facts.held and endpoint in facts.served:
-        told = f"{rising}, but nobody answers this node, which may be the one to blame"
+        told = f"{rising}, but nobody else answered this node either, which may be to blame"
         if service.fallback is None:
             return _weight(case, case.base * scale, f"{told}: weight kept; {detail}", kept=True)
         return _weight(case, 0, f"{told}: quiesced; {detail}")
