@@ -77,7 +77,11 @@ class Deafness:
         }
         for server in service.real_servers if self._alone else ():
             health = combine(service.check, server.endpoint, verdicts)
-            if health.alone and now < self._until(service, server.endpoint, health.since):
+            if not health.alone:
+                continue
+            known = (verdicts.get(target_id(n, server.endpoint)) for n in service.check.checks)
+            together = any(v is not None and v.target in self._together for v in known)
+            if now < self._until(f"{service.name}/{server.endpoint}", health.since, together):
                 held.add(server.endpoint)
         return held
 
@@ -87,12 +91,10 @@ class Deafness:
         ends = (since + wait for since in silent for wait in (GRACE, HOLD))
         return min((at for at in ends if at > now), default=None)
 
-    def _until(self, service: VirtualService, server: Endpoint, since: float) -> float:
-        seen = self.seen_elsewhere.get(f"{service.name}/{server}")
+    def _until(self, server: str, since: float, together: bool) -> float:
+        seen = self.seen_elsewhere.get(server)
         if seen is not None:
             return math.inf if seen else 0.0
         if not self._many:
             return 0.0
-        targets = (target_id(check, server) for check in service.check.checks)
-        together = any(target in self._together for target in targets)
         return since + (HOLD if together else GRACE)
