@@ -29,6 +29,8 @@ QUEUE = 64  # parts of a listing that wait
 SETTLE = 0.2  # seconds that what was sent last is given on its way
 RETRY = 0.005  # seconds before a datagram that the network did not take is tried again
 LOOK_AGAIN = 1.0  # seconds while something is waited for
+TOGETHER = 16  # datagrams, before others have their turn
+UNHEARD = 0.15  # seconds while sending: the standby tells how it is each 0.05 s
 STUCK = 5.0  # seconds of that: the link is down
 TOLERANCE = 0.005  # of the active connections: they come and go while both sides count
 
@@ -67,6 +69,8 @@ class Session:
         self._known = around.known
         self._round = 0
         self._state: said.State | None = None
+        self._state_at = child.now()
+        self._reported = asyncio.Event()
         self._answers: asyncio.Queue[said.Digests | said.Listing] = asyncio.Queue(QUEUE)
         self._woken = asyncio.Event()  # its state changed, or somebody asks
         self._asked = True  # it just came
@@ -87,7 +91,9 @@ class Session:
             match message:
                 case said.State():
                     if self._pace is not None:
-                        self._pace.report(message.drops)
+                        self._pace.report(message.drops, message.queue)
+                    self._state_at = child.now()
+                    self._reported.set()
                     news = self._state is None or _differs(self._state, message)
                     self._state = message
                     if news:
@@ -247,15 +253,25 @@ class Session:
         values = (known.mirror.get(key) for key in keys)
         records = (mirror.record(value, now) for value in values if value is not None)
         longest = min(stream.longest, 1472)  # the peer's interface may be another one than ours
-        for payload, count in ipvs_sync.pack(records, known.sync_id, longest):
+        for number, (payload, count) in enumerate(ipvs_sync.pack(records, known.sync_id, longest)):
             wait = self._pace.wait(count, child.now())
-            if wait:
+            if wait or number % TOGETHER == 0:
                 await asyncio.sleep(wait)
+                await self._hear_of_it()
             until = child.now() + STUCK
             while not stream.send(payload):
                 if child.now() > until:
                     raise LinkError("the sync interface takes no datagrams")
                 await asyncio.sleep(RETRY)
+
+    async def _hear_of_it(self) -> None:
+        """A standby that has no time to tell how it is has no time for more either."""
+        if child.now() - self._state_at < UNHEARD:
+            return
+        self._reported.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_AGAIN):
+                await self._reported.wait()
 
 
 def _differs(before: said.State, after: said.State) -> bool:
