@@ -5,6 +5,7 @@ since one request, some busy. The kernel's own sync tells a standby that comes b
 that send packets, and of those only now and then. Once the standby says that it is ready (or, with
 keepalived, after 10 s) the master loses power.
 
+`sealed-...`: the daemons carry the records, sealed (`transport: authenticated`).
 `slow`: connections that say something each 4 s under a TCP timeout of 12 s, which age out of a
 standby that is told every 50th packet only. At the end the dead master comes back, with the higher
 priority: it must not take over before it has all connections.
@@ -14,6 +15,7 @@ import resource
 import time
 from dataclasses import replace
 
+from labkit import sealed
 from labkit.director import Director, Hadirector
 from labkit.drills import Figures, Goal, at_least, at_most
 from labkit.lab import Lab
@@ -23,10 +25,15 @@ from labkit.setup import Setup, direct, nat
 MANY = 500
 DESCRIPTORS = 8192
 WAIT = 10.0  # seconds for a rival that does not tell when it is ready
+SEALED = "transport: authenticated"
+_ALL = {"fresh": MANY, "idle": MANY, "active": MANY}
+_SHORT = "timeouts: {tcp: 12s}\n"
 VARIANTS = {
-    "nat": (80, {"fresh": MANY, "idle": MANY, "active": MANY}, ""),
-    "dr": (DIRECT_PORT, {"fresh": MANY, "idle": MANY, "active": MANY}, ""),
-    "slow": (80, {"slow": MANY}, "timeouts: {tcp: 12s}\n"),
+    "nat": (80, _ALL, "", ""),
+    "dr": (DIRECT_PORT, _ALL, "", ""),
+    "slow": (80, {"slow": MANY}, _SHORT, ""),
+    "sealed-nat": (80, _ALL, "", SEALED),
+    "sealed-slow": (80, {"slow": MANY}, _SHORT, SEALED),
 }
 RUNS = 3
 
@@ -36,14 +43,16 @@ def _goals(kinds: dict[str, int]) -> dict[str, Goal]:
     return {**survive, "ready_s": at_most(10), "early_takeover": at_most(0)}
 
 
-GOALS = {name: _goals(kinds) for name, (_, kinds, _) in VARIANTS.items()}
+GOALS = {name: _goals(kinds) for name, (_, kinds, _, _) in VARIANTS.items()}
 
 
-def run(lab: Lab, variant: tuple[int, dict[str, int], str]) -> Figures:
-    port, kinds, extra = variant
+def run(lab: Lab, variant: tuple[int, dict[str, int], str, str]) -> Figures:
+    port, kinds, extra, transport = variant
+    extra += sealed.key(lab.directory) if transport else ""
     slow = "slow" in kinds
     resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
     setup = Setup(services=(nat(), direct()), advert_int=0.5, preempt="when-synced", extra=extra)
+    setup = replace(setup, transport=transport)
     lab.start(setup if lab.product == "hadirector" else replace(setup, preempt="always"))
     asked = {"active": kinds["slow"]} if slow else kinds
     with lab.hold(port=port, period=4.0 if slow else 2.0, **asked) as held:
