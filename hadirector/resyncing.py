@@ -115,9 +115,12 @@ class Session:
                 pause = LOOK_AGAIN
             else:
                 if self._asked or child.now() >= due:
-                    self._asked = False
-                    await self._one_round()
-                    due = child.now() + (PERIOD if self.campaign.done else AGAIN)
+                    asked, self._asked = self._asked, False
+                    young = await self._one_round()
+                    pause = PERIOD if self.campaign.done else AGAIN
+                    if asked and young:  # they may be on their way, or lost
+                        pause = min(pause, YOUNG + LOOK_AGAIN)
+                    due = child.now() + pause
                 pause = 0.0 if self._asked else due - child.now()
             if pause > 0:
                 with contextlib.suppress(TimeoutError):
@@ -137,8 +140,8 @@ class Session:
             self.campaign.unable(why)
             self._around.told()
 
-    async def _one_round(self) -> None:
-        """Compare, judge, tell, send what is missing."""
+    async def _one_round(self) -> bool:
+        """Compare, judge, tell, send what is missing; whether any too young to count is missing."""
         self._round += 1
         begun = child.now()
         scope = self._around.scope()
@@ -167,6 +170,7 @@ class Session:
             self._around.notice("sync_complete", self._link.node, text)
         await self._link.send(self.campaign.standing)
         self._around.told()
+        return len(missing) > len(old)
 
     async def _missing(
         self, ours: bytes, theirs: said.Digests, scope: Scope, salt: bytes
