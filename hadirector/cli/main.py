@@ -30,7 +30,7 @@ def _parser() -> "argparse.ArgumentParser":
     import argparse  # all of it lazily: a daemon that starts has to listen for signals first
 
     from hadirector import __version__
-    from hadirector.cli import check, doctor, kernel, live, operate, run, servers
+    from hadirector.cli import check, doctor, kernel, live, operate, run, servers, trace
 
     parser = argparse.ArgumentParser(
         prog="hadirector",
@@ -38,6 +38,6 @@ def _parser() -> "argparse.ArgumentParser":
     )
     parser.add_argument("--version", action="version", version=f"hadirector {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for family in (run, check, live, operate, servers, kernel, doctor):
+    for family in (run, check, live, operate, servers, kernel, doctor, trace):
         family.add_parser(verbs)
     return parser
