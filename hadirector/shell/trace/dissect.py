@@ -3,6 +3,7 @@
 import struct
 from typing import Any
 
+from scapy.error import Scapy_Exception
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6PacketTooBig, ICMPv6TimeExceeded, IPv6
 from scapy.layers.l2 import ARP, GRE, Ether
@@ -26,11 +27,20 @@ _CODES = {  # RFC 792, RFC 1812
 _CODES6 = {0: Trouble.NET, 1: Trouble.PROHIBITED, 3: Trouble.HOST, 4: Trouble.PORT}  # RFC 4443
 _ERRORS6 = (ICMPv6DestUnreach, ICMPv6PacketTooBig, ICMPv6TimeExceeded)
 _GUE_HEADER = 4
+# What scapy raises of headers cut short, and what follows from fields it left empty.
+_BROKEN = (Scapy_Exception, struct.error, IndexError, ValueError, TypeError, AttributeError)
 _PORTS = struct.Struct("!HH")
 
 
 def read(packet: Any, began: float) -> Seen | ArpSeen | None:
-    """What a sniffed packet is; None of what is no business of ours."""
+    """What a sniffed packet is; None of what is no business of ours, and of what is broken."""
+    try:
+        return _read(packet, began)
+    except _BROKEN:
+        return None
+
+
+def _read(packet: Any, began: float) -> Seen | ArpSeen | None:
     at, interface = float(packet.time) - began, packet.sniffed_on
     outgoing = bool(packet.direction)
     if packet.haslayer(ARP):
