@@ -141,8 +141,7 @@ class Checker:
         match message:
             case messages.Targets():
                 self._told = True
-                self._files.clear()
-                self._files.update(message.files)
+                self._learn(message)
                 self._handle(messages.Targets(self._probed(message.targets)))
                 self._outbox.send_whole(self._schedule.verdicts())
                 self._tell_blind()
@@ -162,6 +161,13 @@ class Checker:
             running.cancel()
         self._running.clear()
         self._held.close()
+
+    def _learn(self, told: messages.Targets) -> None:
+        """Take what files hold; of those that cannot be read now, what they held before."""
+        named = {path for target in told.targets for path in target.check.files()}
+        for path in self._files.keys() - named:
+            del self._files[path]
+        self._files.update(told.files)
 
     def _probed(self, targets: tuple[Target, ...]) -> tuple[Target, ...]:
         strange = {t.check.type.value for t in targets if t.check.type not in self._engines}

@@ -20,6 +20,7 @@ from hadirector.core import explain, messages, peer_messages, peers, status
 from hadirector.core.journal import GRAVE
 from hadirector.core.keys import Secrets
 from hadirector.core.messages import OrderKind, Process
+from hadirector.core.record_watch import SeenRecords, WatchRecords
 from hadirector.core.settings.cluster import Config
 from hadirector.core.settings.services import VirtualService
 from hadirector.shell import (
@@ -27,6 +28,7 @@ from hadirector.shell import (
     child,
     confine,
     control,
+    drain_watch,
     executor,
     hook_note,
     ipvs_api,
@@ -36,6 +38,7 @@ from hadirector.shell import (
     owned,
     peer_channel,
     pending,
+    record_stream,
     runner,
     stance_file,
     upkeep,
@@ -46,6 +49,7 @@ from hadirector.shell.netlink import KernelError
 log = logging.getLogger(__name__)
 
 INBOX = 8192  # events; more than the channels can hold between two turns of the loop
+RECORDS_EVERY = 0.5  # seconds between words to the syncer that somebody watches records
 LEAVE_PATIENCE = 165.0  # seconds: peers wait 160 s at most, at adverts of 40 s
 HOOKS_PATIENCE = 8.0  # seconds; with the steps of leaving, less than the supervisor's 20 s
 
@@ -68,6 +72,7 @@ class DirectorProcess:
         self._hook_note = hook_note.Keeper(config.runtime_dir)
         self._peers = peer_channel.PeerChannel(time.time_ns(), self._heard, self._doubted)
         self._pending = pending.Pending(self._put, config.node)
+        self._records = record_stream.RecordStream()
         self._control = control.Control(
             control.Answers(
                 self._status,
@@ -78,7 +83,10 @@ class DirectorProcess:
                 self._pending.ask,
                 (
                     ipvs_api.IpvsApi(self._services, self._notice).add_routes,
-                    orders_api.OrdersApi(self._pending.ask).add_routes,
+                    self._records.add_routes,
+                    orders_api.OrdersApi(
+                        self._pending.ask, drain_watch.DrainWatch(lambda: self._core)
+                    ).add_routes,
                 ),
             )
         )
@@ -121,6 +129,7 @@ class DirectorProcess:
                 tasks.create_task(self._executor.look_again(self._wanted), name="look again"),
                 tasks.create_task(self._reloading.obey(), name="reload"),
                 tasks.create_task(self._journal.run(), name="journal"),
+                tasks.create_task(self._show_records(), name="records"),
             ]
             await self._child.stopping.wait()
             if self._child.fault:
@@ -159,8 +168,19 @@ class DirectorProcess:
     def _doubted(self, node: str, reason: str) -> None:
         self._put(ev.PeerRefused(node, reason))
 
+    async def _show_records(self) -> None:
+        """Have the syncer tell of records while somebody watches."""
+        while True:
+            await asyncio.sleep(RECORDS_EVERY)
+            if self._records.watched:
+                until = child.now() + 4 * RECORDS_EVERY
+                self._child.send(Process.SYNCER, WatchRecords(True), until)
+
     def _received(self, sender: Process, received: channel.Received) -> None:
         message = received.message
+        if isinstance(message, SeenRecords):
+            self._records.publish(message, _unix_offset())
+            return
         if isinstance(message, messages.Order) and message.token != self._seen:
             self._seen = message.token
             if message.kind is OrderKind.STOP:
@@ -281,6 +301,7 @@ class DirectorProcess:
             self._hook_note.keep(())
             await _patiently("services", self._remove_services)
             await _patiently("settings", self._executor.settle.restore)
+        self._records.close()
         await _patiently("api", self._control.close)
         await _patiently("journal", self._journal.flush)
         await _patiently("hooks", self._hook_note.close)
@@ -288,7 +309,7 @@ class DirectorProcess:
         self._executor.ipvs.close()
 
     async def _remove_services(self) -> None:
-        steps = self._core.leaving()
+        steps = self._core.kernel.leaving()
         for failure in await self._executor.ipvs.apply(steps) if steps else ():
             log.warning("leaving: %s", failure)
 

@@ -23,18 +23,16 @@ from hadirector.core.address import Family
 from hadirector.core.election import Election
 from hadirector.core.messages import OrderKind, Process
 from hadirector.shell import (
-    announce,
     child,
-    gateway,
     holdings,
     links,
     news,
     realtime,
     rtnetlink,
+    segments,
     survey,
     timerfd,
     vip_note,
-    vmac_socket,
     vrrp_socket,
     wall_clock,
 )
@@ -84,10 +82,7 @@ class ElectionProcess:
         self._belongings = Belongings(
             *(self._route, self._table, self._lease, marks), self._disturbed
         )
-        self._sockets = vrrp_socket.VrrpSockets(self._listen, self._ignore)
-        self._virtual_macs = vmac_socket.VirtualMacs(self._put)
-        self._announcements = announce.Announcements(self._table.hardware)
-        self._gateways = gateway.Gateways(self._route)
+        self._segments = segments.Segments(self._route, self._table, self._put)
         self._clock = wall_clock.WallClock()
         self._news = news.News(partial(process.send, Process.DIRECTOR), self._routers)
         self._changed = True  # the kernel has something new to tell the core
@@ -164,7 +159,7 @@ class ElectionProcess:
             self._belongings.addresses.noted = self._file.load(settings.state_file)
         self._settings = settings
         self._belongings.configure(settings.instances)
-        self._sockets.expect(len(settings.instances))
+        self._segments.expect(len(settings.instances))
         self._changed = self._reconcile = True  # other interfaces and addresses count from now on
         self._put(settings)
 
@@ -210,18 +205,6 @@ class ElectionProcess:
         self._reconcile = True
         self._wake.set()
 
-    def _listen(self, sock: vrrp_socket.VrrpSocket) -> None:
-        def readable() -> None:
-            for packet in sock.receive():
-                self._put(packet)
-
-        asyncio.get_running_loop().add_reader(sock.fileno(), readable)
-
-    def _ignore(self, sock: vrrp_socket.VrrpSocket) -> None:
-        asyncio.get_running_loop().remove_reader(sock.fileno())
-        self._announcements.forget(sock.interface)
-        self._virtual_macs.forget(sock.interface)
-
     # --- the turn ----------------------------------------------------------------------------
 
     async def _decide(self) -> None:
@@ -233,15 +216,14 @@ class ElectionProcess:
 
     def _turn(self) -> None:
         self._lease.turned()
-        for packet in (*self._sockets.receive(), *self._virtual_macs.receive()):
-            self._put(packet)
+        self._segments.receive()
         for _ in range(len(self._inbox)):  # what comes of these is for the next turn
             self._handle(self._inbox.popleft())
         self._follow_kernel()
         if self._deadline() <= child.now():
             self._expire_ready()
             self._handle(et.Tick())
-        left = self._announce()
+        left = self._segments.announce()
         self._repair()
         self._news.tell(child.now())
         if self._settings is not None:
@@ -249,16 +231,6 @@ class ElectionProcess:
         self._timer.set(self._next_wake())
         if left or self._inbox:
             self._wake.set()
-
-    def _announce(self) -> bool:
-        """A burst of what waits to be announced; whether some is left."""
-        if not self._announcements.waiting:
-            return False
-        present = self._table.present(self._announcements.interfaces())
-        left = self._announcements.send(present)
-        for virtual in self._announcements.take_failed():
-            self._put(et.AnnounceFailed(virtual))
-        return left
 
     def _deadline(self) -> float:
         soonest = self._core.deadline()
@@ -291,16 +263,11 @@ class ElectionProcess:
         interfaces = self._core.interfaces()
         self._belongings.concern(interfaces)
         speaking = {(i.interface, f) for i in self._settings.instances for f in i.families()}
-        # What is removed listens until it has left.
-        speaking |= {key for key in self._sockets.open if key[0] in interfaces}
-        indexes = {key: self._table.index(key[0]) for key in speaking}
-        self._sockets.keep({key: at for key, at in indexes.items() if at is not None})
-        ears = et.DeafEars(self._sockets.deaf)
+        ears = self._segments.listen(speaking, interfaces)
         if ears != self._ears:
             self._ears = ears
             self._handle(ears)
-        devices = self._belongings.devices.wanted
-        self._virtual_macs.keep((d, self._table.index(d.name)) for d in devices)
+        self._segments.keep(self._belongings.devices.wanted)
         for told in self._belongings.news():
             self._handle(told)
         self._handle(et.Links(self._table.links(interfaces)))
@@ -327,13 +294,13 @@ class ElectionProcess:
     def _do(self, action: et.Action) -> None:
         match action:
             case et.SendAdvert():
-                self._send(action)
+                self._segments.send(action)
             case et.Place() | et.SetLease() | et.Drop():
                 self._belongings.move(action)
             case et.Announce(addresses=virtual, count=count):
-                self._announcements.add(virtual, count)
+                self._segments.announcements.add(virtual, count)
             case et.AskGateway() | et.AskHolder():
-                self._ask(action)
+                self._segments.ask(action, child.now())
             case et.Note(instance=instance, family=family, sent_at=sent_at):
                 self._remember(instance, family, sent_at)
             case et.Report():
@@ -354,30 +321,6 @@ class ElectionProcess:
         else:
             self._news.add(what, child.now())
 
-    def _send(self, action: et.SendAdvert) -> None:
-        way, message, source = action.interface, action.message, action.source
-        if action.hardware:
-            send = partial(self._virtual_macs.send, way, action.hardware)
-        else:
-            send = partial(self._sockets.send, way)
-        reason = send(message, source, action.destination)
-        if reason:
-            log.debug("instance=%s advert not sent: %s", action.instance, reason)
-            self._put(et.SendFailed(action.instance, action.family, reason))
-
-    def _ask(self, question: et.AskGateway | et.AskHolder) -> None:
-        interface = question.interface
-        index = self._table.index(interface)
-        if index is None:
-            return
-        try:
-            if isinstance(question, et.AskHolder):
-                self._gateways.ask_holder(interface, index, question.address, child.now())
-            else:
-                self._gateways.ask(interface, index, child.now())
-        except KernelError as error:
-            log.debug("interface=%s not asked: %s", interface, error)
-
     def _remember(self, instance: str, family: Family, sent_at: float | None) -> None:
         try:
             self._note.write(instance, family, sent_at)
@@ -393,7 +336,7 @@ class ElectionProcess:
             now = child.now()
             self._wake.set()  # the turn shows the lease thread that the loop works
             self._look_at_clock()
-            self._look_for_gateways()
+            self._segments.look_for_answers(child.now())
             if now >= report_at:
                 report_at = now + REPORT_EVERY
                 self._child.send(Process.DIRECTOR, messages.Routers(self._routers()))
@@ -418,17 +361,6 @@ class ElectionProcess:
         if offset is not None:
             self._put(et.WallClock(offset))
 
-    def _look_for_gateways(self) -> None:
-        if not self._gateways.waiting:
-            return
-        try:
-            for interface in self._gateways.answered(child.now()):
-                self._put(et.NetworkHeard(interface))
-            for interface, held in self._gateways.held(child.now()):
-                self._put(et.HolderHeard(interface, held))
-        except KernelError as error:
-            log.debug("gateways: %s", error)
-
     def _close(self) -> None:
         loop = asyncio.get_running_loop()
         for source in (self._timer, self._watch):
@@ -439,10 +371,8 @@ class ElectionProcess:
         self._lease.close()
         if self._stopped:
             self._clear()
-        self._announcements.close()
         self._belongings.close()
-        self._virtual_macs.close()
-        self._sockets.close()
+        self._segments.close()
         self._file.close()
         self._route.close()
 

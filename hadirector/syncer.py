@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator
 from functools import partial
 
@@ -17,6 +18,7 @@ from hadirector.core import ipvs_sync, messages
 from hadirector.core.ipvs_sync import SyncError
 from hadirector.core.messages import Process
 from hadirector.core.mirror import Mirror
+from hadirector.core.record_watch import EVERY, RecordWatch, WatchRecords
 from hadirector.core.settings.cluster import ConnectionSync, SyncTransport
 from hadirector.core.syncer_messages import (
     Resync,
@@ -26,7 +28,15 @@ from hadirector.core.syncer_messages import (
     SyncRoles,
     SyncSettings,
 )
-from hadirector.shell import backup_socket, channel, child, confine, connection_table
+from hadirector.shell import (
+    backup_socket,
+    channel,
+    child,
+    confine,
+    connection_table,
+    private_tap,
+)
+from hadirector.shell.relay import RelayLink
 from hadirector.shell.sync_wire import SyncWire
 
 log = logging.getLogger(__name__)
@@ -46,7 +56,8 @@ class Syncer:
         self.roles: SyncRoles | None = None
         self.refused: dict[str, int] = {}
         self.backup: backup_socket.BackupSocket | None = None
-        self.wire: SyncWire | None = None
+        self.wire: SyncWire | RelayLink | None = None
+        self._watch = RecordWatch()
         self._trouble = ""
         self._linear = connection_table.is_linear()
 
@@ -71,19 +82,39 @@ class Syncer:
             self._close_wire()
             self.mirror.clear()
         self._open_wire()
+        if isinstance(self.wire, RelayLink):
+            self._relay(self.wire)
         self.tell()
+
+    def watch(self, wanted: WatchRecords, until: float) -> None:
+        """Somebody wants to see records, until then."""
+        self._watch.follow(wanted, until)
 
     # The sync interface
 
     def _open_wire(self) -> None:
         sync = self.settings.sync if self.settings else None
-        if sync is None or self.wire is not None or not _hears(sync):
+        if sync is None or self.wire is not None:
+            return
+        if sync.transport is SyncTransport.AUTHENTICATED:
+            self.wire = RelayLink(time.time_ns(), self.heard, self.notice)
+            self._trouble = ""
+            self._relay(self.wire)
             return
         try:
             self.wire = SyncWire(sync.interface, sync.group, sync.port, self.heard)
             self._trouble = ""
         except OSError as error:
             self._trouble = f"sync interface {sync.interface}: {os.strerror(error.errno or 0)}"
+
+    def _relay(self, link: RelayLink) -> None:
+        """Have it carry what the settings say, with the keys they have now."""
+        settings = self.settings
+        assert settings is not None
+        assert settings.sync is not None
+        node = settings.node
+        peers = tuple(one.name for one in settings.nodes if one.name != node)
+        link.follow(settings.cluster, node, settings.sync, peers, settings.keys)
 
     def _close_wire(self) -> None:
         if self.wire is not None:
@@ -93,6 +124,8 @@ class Syncer:
     def heard(self, payload: bytes, outgoing: bool) -> None:
         """A datagram of the stream: our own kernel's (`outgoing`), or one it was sent."""
         sync = self.settings.sync if self.settings else None
+        if sync is not None:
+            self._watch.hear(payload, sync.sync_id, outgoing, child.now())
         if sync is None or not (outgoing or self.backup):
             return  # what no backup thread hears is not in the table
         try:
@@ -110,10 +143,19 @@ class Syncer:
         while True:
             await asyncio.sleep(LOOK_EVERY)
             self._open_wire()
-            sync = self.settings.sync if self.settings else None
-            self.backup = backup_socket.find(sync.group, sync.port) if sync else None
+            if isinstance(self.wire, RelayLink):
+                self.wire.look()
+            self.backup = _backup(self.settings.sync if self.settings else None)
             await self._in_turns(self.mirror.expire(child.now()))
             self.tell()
+
+    async def show(self) -> None:
+        """For ever: what passes, to whoever watches."""
+        while True:
+            await asyncio.sleep(EVERY)
+            told = self._watch.take()
+            if told is not None:
+                self._child.send(Process.DIRECTOR, told)
 
     @staticmethod
     async def _in_turns(steps: Iterator[int]) -> int:
@@ -136,6 +178,7 @@ class Syncer:
             listening=self.backup is not None,
             refused=self.refused,
             trouble=self._trouble,
+            relay=self.wire.state() if isinstance(self.wire, RelayLink) else None,
         )
         self._child.send(Process.DIRECTOR, told)
 
@@ -149,8 +192,13 @@ class Syncer:
         self._close_wire()
 
 
-def _hears(sync: ConnectionSync) -> bool:
-    return sync.transport is SyncTransport.KERNEL
+def _backup(sync: ConnectionSync | None) -> backup_socket.BackupSocket | None:
+    """The backup thread's socket: where the kernels speak to each other, or to the relay."""
+    if sync is None:
+        return None
+    if sync.transport is SyncTransport.AUTHENTICATED:
+        return backup_socket.find(private_tap.GROUP, private_tap.PORT)
+    return backup_socket.find(sync.group, sync.port)
 
 
 async def body(process: child.Child) -> None:
@@ -161,7 +209,10 @@ async def body(process: child.Child) -> None:
     process.tell()
     try:
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(syncer.look(), name="look")]
+            running = [
+                tasks.create_task(syncer.look(), name="look"),
+                tasks.create_task(syncer.show(), name="show"),
+            ]
             await process.stopping.wait()
             if process.orphaned() and not process.fault:
                 await process.outlive(Process.DIRECTOR, OUTLIVE)
@@ -174,7 +225,11 @@ async def body(process: child.Child) -> None:
 def _receive(
     process: child.Child, syncer: Syncer, sender: Process, received: channel.Received
 ) -> None:
-    if not process.obeys(received) and sender is Process.DIRECTOR:
+    if process.obeys(received) or sender is not Process.DIRECTOR:
+        return
+    if isinstance(received.message, WatchRecords):
+        syncer.watch(received.message, received.valid_until)
+    else:
         syncer.receive(received.message)
 
 

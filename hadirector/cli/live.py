@@ -108,7 +108,7 @@ def status(options: argparse.Namespace) -> int:
 def events(options: argparse.Namespace) -> int:
     """Print journal entries, with -f until interrupted."""
     if options.follow:
-        for event in _stream(options.socket):
+        for event in stream(options.socket, "/v1/events"):
             print(json.dumps(event) if options.json else tables.event(event), flush=True)
         return 0
     _, told = ask(options.socket, "GET", "/v1/events")
@@ -203,6 +203,13 @@ def error_of(told: bytes) -> str:
         return "the daemon refused, and did not say why (is it of another version?)"
 
 
+def _refusal(answer: http.client.HTTPResponse) -> str:
+    try:
+        return str(json.loads(answer.read())["error"])
+    except (ValueError, KeyError, TypeError):
+        return f"refused ({answer.status})"
+
+
 def _no_answer(path: str, error: Exception) -> str:
     """Whether there is no daemon, or only no director just now."""
     pid = alone.holder()
@@ -211,11 +218,15 @@ def _no_answer(path: str, error: Exception) -> str:
     return _RESTARTS.format(path=path, why=error, pid=pid)
 
 
-def _stream(path: str) -> Iterator[Any]:
+def stream(path: str, target: str) -> Iterator[Any]:
+    """What the daemon at this socket tells by and by, each as JSON, until it leaves."""
     connection = _UnixConnection(path, None)
     try:
-        connection.request("GET", "/v1/events", headers={"Accept": "text/event-stream"})
-        for line in connection.getresponse():
+        connection.request("GET", target, headers={"Accept": "text/event-stream"})
+        answer = connection.getresponse()
+        if answer.status != http.client.OK:
+            raise Unreachable(_refusal(answer))
+        for line in answer:
             if line.startswith(b"data: "):
                 yield json.loads(line[6:])
     except (OSError, http.client.HTTPException, ValueError) as error:

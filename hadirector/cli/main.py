@@ -30,7 +30,18 @@ def _parser() -> "argparse.ArgumentParser":
     import argparse  # all of it lazily: a daemon that starts has to listen for signals first
 
     from hadirector import __version__
-    from hadirector.cli import check, doctor, kernel, live, operate, run, servers, trace
+    from hadirector.cli import (
+        agent,
+        check,
+        doctor,
+        importing,
+        kernel,
+        live,
+        operate,
+        run,
+        servers,
+        trace,
+    )
 
     parser = argparse.ArgumentParser(
         prog="hadirector",
@@ -38,6 +49,7 @@ def _parser() -> "argparse.ArgumentParser":
     )
     parser.add_argument("--version", action="version", version=f"hadirector {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for family in (run, check, live, operate, servers, kernel, doctor, trace):
+    families = (run, check, live, operate, servers, kernel, importing, doctor, trace, agent)
+    for family in families:
         family.add_parser(verbs)
     return parser

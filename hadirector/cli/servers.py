@@ -5,7 +5,7 @@ import getpass
 import os
 from urllib.parse import urlencode
 
-from hadirector.cli import outcome
+from hadirector.cli import outcome, waiting
 from hadirector.cli.live import add_verb
 
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -25,7 +25,10 @@ server can be rebooted without hurting anybody, 4 when the deadline passed befor
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add these verbs."""
     text = "take a real server out for new connections; those there stay"
-    _add(verbs, "drain", text, _DRAIN)
+    drain = _add(verbs, "drain", text, _DRAIN)
+    drain.add_argument("--wait", action="store_true", help="until it is safe to reboot")
+    told = "how long to wait (default: 10m)"
+    drain.add_argument("--deadline", type=duration, default=600.0, metavar="TIME", help=told)
     text = "take a real server out of IPVS; its connections expire at their next packet"
     _add(verbs, "disable", text)
     text = "end what drain or disable ordered; the server starts slowly where slow_start says so"
@@ -60,7 +63,10 @@ def order(options: argparse.Namespace) -> int:
         "weight": options.weight if options.verb == "weight" else "",
     }
     query = urlencode({name: value for name, value in asked.items() if value})
-    return outcome.post(options, f"/v1/servers/{options.verb}?{query}", DEADLINE)
+    status = outcome.post(options, f"/v1/servers/{options.verb}?{query}", DEADLINE)
+    if status or options.verb != "drain" or not options.wait:
+        return status
+    return waiting.until_safe(options.socket, options.server, options.deadline, options.json)
 
 
 def duration(text: str) -> float:

@@ -3,6 +3,7 @@
 from hadirector.config import (
     addresses,
     checks,
+    connection_sync,
     inactive,
     instances,
     nodes,
@@ -20,10 +21,7 @@ from hadirector.core.settings.checks import Check
 from hadirector.core.settings.cluster import (
     Api,
     Config,
-    ConnectionSync,
     LeaseMode,
-    ResyncPolicy,
-    SyncTransport,
     VipLease,
 )
 from hadirector.core.settings.instances import Instance
@@ -31,7 +29,6 @@ from hadirector.core.settings.services import VirtualService
 
 _SOCKET_PATH = 107  # sun_path less the closing zero
 _KERNEL_SECONDS = 2**31 // 1000  # what IPVS's timeouts take, in jiffies of a millisecond
-_SYNC_GROUP = Address("224.0.0.81")  # IP_VS_SYNC_GROUP
 
 
 def read(
@@ -69,7 +66,7 @@ def read(
         sync_groups=sync_groups,
         scripts=scripts,
         hooks=programs.read_hooks(root),
-        connection_sync=_connection_sync(root, known_nodes),
+        connection_sync=connection_sync.read(root, known_nodes),
         timeouts=_timeouts(root),
         checks=tuple(known_checks.values()),
         services=virtual_services,
@@ -120,30 +117,6 @@ def _api(root: Section, runtime_dir: str) -> Api:
         text = f"{socket} is too long for a unix socket: at most {_SOCKET_PATH} bytes"
         root.error(at, key, text)
     return Api(socket, http)
-
-
-def _connection_sync(root: Section, known: nodes.Nodes) -> ConnectionSync | None:
-    section = root.section("connection_sync")
-    if section is None:
-        return None
-    interface = nodes.required_per_node(section, "interface", scalars.interface, known, "eth1")
-    transport = section.read("transport", scalars.choice(SyncTransport), SyncTransport.KERNEL)
-    sync = ConnectionSync(
-        interface=interface or "",
-        sync_id=section.read("sync_id", scalars.integer(0, 255), 51),
-        group=section.read("group", addresses.group, _SYNC_GROUP),
-        port=section.read("port", scalars.integer(1, 65535), 8848),
-        transport=transport,
-        resync=section.read("resync", scalars.choice(ResyncPolicy), ResyncPolicy.ON_JOIN),
-    )
-    section.close()
-    if transport is SyncTransport.AUTHENTICATED and not root.has("key_file"):
-        text = "authenticated needs keys: add 'key_file: /etc/hadirector/cluster.key'"
-        section.error(section.value_at("transport"), "transport", text)
-    if sync.sync_id == 0:
-        text = "0 takes in the records of every id: give the cluster a number of its own"
-        section.warn(section.value_at("sync_id"), "sync_id", text)
-    return sync
 
 
 def _timeouts(root: Section) -> Timeouts:

@@ -21,6 +21,7 @@ _ONLY = {
     "protocol": frozenset({Preset.SIP}),
 }
 _DATAGRAMS = frozenset({Preset.SIP, Preset.RADIUS})
+_OWN_TLS = frozenset({Preset.MYSQL, Preset.PGSQL})  # they agree on it in their own protocol
 
 
 def read(section: Section) -> Dialogue:
@@ -57,6 +58,9 @@ def _lint(section: Section, preset: Preset | None) -> None:
     if preset is Preset.RADIUS and not section.has("secret_file"):
         text = "'secret_file' is missing: add 'secret_file: /etc/hadirector/radius.secret'"
         section.error(section.at, "", text)
+    if preset in _OWN_TLS and section.has("tls"):
+        text = f"is of no use: {preset.value if preset else ''} begins without TLS; remove it"
+        section.error(section.key_at("tls"), "tls", text)
     datagrams = preset in _DATAGRAMS and section.node.entries.get("protocol") is None
     if datagrams and section.has("tls"):
         text = f"is for TCP, and {preset.value if preset else ''} asks by UDP: remove it"

@@ -14,23 +14,27 @@ _OTHERWISE = {
     Scheduler.FO: "gives all connections to the server of the greatest weight",
     Scheduler.OVF: "takes a weight for a number of connections",
 }
+# A program's exit status and an external report can give a weight as well.
+_TELLING = (CheckType.AGENT, CheckType.EXEC, CheckType.EXTERNAL)
+_TYPES = "agent, exec or external"
 _DEFAULT = Feedback(checks=())
 
 
-def read_feedback(section: Section, rule: CheckRule, known: dict[str, Check]) -> Feedback | None:
-    """`feedback: false`, or how weights follow agents: those among the service's checks, or the
-    one that `check` names beside them."""
-    asked = tuple(
-        name for name in rule.checks if name in known and known[name].type is CheckType.AGENT
-    )
+def read_feedback(
+    section: Section, rule: CheckRule, known: dict[str, Check], scheduler: Scheduler
+) -> Feedback | None:
+    """`feedback: false`, or how weights follow what servers report: by checks of the service that
+    can tell a share, or by the one that `check` names beside them."""
+    asked = tuple(name for name in rule.checks if name in known and known[name].type in _TELLING)
     tree = section.node.entries.get("feedback")
     if isinstance(tree, Scalar):
         wanted = section.read("feedback", scalars.boolean, True)
         return Feedback(checks=asked) if wanted and asked else None
     below = section.section("feedback")
     if below is None:
-        return Feedback(checks=asked) if asked else None
-    extra = below.read("check", _agent(known), None)
+        heeded = scheduler not in _WEIGHTLESS and scheduler not in _OTHERWISE
+        return Feedback(checks=asked) if asked and heeded else None
+    extra = below.read("check", _telling(known), None)
     checks = tuple(dict.fromkeys((*asked, *((extra,) if extra else ()))))
     found = Feedback(
         checks=checks,
@@ -40,7 +44,7 @@ def read_feedback(section: Section, rule: CheckRule, known: dict[str, Check]) ->
         smooth=below.read("smooth", scalars.duration(0, 600), _DEFAULT.smooth),
     )
     if not checks and not below.has("check"):
-        text = "no check of this service is of type agent: add the 'check: NAME' of one"
+        text = f"no check of this service is of type {_TYPES}: add the 'check: NAME' of one"
         section.error(section.value_at("feedback"), "feedback", text)
     below.close()
     return found if checks else None
@@ -48,10 +52,10 @@ def read_feedback(section: Section, rule: CheckRule, known: dict[str, Check]) ->
 
 def lint(section: Section, scheduler: Scheduler, fed: bool) -> None:
     """Keys that do nothing, or harm, with this scheduler."""
-    for key, used in (("slow_start", section.has("slow_start")), ("feedback", fed)):
-        if not used:
+    for key in ("slow_start", *(("feedback",) if fed else ())):
+        if not section.has(key):
             continue
-        at = section.value_at(key) if section.has(key) else section.value_at("check")
+        at = section.value_at(key)
         if scheduler in _WEIGHTLESS:
             text = f"scheduler {scheduler.value} heeds no weights: it does nothing; use wlc or wrr"
             section.warn(at, key, text)
@@ -60,13 +64,13 @@ def lint(section: Section, scheduler: Scheduler, fed: bool) -> None:
             section.error(at, key, text)
 
 
-def _agent(known: dict[str, Check]) -> Parse[str]:
+def _telling(known: dict[str, Check]) -> Parse[str]:
     name_of = one_of_names(tuple(known), "check")
 
     def parse(tree: Tree) -> str:
         name = name_of(tree)
-        if known[name].type is not CheckType.AGENT:
-            raise Wrong(f"{name} is of type {known[name].type.value}: name one of type agent")
+        if known[name].type not in _TELLING:
+            raise Wrong(f"{name} is of type {known[name].type.value}: name one of type {_TYPES}")
         return name
 
     return parse

@@ -36,11 +36,6 @@ _FIRST = "servers checked only by it stay unknown, and new ones get no connectio
 
 INACTIVE = (
     Inactive(
-        "connection_sync.transport",
-        "the kernels talk to each other, unsealed",
-        only=("authenticated",),
-    ),
-    Inactive(
         "connection_sync.resync",
         "idle connections from before a standby joined are not sent",
         but=("never",),
@@ -48,7 +43,7 @@ INACTIVE = (
     Inactive(
         "checks.*.type",
         _FIRST,
-        only=("udp", "dns", "smtp", "expect", "exec", "ping", "agent", "external"),
+        only=("exec", "ping", "agent", "external"),
     ),
 )
 

@@ -14,6 +14,7 @@ from hadirector.core.ipvs import Forward, ServiceKey, TunnelType
 from hadirector.core.settings.services import RealServer, Tunnel
 
 _FORWARDS = {"nat": Forward.NAT, "dr": Forward.DR, "tun": Forward.TUN}
+_CHECKSUMS = {"nocsum": 0, "csum": 1, "remcsum": 2}  # IP_VS_TUNNEL_ENCAP_FLAG_*
 _TUNNELS = {kind.name.lower(): kind for kind in TunnelType}
 _CONNECTIONS = 2**32 - 1
 _WEIGHT = 65535  # as keepalived; beyond it the weighted schedulers' sums overflow
@@ -31,7 +32,8 @@ NAT = Manner(Forward.NAT, Tunnel())
 
 
 def read_manner(section: Section, default: Manner | None = None) -> Manner:
-    """`forward` and, beside tun, `tun: {type, port}`; a server's own go before its service's."""
+    """`forward` and, beside tun, `tun: {type, port, checksum}`; a server's own go before its
+    service's."""
     base = default or NAT
     if section.has("forward"):
         words = scalars.word(*_FORWARDS)
@@ -46,12 +48,23 @@ def read_manner(section: Section, default: Manner | None = None) -> Manner:
         below.error(below.at, "", "gue goes over UDP: add 'port: 6080'")
     if kind is not TunnelType.GUE and below.has("port"):
         below.error(below.key_at("port"), "port", f"{kind.name.lower()} has no port: remove it")
+    flags = _checksum(below, kind)
     below.close()
     # At the service it may serve the servers that say `forward: tun` for themselves.
     if default is not None and base.forward is not Forward.TUN:
         text = "is for 'forward: tun' only: remove it, or change forward"
         section.error(section.key_at("tun"), "tun", text)
-    return replace(base, tunnel=Tunnel(kind, port))
+    return replace(base, tunnel=Tunnel(kind, port, flags))
+
+
+def _checksum(section: Section, kind: TunnelType) -> int:
+    """Of the outer packet, in ipvsadm's words; none has less work, UDP over IPv6 wants one."""
+    word = section.read("checksum", scalars.word(*_CHECKSUMS), "nocsum")
+    lawful = {TunnelType.IPIP: (), TunnelType.GRE: ("nocsum", "csum"), TunnelType.GUE: _CHECKSUMS}
+    if section.has("checksum") and word not in lawful[kind]:
+        text = f"{kind.name.lower()} has no {word}: remove it"
+        section.error(section.value_at("checksum"), "checksum", text)
+    return _CHECKSUMS[word]
 
 
 def read_servers(

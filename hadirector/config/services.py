@@ -17,6 +17,9 @@ _FLAGS = {
     "sh-port": (Scheduler.SH, ServiceFlags.SCHED2),
     "mh-fallback": (Scheduler.MH, ServiceFlags.SCHED1),
     "mh-port": (Scheduler.MH, ServiceFlags.SCHED2),
+    "flag-1": (None, ServiceFlags.SCHED1),  # of a scheduler that is newer than this program
+    "flag-2": (None, ServiceFlags.SCHED2),
+    "flag-3": (None, ServiceFlags.SCHED3),
 }
 _LONGEST = 31 * 86400  # seconds; IP_VS counts persistence in jiffies, and more is a slip
 
@@ -31,10 +34,12 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class _Persistence:
-    """`timeout` 0 is none; `prefix` None is each client by itself."""
+    """`timeout` 0 is none; `prefix` None is each client by itself; `engine` tells clients apart by
+    something else than their address."""
 
     timeout: int = 0
     prefix: int | None = None
+    engine: str = ""
 
 
 def read(root: Section, scope: Scope) -> tuple[VirtualService, ...]:
@@ -69,7 +74,7 @@ def _service(name: str, section: Section, scope: Scope) -> VirtualService | None
         slow_start=section.read("slow_start", scalars.duration(0), 0.0),
         fallback=servers.read_fallback(section, manner, keys, real),
         real_servers=real,
-        feedback=easing.read_feedback(section, rule, scope.checks),
+        feedback=easing.read_feedback(section, rule, scope.checks, scheduler),
     )
     easing.lint(section, scheduler, service.feedback is not None)
     section.close()
@@ -87,6 +92,7 @@ def _ipvs(
         flags=flags,
         timeout=persistence.timeout,
         netmask=min(persistence.prefix or most, most),
+        pe_name=persistence.engine,
     )
 
 
@@ -149,7 +155,8 @@ def _scheduler_flags(section: Section, scheduler: Scheduler) -> ServiceFlags:
     def parse(tree: Tree) -> ServiceFlags:
         word = scalars.word(*_FLAGS)(tree)
         owner, flag = _FLAGS[word]
-        if owner is not scheduler:
+        if owner not in (None, scheduler):
+            assert owner is not None, "it is another one's"
             raise Wrong(
                 f"{shown(word)} is for scheduler {owner.value}, not {scheduler.value}: remove it"
             )
@@ -170,7 +177,7 @@ def _scheduler_flags(section: Section, scheduler: Scheduler) -> ServiceFlags:
 
 
 def _persistence(section: Section, keys: tuple[ServiceKey, ...]) -> _Persistence:
-    """`{timeout: 5m, prefix: 32}`; off unless written."""
+    """`{timeout: 5m, prefix: 32, engine: sip}`; off unless written."""
     below = section.section("persistence")
     if below is None:
         return _Persistence()
@@ -178,7 +185,11 @@ def _persistence(section: Section, keys: tuple[ServiceKey, ...]) -> _Persistence
     persistence = _Persistence(
         timeout=below.read("timeout", scalars.whole_seconds(1, _LONGEST), 300),
         prefix=below.read("prefix", scalars.integer(1, most), None),
+        engine=below.read("engine", scalars.word("sip"), ""),
     )
+    if persistence.engine and any(k.protocol not in (0, Protocol.UDP) for k in keys):
+        text = "sip tells calls over UDP apart: write 'protocol: udp', or remove it"
+        below.error(below.value_at("engine"), "engine", text)
     below.close()
     return persistence
 

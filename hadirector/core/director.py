@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import assert_never
 
-from hadirector.core import deaths, differences, ipvs, messages, peers, plan
+from hadirector.core import deaths, differences, ipvs, messages, peers
 from hadirector.core import director_events as ev
 from hadirector.core.attendance import Attendance, Scene
 from hadirector.core.checker_watch import CheckerWatch
@@ -26,6 +26,7 @@ from hadirector.core.overrides import Override
 from hadirector.core.own_election import OwnElection
 from hadirector.core.own_sync import OwnSync
 from hadirector.core.peer_messages import Told
+from hadirector.core.peers import View
 from hadirector.core.requests import OrderServer
 from hadirector.core.services import Change, Outcome, Rulings, Services
 from hadirector.core.settings.cluster import Config
@@ -33,6 +34,7 @@ from hadirector.core.situation import Situation
 from hadirector.core.stance import Stance
 from hadirector.core.syncer_messages import Synced, SyncNews
 from hadirector.core.takeover import Step
+from hadirector.core.views import Views
 
 LEVELS_EVERY = 1.5  # seconds between re-sent levels of the election
 LEVELS_HOLD = 5.0  # seconds they are good for: three may be lost
@@ -56,6 +58,7 @@ class Director:
         self.operations = Operations(stance or Stance(), self._situation)
         self.attendance = Attendance(self.journal.since(0), left_over)
         self.services = Services()
+        self.views = Views()
         self.orders = Orders(overrides, self.services, self._situation, now)
         self.config: Config | None = None
         self.configured_at = now
@@ -93,18 +96,10 @@ class Director:
 
     def deadline(self) -> float:
         """When `Woken` is due at the latest."""
-        due = [self._levels_at, self._presence_at, self.operations.deadline]
-        due.append(self.orders.deadline())
-        others = (
-            self.kernel,
-            self.services,
-            self.checker,
-            self.company,
-            self.attendance,
-        )
-        for at in (other.deadline() for other in others if other is not None):
-            if at is not None:
-                due.append(at)
+        due = [self._levels_at, self._presence_at]
+        due += [self.operations.deadline, self.orders.deadline()]
+        others = (self.kernel, self.services, self.checker, self.company, self.attendance)
+        due += [at for other in others if (at := other.deadline()) is not None]
         return min(due)
 
     def readiness(self) -> messages.Ready:
@@ -121,14 +116,7 @@ class Director:
         for text in (self.kernel.hindrance, self.election.unknown, *self.checker.blind[:1]):
             if text:
                 return text
-        waiting = self.services.unsettled
-        if waiting.count:
-            return f"{waiting.count} servers wait for a verdict: {waiting.first()}"
-        return self.attendance.waiting()
-
-    def leaving(self) -> tuple[plan.Operation, ...]:
-        """What takes every service of ours out of the kernel."""
-        return self.kernel.leaving()
+        return self.services.unsettled.words or self.attendance.waiting()
 
     def _react(self, event: ev.Event, now: float) -> list[ev.Action]:
         match event:
@@ -268,9 +256,23 @@ class Director:
         if isinstance(event, ev.Heard):
             said = event.presence
             told += self._carry_out(self.orders.heard(said.node, said.overrides, now), now)
+            told += self._compare(self.config, now)
         if not at_once:
             return told
         return [*told, *self.company.level(now), *self._sync_roles()]
+
+    def _compare(self, config: Config, now: float) -> list[ev.Action]:
+        """What this node and its peers see of the servers."""
+        known, out = self.peers.known if self.peers else {}, self.services.out
+        changes = self.views.compare(config.node, self._view(), out.names(), known, now)
+        # Without a key anybody may say that a peer sees a server.
+        elsewhere = self.views.elsewhere if config.key_file is not None else {}
+        told = self._tell(self._flaps.tell(changes, now), now)
+        return self._weights(self.services.seen_elsewhere(elsewhere, now), told, now)
+
+    def _view(self) -> View:
+        sees = not (self.services.unsettled.count or self.checker.blind or self.checker.silent)
+        return self.services.out.view(sees)
 
     # Operators' orders
 
@@ -329,8 +331,9 @@ class Director:
             self._routers_changed()
         actions += self._tell([*silent, *self._flaps.due(now)], now)
         if self.config is not None:
-            if silent_peers := self.company.age(now):
-                actions += [*self._tell(silent_peers, now), *self.company.level(now)]
+            if gone := self.company.age(now):
+                actions += [*self._tell(gone, now), *self.company.level(now)]
+                actions += self._compare(self.config, now)
             actions += self._tell(self.company.look(self.config, self.routers, now), now)
         if now >= self.operations.deadline:
             actions += self._carry_out(self.operations.due(now), now)
@@ -381,9 +384,8 @@ class Director:
         self._presence_at = now + peers.INTERVAL
         here, standby = self._situation(), self.operations.stance.standby is not None
         assert here is not None
-        told = replace(
-            here.presence(self.version, standby), overrides=self.orders.digest(here.config)
-        )
+        told = here.presence(self.version, standby)
+        told = replace(told, overrides=self.orders.digest(here.config), view=self._view())
         if self.election.unknown:  # no peer is to believe what we do not know ourselves
             told = replace(told, routers={}, priorities={})
         return [ev.SendPresence(told)]

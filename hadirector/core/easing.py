@@ -104,16 +104,13 @@ class Easing:
         return {endpoint: share for endpoint, share in shares.items() if share < 1}
 
     def shares(self, service: VirtualService, now: float) -> dict[Endpoint, float]:
-        """What feedback leaves each server, of a service that has any."""
+        """What feedback leaves each server that ever reported; the others have all."""
         if service.feedback is None:
             return {}
         dampers = self._of(service.name).dampers
         for endpoint, damper in dampers.items():
             dampers[endpoint] = feedback.step(damper, service.feedback, now)
-        return {
-            server.endpoint: dampers[server.endpoint].applied if server.endpoint in dampers else 1.0
-            for server in service.real_servers
-        }
+        return {endpoint: damper.applied for endpoint, damper in dampers.items()}
 
     def next_at(self, service: VirtualService, now: float) -> float | None:
         """When its weights change by time alone, at the earliest."""

@@ -5,28 +5,19 @@
         -> what that means for the routers that move with it (sync groups, coupled families)
         -> actions, in the order in which they are to be done
 
-Rules for routers that move together (a group; a router alone is a group of one):
+What moves together moves by core/ensemble. The node's other rules:
 
-1. A fault of one is a fault of all, and what degrades one degrades all.
-2. They become master together, once each of them has found its master down or holds one already:
-   a link on which the present master is still heard keeps the whole group waiting.
-3. If one yields to a better advert, the others give up with priority 0.
-4. A router added to a group that is master joins it; mastership is not lost over a reload.
-
-The rest of the node's rules:
-
-5. While its director is silent (for 10 s or longer) or the node in standby, it advertises priority
+1. While its director is silent (for 10 s or longer) or the node in standby, it advertises priority
    1 and keeps what it holds.
-6. A removed or rebuilt instance leaves in order, as at a stop: its old router lives on until its
+2. A removed or rebuilt instance leaves in order, as at a stop: its old router lives on until its
    successor is heard.
-7. While another director is alive on the peer channel, addresses carry a lease (`NodeView`).
+3. While another director is alive on the peer channel, addresses carry a lease (`NodeView`).
 
 Timing: `deadline` is the instant of the next `Tick`. `now` is CLOCK_BOOTTIME.
 """
 
 import math
 from collections import deque
-from collections.abc import Callable
 from functools import partial
 from typing import assert_never
 
@@ -58,20 +49,12 @@ from hadirector.core.election_types import (
     Tick,
     WallClock,
 )
+from hadirector.core.ensemble import Ensemble
 from hadirector.core.member import Member
 from hadirector.core.messages import OrderKind
 from hadirector.core.node_view import NodeView, addresses_of
 from hadirector.core.roster import Roster
-from hadirector.core.vrrp_states import (
-    Backup,
-    Candidate,
-    Effect,
-    Leaving,
-    Master,
-    State,
-    Waking,
-    name_of,
-)
+from hadirector.core.vrrp_states import name_of
 
 ASK_EVERY = 1.0  # seconds between questions to a gateway that has not answered
 _ORDERS_REMEMBERED = 64
@@ -93,12 +76,12 @@ class Election:
     def __init__(self, last_adverts: LastAdverts | None = None) -> None:
         self._roster = Roster(last_adverts or {})
         self._view = NodeView()
+        self._ensemble = Ensemble(self._roster, self._view, self._journal)
         self._orders: deque[messages.Obeyed] = deque(maxlen=_ORDERS_REMEMBERED)
         self._configured = False
         self._ask_at = math.inf
         self._stopping = self._stopped = False
         self._deadlines = Deadlines[Member]()
-        self._touched: dict[Member, None] = {}  # by this input, in order
         self._number = 0
         self._now = -math.inf
 
@@ -146,12 +129,12 @@ class Election:
         """After an input: when the routers it touched are due next, and whether any of them looks
         different now. The others are not looked at: a node may have hundreds."""
         changed = False
-        for member in self._touched:
+        for member in self._ensemble.touched:
             self._deadlines.set(member, member.deadline)
             face = member.face
             changed |= face != member.told
             member.told = face
-        self._touched.clear()
+        self._ensemble.touched.clear()
         return changed
 
     def _take(self, what: Input, now: float) -> list[Action]:
@@ -207,7 +190,7 @@ class Election:
 
     def _keep_up(self, what: Moved | Restored | Refusals, now: float) -> list[Action]:
         """What others do to what is ours."""
-        self._touched |= dict.fromkeys(self._roster)
+        self._ensemble.touch(*self._roster)
         return [a for member in self._roster for a in member.keep_up(what, self._journal, now)]
 
     def _be_told(self, what: _Told, now: float) -> list[Action]:
@@ -245,8 +228,8 @@ class Election:
             actions.append(self._journal("director_silent", "", reason, {}, now))
             actions += self._review(now)
         for member in self._deadlines.take_due(now):
-            self._touched[member] = None
-            actions += self._act(member, member.router.tick, now)
+            self._ensemble.touch(member)
+            actions += self._ensemble.act(member, member.router.tick, now)
             actions += [*member.announce(now), *member.calm(self._journal, now)]
         return actions
 
@@ -265,7 +248,7 @@ class Election:
             actions += told
             if heard is not None:
                 hear = partial(member.router.heard, heard, packet.source)
-                actions += self._act(member, hear, now)
+                actions += self._ensemble.act(member, hear, now)
         return actions
 
     def _hear_network(self, interface: str, now: float) -> list[Action]:
@@ -273,7 +256,7 @@ class Election:
         actions: list[Action] = []
         for member in self._roster:
             if member.instance.interface == interface:
-                actions += self._act(member, member.router.hear_network, now)
+                actions += self._ensemble.act(member, member.router.hear_network, now)
         return actions
 
     def _hear_answer(self, answer: NetworkHeard | HolderHeard, now: float) -> list[Action]:
@@ -287,7 +270,7 @@ class Election:
         """Ask, while routers wait at the automatic startup gate or for a first advert."""
         if now < self._ask_at < math.inf:
             return []
-        if self._ask_at == math.inf and not any(m.asks for m in self._touched):
+        if self._ask_at == math.inf and not any(m.asks for m in self._ensemble.touched):
             return []
         questions = dict.fromkeys(question for m in self._roster for question in m.asks)
         self._ask_at = now + ASK_EVERY if questions else math.inf
@@ -296,7 +279,7 @@ class Election:
     # --- settings, levels, orders ------------------------------------------------------------
 
     def _configure(self, settings: messages.ElectionSettings, now: float) -> list[Action]:
-        """Leave, change, begin; rule 6. A node that is stopping begins nothing."""
+        """Leave, change, begin; rule 2. A node that is stopping begins nothing."""
         if self._stopping:
             return []
         self._configured = True
@@ -309,16 +292,16 @@ class Election:
         )
         actions: list[Action] = []
         changes = self._roster.rebuild(settings, now)
-        self._touched |= dict.fromkeys(self._roster)
+        self._ensemble.touch(*self._roster)
         for member, instance in changes.changed:
             elsewhere = self._roster.elsewhere(member)
             actions += member.exchange(instance, self._view, elsewhere, now)
-            actions += self._act(member, partial(member.router.configured, instance), now)
+            actions += self._ensemble.act(member, partial(member.router.configured, instance), now)
         for member in changes.leaving:
-            actions += self._act(member, member.router.stop, now)
+            actions += self._ensemble.act(member, member.router.stop, now)
         actions += self._review(now)
         for member in self._roster:  # whom it waited for may be gone
-            actions += self._rise(self._roster.together(member), now)
+            actions += self._ensemble.rise(member, now)
         # Left-overs of a former process go now; not before it is known what is adopted.
         return actions if self._view.links is None else [*actions, Reconcile()]
 
@@ -330,11 +313,11 @@ class Election:
             standing = self._view.standing(member.instance, member.family, group)
             if standing != member.router.standing:
                 actions += member.introduce(standing.source)
-                actions += self._act(member, partial(member.router.update, standing), now)
+                actions += self._ensemble.act(member, partial(member.router.update, standing), now)
                 member.follow_contest(now)
             lease = member.renew_lease(self._view)
             if lease:
-                self._touched[member] = None
+                self._ensemble.touch(member)
                 actions += lease
         return actions
 
@@ -362,7 +345,7 @@ class Election:
                 if order.kind is OrderKind.YIELD
                 else partial(router.promote, "ordered to")
             )
-            actions += self._act(member, act, now)
+            actions += self._ensemble.act(member, act, now)
         return actions
 
     def _refusal(self, kind: OrderKind, named: list[Member]) -> str:
@@ -384,66 +367,8 @@ class Election:
         self._view.silent_at = math.inf  # the director leaves as well
         actions: list[Action] = []
         for member in self._roster.dismiss_all():
-            actions += self._act(member, member.router.stop, now)
+            actions += self._ensemble.act(member, member.router.stop, now)
         return actions
-
-    # --- routers that move together ----------------------------------------------------------
-
-    def _act(
-        self, member: Member, act: Callable[[float], list[Effect]], now: float
-    ) -> list[Action]:
-        """Let one router act, then those that move with it."""
-        before = member.router.state
-        self._touched[member] = None
-        actions = self._carry_out(member, act(now), now)
-        others = [m for m in self._roster.together(member) if m is not member]
-        if others:
-            actions += self._follow(member, before, others, now)
-        return actions
-
-    def _follow(
-        self, member: Member, before: State, others: list[Member], now: float
-    ) -> list[Action]:
-        """Rules 2 to 4, after `member` left the state `before`."""
-        after = member.router.state
-        actions: list[Action] = []
-        if isinstance(before, Master | Waking) and isinstance(after, Backup):
-            for other in others:
-                reason = f"with {member.instance.name}, which yielded"
-                actions += self._carry_out(other, other.router.relegate(reason, now), now)
-            return actions
-        if isinstance(before, Leaving) and isinstance(after, Master):
-            if any(isinstance(o.router.state, Backup) for o in others):
-                reason = "its sync group has been handed over"
-                return self._carry_out(member, member.router.relegate(reason, now), now)
-            return []
-        return self._rise(self._roster.together(member), now)
-
-    def _rise(self, group: list[Member], now: float) -> list[Action]:
-        """Rules 2 and 4: all at once, in the order of the configuration."""
-        actions: list[Action] = []
-        if self._may_rise(group):
-            for one in group:
-                self._roster.joining.discard(one.key)
-                effects = one.router.promote("with its sync group", now)
-                actions += self._carry_out(one, effects, now)
-        return actions
-
-    def _may_rise(self, group: list[Member]) -> bool:
-        """Whether each is a candidate or a master already; one that joins masters is neither."""
-        masters = any(isinstance(m.router.state, Master | Waking) for m in group)
-        return all(
-            isinstance(m.router.state, Candidate | Master | Waking)
-            or (masters and m.key in self._roster.joining and isinstance(m.router.state, Backup))
-            for m in group
-        )
-
-    def _carry_out(self, member: Member, effects: list[Effect], now: float) -> list[Action]:
-        self._touched[member] = None
-        if not effects:
-            return []
-        elsewhere = partial(self._roster.elsewhere, member)
-        return member.carry_out(effects, self._view, elsewhere, self._journal, now)
 
     def _journal(
         self, kind: str, subject: str, reason: str, inputs: dict[str, str], now: float

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hadirector.core import attendance_status
+from hadirector.core.admin import Admin
 from hadirector.core.director import Director
 from hadirector.core.messages import Event, Health, Router, RouterStateName
 from hadirector.core.status import Json, event_json
@@ -75,9 +76,12 @@ def _services(director: Director) -> dict[str, _Sentence]:
         text = f"{weights.state.value}: {weights.reason}"
         told[name] = _Sentence(text, weights.state is ServiceState.UP)
         for server in weights.servers:
+            subject = f"{name}/{server.server.endpoint}"
             text = f"weight {server.effective or 0}: {server.reason}"
-            well = server.health.health is Health.UP
-            told[f"{name}/{server.server.endpoint}"] = _Sentence(text, well)
+            differs = director.views.about.get(subject)
+            text += f"; {differs}" if differs else ""
+            well = server.health.health is Health.UP and server.admin is Admin.ENABLED
+            told[subject] = _Sentence(text, well and not differs)
         spare = director.services.settings[name].fallback
         if spare is not None:
             used = weights.fallback is not None

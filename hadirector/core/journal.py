@@ -27,6 +27,7 @@ GRAVE = frozenset(
         *("track_down", "hook_failed", "hook_given_up", "acceptance"),
         *("vip_restored", "vip_contested", "route_restored", "route_contested", "route_refused"),
         *("rule_restored", "rule_contested", "rule_refused"),
+        *("relay_trouble", "relay_silent", "relay_refused", "private_interface"),
     }
 )
 """Kinds somebody must look at: logged as warnings (`journalctl -p warning`)."""

@@ -27,7 +27,8 @@ class KernelTable:
     """The table of one node: what `services` want of it, and what it holds.
 
     `owned` are the IPVS services that are ours to change and delete, `node` gives the name that is
-    told. `trouble` says why IPVS cannot be read, `failing` what it refused, by service.
+    told. `trouble` says why IPVS cannot be read, `failing` what it refused, by service. `seen_at`:
+    when the last read began that shows everything applied so far.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class KernelTable:
         self.usage = ipvs.Usage()
         self.trouble = ""
         self.failing: dict[ipvs.ServiceKey, str] = {}
+        self.seen_at: float | None = None
         self.actual: dict[ipvs.ServiceKey, ipvs.Entry] | None = None
         self._services = services
         self._owned = owned
@@ -109,6 +111,7 @@ class KernelTable:
             told.append(Change("ipvs_back", self._node(), "IPVS answers again"))
         if self._applying:  # read before that was done: it shows the past
             return told
+        self.seen_at = now - event.took
         first, self.actual = self.actual is None, dict(event.table)
         if first:
             told += self._services.adopt(event.table, now)

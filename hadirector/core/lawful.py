@@ -7,7 +7,7 @@ neighbours. It may lie in its own words; it must not be able to order anybody.
 from collections.abc import Mapping
 from typing import assert_never
 
-from hadirector.core import messages, runner_messages, syncer_messages
+from hadirector.core import messages, record_watch, runner_messages, syncer_messages
 from hadirector.core.messages import OrderKind, Process, RequestKind
 
 _LEVELS: Mapping[tuple[Process, Process], frozenset[type[messages.Message]]] = {
@@ -28,10 +28,13 @@ _LEVELS: Mapping[tuple[Process, Process], frozenset[type[messages.Message]]] = {
         {runner_messages.Ran, runner_messages.FilesSeen, runner_messages.ProcessesSeen}
     ),
     (Process.DIRECTOR, Process.SYNCER): frozenset(
-        {syncer_messages.SyncSettings, syncer_messages.SyncRoles, syncer_messages.Resync}
+        {
+            *(syncer_messages.SyncSettings, syncer_messages.SyncRoles, syncer_messages.Resync),
+            record_watch.WatchRecords,
+        }
     ),
     (Process.SYNCER, Process.DIRECTOR): frozenset(
-        {syncer_messages.Synced, syncer_messages.SyncNews}
+        {syncer_messages.Synced, syncer_messages.SyncNews, record_watch.SeenRecords}
     ),
 }
 """Beside these: Hello and Heartbeat to everybody, and what `_order` and `_request` let pass."""

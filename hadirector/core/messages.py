@@ -13,8 +13,8 @@ Who tells whom (core/lawful.py is what holds everybody to it):
     director -> election     ElectionSettings, Tracks, Ready, Peers, Stance, Order
     election -> director     Routers, Events, Obeyed
     director -> runner       Run, Watch
-    director -> syncer       SyncSettings, SyncRoles, Resync
-    syncer   -> director     Synced, SyncNews
+    director -> syncer       SyncSettings, SyncRoles, Resync, WatchRecords
+    syncer   -> director     Synced, SyncNews, SeenRecords
     runner   -> director     Ran, FilesSeen, ProcessesSeen
     child    -> supervisor   Heartbeat, Request
     supervisor -> child      Order, Processes
@@ -24,7 +24,7 @@ Who tells whom (core/lawful.py is what holds everybody to it):
 from dataclasses import dataclass, field
 from enum import Enum
 
-from hadirector.core import runner_messages, syncer_messages
+from hadirector.core import record_watch, runner_messages, syncer_messages
 
 # Readers of messages take all of them from here.
 from hadirector.core.checker_messages import (
@@ -238,4 +238,6 @@ Message = (
     | syncer_messages.Resync
     | syncer_messages.Synced
     | syncer_messages.SyncNews
+    | record_watch.WatchRecords
+    | record_watch.SeenRecords
 )

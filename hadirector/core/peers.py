@@ -16,12 +16,23 @@ SILENCE = 2.0  # seconds after which a peer is not alive: three lost in a row, a
 
 
 @dataclass(frozen=True, slots=True)
+class View:
+    """What a node cannot reach by its checks: some servers as `web/10.0.1.11:80`, and how many
+    more. `settled`: it has a verdict of every server, and can probe; otherwise it knows nothing."""
+
+    settled: bool = False
+    down: tuple[str, ...] = ()
+    more: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Presence:
     """One node's word. `incarnation` grows with each start of its director, `sequence` within it.
 
     `routers` gives states by `instance/ipv4`, `priorities` what counts in their election, `voices`
     how they speak; `services` whether quorum is met by service name; `standby`: it is under
-    maintenance. `overrides` is the digest of the orders it knows (core/orders).
+    maintenance. `overrides` is the digest of the orders it knows (core/orders),
+    `view` what its checks see (core/views).
     """
 
     cluster: str
@@ -38,6 +49,7 @@ class Presence:
     standby: bool = False
     voices: dict[str, messages.Voice] = field(default_factory=dict)
     overrides: str = ""
+    view: View = View()
 
     def states_of(self, instance: str) -> dict[str, str]:
         """The states of an instance's routers."""

@@ -213,7 +213,7 @@ class Relay:
     def _records(self, raw: bytes, source: Address, now: float) -> list[Action]:
         peer = self._sender(relay_wire.sender_of(raw), source)
         if peer is None:
-            self._gate.count("", Flaw.STRANGER, now)
+            self._gate.count("", relay_wire.flaw_of(raw) or Flaw.STRANGER, now)
             return []
         try:
             records = relay_wire.open_records(raw, self._settings.keys, self._settings.sync_id)

@@ -99,16 +99,25 @@ def sender_of(raw: bytes) -> bytes | None:
     return raw[8:16] if raw.startswith(MAGIC) and len(raw) >= _HEAD.size else None
 
 
+def flaw_of(raw: bytes) -> Flaw | None:
+    """What is wrong with it at first sight; None: nothing."""
+    if not raw.startswith(MAGIC):
+        return _foreign(raw)
+    if len(raw) < _HEAD.size + _MAC:
+        return Flaw.TRUNCATED
+    size = _HEAD.unpack_from(raw)[3]
+    surplus = len(raw) - _HEAD.size - size - _MAC
+    if surplus:
+        return Flaw.TRUNCATED if surplus < 0 else Flaw.MALFORMED
+    return None
+
+
 def open_records(raw: bytes, keys: Iterable[Key], sync_id: int) -> Records:
     """The records of a genuine datagram of our sync ID; RelayError."""
-    if not raw.startswith(MAGIC):
-        raise RelayError(_foreign(raw))
-    if len(raw) < _HEAD.size + _MAC:
-        raise RelayError(Flaw.TRUNCATED)
-    _, identity, theirs, size, sender, epoch, sequence = _HEAD.unpack_from(raw)
-    if len(raw) != _HEAD.size + size + _MAC:
-        flaw = Flaw.TRUNCATED if len(raw) < _HEAD.size + size + _MAC else Flaw.MALFORMED
+    flaw = flaw_of(raw)
+    if flaw is not None:
         raise RelayError(flaw)
+    _, identity, theirs, _, sender, epoch, sequence = _HEAD.unpack_from(raw)
     key = next((one for one in keys if one.identity == identity), None)
     if key is None:
         raise RelayError(Flaw.UNKNOWN_KEY, identity)
@@ -118,9 +127,9 @@ def open_records(raw: bytes, keys: Iterable[Key], sync_id: int) -> Records:
     if theirs != sync_id:
         raise RelayError(Flaw.WRONG_SYNC_ID, identity)
     payload = sealed[_HEAD.size :]
-    flaw_within = kernel_flaw(payload, sync_id)
-    if flaw_within is not None:
-        raise RelayError(flaw_within, identity)
+    flaw = kernel_flaw(payload, sync_id)
+    if flaw is not None:
+        raise RelayError(flaw, identity)
     return Records(sender, identity, epoch, sequence, payload)
 
 

@@ -22,6 +22,7 @@ from hadirector.core.service_news import (
 from hadirector.core.settings.checks import Target, target_id
 from hadirector.core.settings.cluster import Config
 from hadirector.core.settings.services import VirtualService
+from hadirector.core.views import Out
 
 HOLD = 30.0  # seconds that a silence which may be ours keeps servers in: longer than a switch needs
 
@@ -47,9 +48,11 @@ class Unsettled:
         if waiting:
             self._servers[service] = waiting
 
-    def first(self) -> str:
-        """One of them, as `web/10.0.1.11:80`; empty when none waits."""
-        return next((f"{name}/{servers[0]}" for name, servers in self._servers.items()), "")
+    @property
+    def words(self) -> str:
+        """How many wait, and one of them as `web/10.0.1.11:80`; empty when none waits."""
+        first = next((f"{name}/{servers[0]}" for name, servers in self._servers.items()), "")
+        return f"{self.count} servers wait for a verdict: {first}" if self.count else ""
 
 
 class Services:
@@ -61,9 +64,11 @@ class Services:
         self.verdicts: dict[str, Verdict] = {}
         self.entries: dict[ipvs.ServiceKey, ipvs.Entry] = {}
         self.unsettled = Unsettled()
+        self.out = Out()
         self.files: dict[str, FileText] = {}  # that the checks name, as they were read last
         self._adopted: dict[str, dict[Endpoint, int]] = {}
         self._rulings: Rulings = {}
+        self._elsewhere: Mapping[str, bool] = {}
         self._easing = Easing()
         self._due: dict[str, float] = {}  # by service: when time alone may change its weights
         self._targets: tuple[Target, ...] = ()
@@ -89,7 +94,7 @@ class Services:
         self._kept_told &= self.settings.keys()
         self._easing.keep(self.settings)
         self._due = {}
-        self.entries, self.unsettled = {}, Unsettled()
+        self.entries, self.unsettled, self.out = {}, Unsettled(), Out()
         changes = [
             Change("service_removed", name, "no longer configured")
             for name in sorted(before - set(self.settings))
@@ -118,6 +123,15 @@ class Services:
         names = sorted(before.keys() | rulings.keys())
         changed = [n for n in names if before.get(n, {}) != rulings.get(n, {})]
         return self._again([n for n in changed if n in self.settings], now)
+
+    def seen_elsewhere(self, seen: Mapping[str, bool], now: float) -> Outcome:
+        """Whether peers can reach those that are out here: who is seen there is not dead, and this
+        node is deaf; who is not seen there either is."""
+        before, self._elsewhere = self._elsewhere, seen
+        names = before.keys() | seen.keys()
+        changed = {n.partition("/")[0] for n in names if before.get(n) != seen.get(n)}
+        services = sorted(changed & self.settings.keys())
+        return self._again([n for n in services if self._is_alone(n)], now)
 
     def due(self, now: float) -> Outcome:
         """Time passed."""
@@ -166,12 +180,17 @@ class Services:
             if self._easing.decided(service, before, decided, now):
                 decided = weight.decide(service, self.verdicts, adopted, self._facts(service, now))
             self.unsettled.put(name, decided.unsettled)
+            self.out.put(name, decided)
             changes += service_news.of_servers(name, before, decided, adopted)
             changes += self._service_changes(name, decided, adopted)
             self.weights[name] = decided
             self.entries.update(_entries(service, decided))
             self._await(service, decided, now)
         return changes
+
+    def _is_alone(self, name: str) -> bool:
+        weights = self.weights.get(name)
+        return weights is not None and any(server.health.alone for server in weights.servers)
 
     def _facts(self, service: VirtualService, now: float) -> weight.Facts:
         before = self.weights.get(service.name)
@@ -182,7 +201,8 @@ class Services:
                 served.add(known.server.endpoint)
         for server in service.real_servers:
             health = combine(service.check, server.endpoint, self.verdicts)
-            if health.alone and now < health.since + HOLD:
+            seen = self._elsewhere.get(f"{service.name}/{server.endpoint}")
+            if health.alone and (now < health.since + HOLD if seen is None else seen):
                 held.add(server.endpoint)
         return weight.Facts(
             rulings=self._rulings.get(service.name, {}),

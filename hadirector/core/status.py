@@ -7,7 +7,7 @@ known is null, never a guess.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from hadirector.core import attendance_status, ipvs, messages, troubles
+from hadirector.core import attendance_status, ipvs, messages, relay_status, troubles
 from hadirector.core.attendance_status import Json as Json  # readers of status take it from here
 from hadirector.core.director import Director
 from hadirector.core.peers import Known
@@ -64,7 +64,7 @@ def build(director: Director, shell: Shell, unix_offset: float, losses: Mapping[
             }
             for order in director.orders.overrides.in_force(director.turned_at)
         ],
-        "sync": _sync(director, shell.threads),
+        "sync": _sync(director, shell.threads, unix_offset),
         "peers": _peers(director, shell, unix_offset),
         "hooks": attendance_status.hooks(director.attendance),
         "losses": {**losses, "presences": director.peers.refused if director.peers else 0},
@@ -207,6 +207,7 @@ def _server(director: Director, name: str, server: ServerWeight, offset: float) 
         "health": server.health.health.value,
         "admin": server.admin.value,
         "kept": server.kept,
+        "views": director.views.about.get(f"{name}/{endpoint}"),
         "active": sum(use.active for use in uses if use),
         "inactive": sum(use.inactive for use in uses if use),
         "last_check": (
@@ -218,11 +219,12 @@ def _server(director: Director, name: str, server: ServerWeight, offset: float) 
     }
 
 
-def _sync(director: Director, threads: tuple[ipvs.SyncThread, ...]) -> Json:
+def _sync(director: Director, threads: tuple[ipvs.SyncThread, ...], offset: float) -> Json:
     """Kernel sync gives no account of itself: what is not measured is null."""
     config = director.config
     assert config is not None
     sync = config.connection_sync
+    relay = director.sync.synced.relay if sync and director.sync.synced else None
     return {
         "role": _sync_role(director) if sync else None,
         "transport": sync.transport.value if sync else None,
@@ -230,10 +232,11 @@ def _sync(director: Director, threads: tuple[ipvs.SyncThread, ...]) -> Json:
         "completeness": None,
         "measure": "estimated",
         "missing": None,
-        "lag_s": None,
-        "lost": None,
+        "lag_s": relay_status.behind(relay) if relay else None,
+        "lost": relay_status.lost(relay) if relay else None,
         "last_resync": None,
         "threads": [thread.role.name.lower() for thread in threads],
+        "relay": relay_status.build(relay, offset),
     }
 
 

@@ -5,6 +5,7 @@ from enum import Enum
 
 from hadirector.core.address import Address
 from hadirector.core.keys import Key
+from hadirector.core.relay_messages import RelayState
 from hadirector.core.settings.cluster import ConnectionSync, Node
 
 
@@ -107,7 +108,7 @@ class Synced:
     `own` is this node as its masters judged it, `standbys` those it is master for. `source` tells
     where the table is known from, `known` how many connections are; `unseen` how many more the
     kernel counts, `kept_out` those that no resync can keep (changed sequence numbers). `refused`
-    counts datagrams of the stream by their flaw.
+    counts datagrams of the stream by their flaw. `relay`: of `transport: authenticated`.
     """
 
     ready: bool
@@ -121,6 +122,7 @@ class Synced:
     standbys: tuple[Standby, ...] = ()
     refused: dict[str, int] = field(default_factory=dict)
     trouble: str = ""
+    relay: RelayState | None = None
 
 
 @dataclass(frozen=True, slots=True)

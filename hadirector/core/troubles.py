@@ -6,8 +6,9 @@ tired operator reads: the role, and the worst thing.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from itertools import islice
 
-from hadirector.core import attendance_status, deaths, messages, own_election
+from hadirector.core import attendance_status, deaths, messages, own_election, relay_status
 from hadirector.core.director import Director
 from hadirector.core.weight import ServiceState
 
@@ -48,8 +49,12 @@ def build(director: Director, shell: Mapping[str, str]) -> list[str]:
     if director.refused:
         told.append(director.refused)
     told += _of_peers(director)
+    if director.sync.synced is not None and director.peers is not None:
+        relay = director.sync.synced.relay
+        told += relay_status.troubles(relay, director.peers.known, director.turned_at)
     told += attendance_status.trouble(director.attendance)
     told += director.kernel.failing.values()
+    told += _views(director)
     told += _warned(director)
     return told + _of_services(director)
 
@@ -105,6 +110,15 @@ def _warned(director: Director) -> list[str]:
     told = [f"{_some(targets)}: {text}" for text, targets in sorted(by_text.items())]
     more = [f"{len(told) - SHOWN} more warnings of checks"] if len(told) > SHOWN else []
     return told[:SHOWN] + more
+
+
+def _views(director: Director) -> list[str]:
+    """Servers that not every director can reach."""
+    about = director.views.about
+    told = [f"{name}: {text}" for name, text in islice(about.items(), SHOWN)]
+    if len(about) > SHOWN:
+        told.append(f"{len(about) - SHOWN} more servers that not every director can reach")
+    return told
 
 
 def _of_services(director: Director) -> list[str]:

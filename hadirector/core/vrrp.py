@@ -35,29 +35,26 @@ What the RFC leaves out and two directors need:
 - Who cannot hear yet must not push a healthy master out of its place: core/hearing.
 - Two masters that hear each other are told of when it begins and when it ends: core/duel.
 
-Each state carries its deadline; `deadline` is the only timer. Methods return effects in order.
+Each state carries its deadline; `deadline` is the only timer. Methods return effects in order. What
+a router is and what is read off it is in core/virtual_router, what it does as a master in
+core/mastership; here is what happens to it, and the other states.
 """
 
-import math
 from dataclasses import replace
 from typing import assert_never
 
-from hadirector.core import priority
 from hadirector.core.address import Address
-from hadirector.core.advert import OWNER, RESIGN, Advert
-from hadirector.core.duel import Duels, Side
-from hadirector.core.hearing import IN_THE_DARK, STARTUP_PATIENCE, Ears, holding_back
+from hadirector.core.advert import RESIGN, Advert
+from hadirector.core.hearing import STARTUP_PATIENCE, Ears, holding_back
 from hadirector.core.listening import (
-    Listener,
     master_down_interval,
-    peers_patience,
     seconds,
     soonest_takeover,
     waited,
 )
+from hadirector.core.mastership import Mastership
 from hadirector.core.settings.instances import Instance
 from hadirector.core.vrrp_states import (
-    HOLDING,
     Advertise,
     Backup,
     Candidate,
@@ -70,97 +67,19 @@ from hadirector.core.vrrp_states import (
     Proclaim,
     Release,
     Standing,
-    State,
     Stopped,
     Successor,
-    Take,
     Tell,
     Then,
     Waking,
-    deadline_of,
-    name_of,
 )
 
-SUCCESSOR_SETTLES = 0.02  # seconds from a keepalived's first advert to its addresses
 SETTLED = 1.0  # seconds: until then the announcements of the takeover itself are still to come
 DEAF_LOOKS_EVERY = 1.0  # seconds at most between looks whether the master it cannot hear is there
 
 
-class Router:
-    """One virtual router. `noted_at`: when a former process of this node last advertised for it
-    as master (-inf: nobody may rely on it, but the network is there); None: a fresh start."""
-
-    def __init__(self, instance: Instance, now: float, noted_at: float | None = None) -> None:
-        self.instance = instance
-        self.standing = Standing()
-        self.state: State = Init(None)
-        self.since = now
-        self.reason = "starting"
-        self.inputs: dict[str, str] = {}
-        self.duels = Duels()
-        self.ears = Ears(network=noted_at is not None)
-        self.lead: Router | None = None  # of the routers that move together, if not this one
-        self.tie_won_at = -math.inf
-        self._tie_lost_at: float | None = None  # since when a tie is heard that this one loses
-        self._noted_at = noted_at
-
-    # --- readings ----------------------------------------------------------------------------
-
-    @property
-    def effective_priority(self) -> int:
-        """What counts in the election of a master."""
-        return priority.LAST_RESORT if self.ears.dark else self._own_priority
-
-    @property
-    def advertised_priority(self) -> int:
-        """What a master says; rule 3."""
-        if self.ears.dark:
-            return priority.LAST_RESORT
-        return priority.advertised(self.instance, self.standing)
-
-    @property
-    def side(self) -> Side:
-        """Itself in a duel."""
-        return Side(self.instance, self.standing)
-
-    @property
-    def holds_addresses(self) -> bool:
-        """Whether the virtual addresses are to be on this node."""
-        return isinstance(self.state, HOLDING)
-
-    @property
-    def can_rise(self) -> bool:
-        """Whether `promote` makes it master, or it is one: not at fault, not before its start."""
-        leaves = isinstance(self.state, Leaving) and self.state.then is Then.STOPPED
-        return not leaves and not isinstance(self.state, Init | Fault | Stopped)
-
-    @property
-    def waits_for_network(self) -> bool:
-        """Whether it stands at the automatic startup gate, or is master in the dark."""
-        gated = isinstance(self.state, Init) and self.state.start_at is not None
-        return (gated and self._gates_itself) or (self.ears.dark and not self.ears.network)
-
-    @property
-    def listens_in_vain(self) -> bool:
-        """Whether it waits for a first advert, and asks who answers for its addresses."""
-        return isinstance(self.state, Backup) and not self.ears.advert and self._gates_itself
-
-    @property
-    def is_deaf(self) -> bool:
-        """Whether it is in its present state for lack of hearing."""
-        holds_back = isinstance(self.state, Backup) and self.state.hold is Hold.DEAF
-        return holds_back or self.ears.dark
-
-    @property
-    def contest(self) -> priority.Contest:
-        """Whether a peer says that it is master beside this one."""
-        own = self.advertised_priority
-        return priority.contest(self.standing.claims, own, self.standing.source)
-
-    @property
-    def deadline(self) -> float | None:
-        """When `tick` has something to do."""
-        return deadline_of(self.state)
+class Router(Mastership):
+    """One virtual router."""
 
     # --- what happens ------------------------------------------------------------------------
 
@@ -325,25 +244,7 @@ class Router:
         effects = self._master_down(self.state, "owner of the addresses", now)
         return effects or [listens]  # none: it waits for its group, as a backup
 
-    @property
-    def _takes_at_once(self) -> bool:
-        """An owner of the addresses waits for nobody; but it gave them away if it is held."""
-        return self.effective_priority == OWNER and not self.standing.held
-
     # --- Backup ------------------------------------------------------------------------------
-
-    @property
-    def _listener(self) -> Listener:
-        return Listener(self.instance, self.standing, self._own_priority)
-
-    @property
-    def _own_priority(self) -> int:
-        return priority.effective(self.instance, self.standing)
-
-    @property
-    def _gates_itself(self) -> bool:
-        """`startup_delay: auto`."""
-        return self.instance.startup_delay is None
 
     def _tick_backup(self, state: Backup, now: float) -> list[Effect]:
         if now < state.master_down_at:
@@ -409,145 +310,6 @@ class Router:
         self.reason = holding_back(self.standing.claims, self.instance.interface)
         return [Tell("deaf", self.reason, {"priority": str(self.effective_priority)})]
 
-    def _become_master(self, reason: str, inputs: dict[str, str], now: float) -> list[Effect]:
-        """Advert first: whoever would rise as well learns it before anything slower is done."""
-        assert not self.standing.faults, self.standing.faults
-        self._begin_mastership(now)
-        if self.ears.dark:
-            reason += f"; {IN_THE_DARK}"
-        moved = self._moved(reason, inputs, now)
-        return [Advertise(self.advertised_priority), Take(), Proclaim(duel=False), moved]
-
-    def _begin_mastership(self, now: float) -> None:
-        self.state = Master(now + self.instance.advert_int, sent_at=now, reassert_at=now)
-        if self._gates_itself and self.instance.priority != OWNER:
-            self.ears.go_dark(now)
-
-    # --- Master ------------------------------------------------------------------------------
-
-    def _heard_as_master(
-        self, state: Master, advert: Advert, source: Address, now: float
-    ) -> list[Effect]:
-        """RFC 9568 6.4.3: priority 0 and lower ones are answered, a better one is obeyed."""
-        own = self.advertised_priority
-        if self._loses(advert, source, now):
-            better = f"yielding to {self.standing.called(source)}, a better one"
-            return self._yield(advert, source, better, now)
-        # The last word of the one we took over from is no news.
-        settled = now >= self.since + self.instance.advert_int
-        told = self.duels.heard(advert, source, own, self.side, settled, now)
-        if now < state.reassert_at:
-            return [*told]
-        effects = self._advertise(now)
-        self.state = Master(
-            advert_at=now + self.instance.advert_int,
-            sent_at=now,
-            reassert_at=now + self.instance.advert_int / 2,
-        )
-        # Whoever says so had the addresses a moment ago, so clients may have learnt them there.
-        return [*effects, Proclaim(duel=True), *told]
-
-    def _loses(self, advert: Advert, source: Address, now: float) -> bool:
-        """Whether this master has to give way to that one. Rule 5 is about equal ones."""
-        own = self.advertised_priority
-        if not priority.is_better(advert.priority, source, own, self.standing.source):
-            if advert.priority == own:
-                self.tie_won_at = now
-            return False
-        if advert.priority > own or self.lead is None:
-            return True
-        interval = self.instance.advert_int
-        if self._tie_lost_at is None or now - self._tie_lost_at > 4 * interval:
-            self._tie_lost_at = now
-        # On its own link the lead hears the same rival within an interval, if it hears it at all.
-        waited_enough = now - self._tie_lost_at >= 1.5 * interval
-        return waited_enough and self.lead.tie_won_at < self._tie_lost_at
-
-    def _yield(self, advert: Advert, source: Address, reason: str, now: float) -> list[Effect]:
-        """Drop at once. The last word is only for a better one: it would unseat a lower one."""
-        own = self.advertised_priority
-        better = priority.is_better(advert.priority, source, own, self.standing.source)
-        self.state = self._listener.follow(advert, source, now)
-        inputs = {"heard": str(advert.priority), "from": source}
-        last_word = [Advertise(own)] if better else []
-        over = self._end_duels(f"yielded to {self.standing.called(source)}", now)
-        return [Release(), *last_word, self._moved(reason, inputs, now), *over]
-
-    def _end_duels(self, why: str, now: float) -> list[Effect]:
-        """No master any more."""
-        self.ears.leave_the_dark()
-        return [*self.duels.give_up(why, self.side, now)]
-
-    def _tick_master(self, now: float) -> list[Effect]:
-        told: list[Effect] = [*self.duels.pass_time(self.side, now)]
-        if why := self.ears.see(now):
-            self.reason = f"{why}: priority {self.effective_priority} from now on"
-            told.append(Tell("dark_over", self.reason, {}))
-        return self._advertise(now) + told
-
-    def _advertise(self, now: float) -> list[Effect]:
-        """One advert now; a scheduled one keeps the rhythm, any other starts it anew."""
-        assert isinstance(self.state, Master)
-        interval = self.instance.advert_int
-        due = self.state.advert_at
-        next_at = due + interval if due <= now < due + interval else now + interval
-        self.state = replace(self.state, advert_at=next_at, sent_at=now)
-        return [Advertise(self.advertised_priority)]
-
-    # --- Waking, Leaving, Fault --------------------------------------------------------------
-
-    def _notice_sleep(self, now: float) -> list[Effect]:
-        """A master that could not advertise for as long as its peers wait may be none any more."""
-        if not isinstance(self.state, Master):
-            return []
-        slept = now - self.state.sent_at
-        if slept <= soonest_takeover(self.instance):
-            return []
-        self.state = Waking(now + self.instance.advert_int)
-        self.reason = f"slept {seconds(slept)} s: listening before speaking"
-        told = Tell("late_wake", self.reason, {"slept": seconds(slept)})
-        return [told, *self._end_duels("slept", now)]
-
-    def _heard_waking(self, advert: Advert, source: Address, now: float) -> list[Effect]:
-        if advert.priority == RESIGN:
-            return self._resume(now, f"{source} gave up (priority 0)")
-        return self._yield(advert, source, f"{source} took over while this node slept", now)
-
-    def _resume(self, now: float, reason: str) -> list[Effect]:
-        """Master again. The addresses are put on again: their lease may have ended meanwhile."""
-        self._begin_mastership(now)
-        self.reason = reason
-        told = Tell("resumed", reason, {})
-        return [Advertise(self.advertised_priority), Take(), Proclaim(duel=True), told]
-
-    def _leave(self, then: Then, reason: str, now: float) -> list[Effect]:
-        self.state = Leaving(now + peers_patience(self.instance), then)
-        self.reason = f"{reason}: waiting for a successor"
-        return [Advertise(RESIGN), Tell("leaving", self.reason, {}), *self._end_duels("left", now)]
-
-    def _heard_leaving(
-        self, state: Leaving, advert: Advert, source: Address, now: float
-    ) -> list[Effect]:
-        """keepalived speaks first and puts its addresses on then; one of ours does it at once."""
-        if advert.priority == RESIGN:
-            if state.successor is not None and state.successor.source == source:
-                until = now + peers_patience(self.instance)
-                self.state = replace(state, until=until, successor=None)
-            return []
-        if self.standing.accompanied:
-            return self._succeed(advert, source, state.then, now)
-        if state.successor is None:
-            successor = Successor(advert, source)
-            self.state = replace(state, until=now + SUCCESSOR_SETTLES, successor=successor)
-        return []
-
-    def _succeed(self, advert: Advert, source: Address, then: Then, now: float) -> list[Effect]:
-        """The successor speaks: from now on the addresses are its."""
-        follows = then is Then.BACKUP
-        self.state = self._listener.follow(advert, source, now) if follows else Stopped()
-        inputs = {"heard": str(advert.priority), "from": source}
-        return [Release(), self._moved(f"{source} took over", inputs, now)]
-
     def _become_fault(self, now: float) -> list[Effect]:
         faults = self.standing.faults
         effects: list[Effect] = []
@@ -570,10 +332,3 @@ class Router:
             return self._start(now, f"no fault any more: {'; '.join(faults)}")
         self.state = Init(None)
         return [self._moved("no fault any more", {}, now), *self._open_gate(now)]
-
-    def _moved(self, reason: str, inputs: dict[str, str], now: float) -> Tell:
-        """Note a transition, and the line about it."""
-        self.since, self.reason = now, reason
-        self.inputs = {"priority": str(self.effective_priority), **inputs}
-        kind = "stopped" if isinstance(self.state, Stopped) else name_of(self.state).value
-        return Tell(kind, reason, self.inputs)

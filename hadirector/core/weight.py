@@ -89,7 +89,7 @@ class Facts:
     """What counts beside verdicts, each by server.
 
     `rulings` are operators'; `ramps` the share of its weight that a server in slow start has so
-    far; `shares` the share that feedback leaves it, of every server it speaks of. `served` had
+    far; `shares` what feedback leaves a server that ever reported. `served` had
     weight until now; `held` are those whose silence may be our own trouble.
     """
 

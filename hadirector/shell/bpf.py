@@ -18,9 +18,14 @@ _SO_ATTACH_FILTER = 26
 _INSTRUCTION = struct.Struct("=HBBI")
 
 
+def pack(program: tuple[Instruction, ...]) -> bytes:
+    """The program as the kernel reads it."""
+    return b"".join(_INSTRUCTION.pack(*instruction) for instruction in program)
+
+
 def attach(sock: socket.socket, program: tuple[Instruction, ...]) -> None:
     """Have the kernel run it on each packet of this socket."""
-    packed = b"".join(_INSTRUCTION.pack(*instruction) for instruction in program)
+    packed = pack(program)
     code = ctypes.create_string_buffer(packed, len(packed))
     sock.setsockopt(
         socket.SOL_SOCKET,

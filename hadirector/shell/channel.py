@@ -20,7 +20,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from hadirector.core import messages, runner_messages, syncer_messages
+from hadirector.core import messages, record_watch, runner_messages, syncer_messages
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,7 @@ _NUMBERED = (
     runner_messages.Ran,
     syncer_messages.Resync,
     syncer_messages.SyncNews,
+    record_watch.SeenRecords,
 )
 _encoder = msgspec.msgpack.Encoder()
 _envelope = msgspec.msgpack.Decoder(tuple[str, float, msgspec.Raw])

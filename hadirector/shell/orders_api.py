@@ -1,7 +1,9 @@
-"""Orders about real servers in the API (control socket only).
+"""Orders about real servers in the API.
 
+GET  /v1/servers/drain?server=web/10.0.1.12     what is left there, and whether it is safe to reboot
 POST /v1/servers/drain|disable|enable|weight?server=web/10.0.1.12
      &reason=TEXT &by=NAME &expires=SECONDS, and for weight &weight=N or =configured
+     (control socket only)
 """
 
 import math
@@ -10,8 +12,9 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
-from hadirector.core.overrides import LONGEST, LONGEST_NAME
+from hadirector.core.overrides import LONGEST, LONGEST_NAME, subject
 from hadirector.core.requests import OrderKind, OrderServer, Outcome, Verdict
+from hadirector.shell.drain_watch import DrainWatch
 
 CONFIGURED = "configured"
 LONGEST_EXPIRY = 10 * 365 * 86400.0  # seconds
@@ -19,13 +22,15 @@ HEAVIEST = 65535
 
 
 class OrdersApi:
-    """`ask` has the core carry an order out."""
+    """`ask` has the core carry an order out; `watch` knows what is left on drained servers."""
 
-    def __init__(self, ask: Callable[[OrderServer], Awaitable[Outcome]]) -> None:
+    def __init__(self, ask: Callable[[OrderServer], Awaitable[Outcome]], watch: DrainWatch) -> None:
         self._ask = ask
+        self._watch = watch
 
     def add_routes(self, app: web.Application, writes: bool) -> None:
-        """Adds what is answered here: nothing but orders."""
+        """Adds what is answered here; `writes`: also orders."""
+        app.router.add_get("/v1/servers/drain", self._left)
         if writes:
             app.router.add_post("/v1/servers/{kind}", self._order)
 
@@ -41,6 +46,34 @@ class OrdersApi:
             "warnings": list(outcome.warnings),
         }
         return web.json_response(told, status=200 if outcome.verdict is Verdict.DONE else 409)
+
+    async def _left(self, request: web.Request) -> web.StreamResponse:
+        try:
+            about = subject(request.query.get("server", ""))
+        except ValueError as error:
+            return web.json_response({"error": str(error)}, status=400)
+        found = self._watch.look(about)
+        if not found:
+            return web.json_response({"error": f"no real server is {about}"}, status=404)
+        told = {
+            "safe": all(left.safe for left in found),
+            "measure": "exact" if self._watch.exact else "counters",
+            "servers": {
+                left.name: {
+                    "weight": left.weight,
+                    "active": left.active,
+                    "inactive": left.inactive,
+                    "templates": left.templates,
+                    "oldest_s": left.oldest,
+                    "longest_s": left.longest,
+                    "eta_s": left.eta,
+                    "safe": left.safe,
+                    "why_not": left.why_not,
+                }
+                for left in found
+            },
+        }
+        return web.json_response(told)
 
 
 def read(kind: str, asked: Mapping[str, str]) -> OrderServer:

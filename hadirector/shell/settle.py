@@ -17,10 +17,20 @@ import msgspec
 from hadirector.core import acceptance as core_acceptance
 from hadirector.core import ipvs as values
 from hadirector.core import sysctls
+from hadirector.core.relay_wire import PAYLOAD
 from hadirector.core.repairs import Line, Repairs
-from hadirector.core.settings.cluster import Config, ConnectionSync
+from hadirector.core.settings.cluster import Config, ConnectionSync, SyncTransport
 from hadirector.core.settings.instances import Instance
-from hadirector.shell import acceptance, boot, child, ipvs, owned, sysctl
+from hadirector.shell import (
+    acceptance,
+    boot,
+    child,
+    ipvs,
+    owned,
+    private_link,
+    private_tap,
+    sysctl,
+)
 from hadirector.shell.netlink import KernelError
 
 BORROWED = "borrowed-settings.json"
@@ -60,6 +70,7 @@ class Settle:
         self._drifted: list[Line] = []  # in this turn
         self._timeouts_left: values.Timeouts | None = None
         self._ours_ran: tuple[values.SyncThread, ...] = ()
+        self._private: private_link.PrivateLink | None = private_link.PrivateLink()
         self.troubles: dict[str, str] = {}
 
     async def settle(self, config: Config) -> None:
@@ -107,6 +118,7 @@ class Settle:
         """Give everything back as it was found."""
         with contextlib.suppress(KernelError):
             await self._stop_threads(self._before.threads)
+            await asyncio.to_thread(private_link.PrivateLink().remove)
         if self._before.timeouts is not None:
             with contextlib.suppress(KernelError):
                 await self._ipvs.set_timeouts(self._before.timeouts)
@@ -172,6 +184,9 @@ class Settle:
         """Threads of somebody else's are left alone; ours stop when nobody wants them, also those
         that a former life left."""
         wanted = _threads(config.connection_sync) if config.connection_sync else ()
+        sealed = any(thread.interface == private_link.NAME for thread in wanted)
+        if sealed:
+            await self._settle_private()
         roles = {thread.role for thread in wanted}
         await self._stop_threads([t for t in self._before.threads if t.role not in roles])
         running = await self._ipvs.threads()
@@ -190,6 +205,24 @@ class Settle:
                 self._before = replace(self._before, threads=(*others, thread))
         self._ours_ran = wanted
         self.threads = await self._ipvs.threads() if wanted else ()
+        if not sealed and self._private is not None:
+            await asyncio.to_thread(self._private.remove)
+            self._private = None
+            self.trouble("private_interface", "")
+
+    async def _settle_private(self) -> None:
+        """The interface that leads nowhere; with a new one, threads on the old one hear nothing.
+        Whatever comes of it, what was to be sealed does not go on unsealed."""
+        open_ones = [t for t in self._before.threads if t.interface != private_link.NAME]
+        await self._stop_threads(open_ones)
+        again = self._private is not None and self._private.had
+        link = self._private = self._private or private_link.PrivateLink()
+        if await asyncio.to_thread(link.ensure):
+            await self._stop_threads(self._before.threads)
+            self._ours_ran = ()
+            if again:
+                self._drifted.append((private_link.NAME, "was removed by somebody; made again"))
+        self.trouble("private_interface", link.open_gate)
 
     async def _stop_threads(self, ours: Sequence[values.SyncThread]) -> None:
         """Stop these, where they are still as we started them; then they are ours no more."""
@@ -231,10 +264,18 @@ class Settle:
 
 
 def _threads(sync: ConnectionSync) -> tuple[values.SyncThread, ...]:
-    """Both threads, on both nodes, all the time: roles change without restarting one."""
+    """Both threads, on both nodes, all the time: roles change without restarting one. Where the
+    daemons carry what they say, they say it where nobody else hears it."""
+    roles = (values.SyncRole.MASTER, values.SyncRole.BACKUP)
+    if sync.transport is SyncTransport.AUTHENTICATED:
+        group, port = private_tap.GROUP, private_tap.PORT
+        return tuple(
+            values.SyncThread(role, private_link.NAME, sync.sync_id, group, port, maxlen=PAYLOAD)
+            for role in roles
+        )
     return tuple(
         values.SyncThread(role, sync.interface, sync.sync_id, sync.group, sync.port)
-        for role in (values.SyncRole.MASTER, values.SyncRole.BACKUP)
+        for role in roles
     )
 
 

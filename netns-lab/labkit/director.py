@@ -238,6 +238,10 @@ class Hadirector(Director):
         """GET /v1/status."""
         return self._ask("GET", "/v1/status")
 
+    def get(self, target: str) -> dict[str, Any]:
+        """What the API answers."""
+        return self._ask("GET", target)
+
     def post(self, target: str) -> dict[str, Any]:
         """An operator's request, without the CPU that starting the command line takes."""
         return self._ask("POST", target)

@@ -66,6 +66,7 @@ class Setup:
     password: str = ""  # version 2 only
     priorities: dict[str, int] = field(default_factory=lambda: PRIORITIES)
     extra: str = ""  # further top-level YAML for hadirector
+    transport: str = ""  # further keys of connection_sync: "transport: authenticated, ..."
 
 
 def number(value: float) -> str:
@@ -113,7 +114,8 @@ vrrp:
     if setup.password:
         text += f"      authentication: {{pass: {password_file}}}\n"
     if setup.sync:
-        text += f"\nconnection_sync: {{interface: back, sync_id: {VRID}}}\n"
+        more = f", {setup.transport}" if setup.transport else ""
+        text += f"\nconnection_sync: {{interface: back, sync_id: {VRID}{more}}}\n"
     return text
 
 

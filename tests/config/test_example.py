@@ -218,7 +218,10 @@ OPTIONAL = (
             *("authentication", "checksum"),
         )
     ),
-    *(f"connection_sync.{key}" for key in ("sync_id", "group", "port", "transport", "resync")),
+    *(
+        f"connection_sync.{key}"
+        for key in ("sync_id", "group", "port", "transport", "unicast", "resync")
+    ),
     *(
         f"checks.page.{key}"
         for key in ("status", "interval", "fast_interval", "timeout", "rise", "fall", "held")

@@ -9,7 +9,7 @@ from hadirector.config.yaml_tree import parse
 from tests.config.files import load_text
 
 ASKING = """\
-connection_sync: {interface: eth1, transport: authenticated, resync: on-join}
+connection_sync: {interface: eth1, transport: kernel, resync: on-join}
 checks: {page: {type: exec}}
 virtual_services: {web: {address: 192.0.2.10:80, real_servers: [10.0.1.1:80], check: page,
   slow_start: 30s, floor: 0.5}}
@@ -59,7 +59,7 @@ def test_a_file_that_is_content_with_what_is_active_has_no_problems(tmp_path: Pa
 
 
 def test_an_inactive_check_says_what_becomes_of_its_servers() -> None:
-    assert warnings("checks: {name: {type: dns}}") == [
-        "checks.name.type dns: accepted, not active yet: servers checked only by it stay unknown, "
+    assert warnings("checks: {name: {type: ping}}") == [
+        "checks.name.type ping: accepted, not active yet: servers checked only by it stay unknown, "
         "and new ones get no connections"
     ]

@@ -141,6 +141,37 @@ def test_a_server_may_be_reached_in_its_own_way(tmp_path: Path) -> None:
     ]
 
 
+def test_the_checksum_of_a_tunnel_is_in_ipvsadms_words(tmp_path: Path) -> None:
+    rest = (
+        "forward: tun, real_servers: [{address: 10.0.1.11:80, tun: {type: gre, checksum: csum}}, "
+        "{address: 10.0.1.12:80, tun: {type: gue, port: 6080, checksum: remcsum}}]"
+    )
+
+    servers = config_of(tmp_path, service("192.0.2.10:80", rest)).services[0].real_servers
+
+    assert [server.tunnel for server in servers] == [
+        Tunnel(TunnelType.GRE, 0, 1),
+        Tunnel(TunnelType.GUE, 6080, 2),
+    ]
+    assert servers[0].destination(1).tunnel_flags == 1
+
+
+def test_calls_of_sip_are_persistent_by_their_call_id(tmp_path: Path) -> None:
+    rest = "real_servers: [10.0.1.11], protocol: udp, persistence: {timeout: 1m, engine: sip}"
+
+    one = config_of(tmp_path, service("192.0.2.10:5060", rest)).services[0].services[0]
+
+    assert (one.pe_name, one.timeout) == ("sip", 60)
+
+
+def test_a_flag_without_a_name_is_for_any_scheduler(tmp_path: Path) -> None:
+    rest = "real_servers: [10.0.1.11], scheduler: twos, scheduler_flags: [flag-2, flag-3]"
+
+    one = config_of(tmp_path, service("192.0.2.10:80", rest)).services[0].services[0]
+
+    assert one.flags == ServiceFlags.SCHED2 | ServiceFlags.SCHED3
+
+
 def test_persistence_and_scheduler_flags_become_ipvs_flags(tmp_path: Path) -> None:
     rest = (
         "real_servers: [10.0.1.11:80], scheduler: mh, scheduler_flags: [mh-port, mh-fallback], "

@@ -20,6 +20,10 @@ vrrp:
   instances:
     front:
 """
+SEALED = """\
+key_file: /k
+nodes: {lb1: {address: 198.51.100.1}, lb2: {address: 198.51.100.2}}
+connection_sync: {interface: eth1, transport: authenticated, """
 A, B, C = "      interface: eth0\n", "      virtual_router_id: 51\n", "      virtual_addresses: "
 
 TOP = [
@@ -61,6 +65,17 @@ TOP = [
      "'interface: eth1'"),
     ("connection_sync: {interface: eth0, group: 10.0.0.1}", "1:43 error: connection_sync.group: "
      "10.0.0.1 is not a multicast group: take one such as 224.0.0.81"),
+    ("connection_sync: {interface: eth0, unicast: {lb1: 10.0.2.1}}\n"
+     "nodes: {lb1: {address: 10.0.0.1}}", "1:36 error: connection_sync.unicast: "
+     "the kernels speak multicast only: write 'transport: authenticated', or remove it"),
+    ("connection_sync: {interface: eth0, transport: authenticated}", "1:47 error: connection_sync."
+     "transport: authenticated needs keys: add 'key_file: /etc/hadirector/cluster.key'"),
+    (f"{SEALED}unicast: {{lb1: 10.0.2.1}}}}", "3:71 error: connection_sync.unicast: has none for "
+     "lb2: add 'lb2: ADDRESS', its address on that interface"),
+    (f"{SEALED}unicast: {{lb1: 10.0.2.1, lb2: fd00::2}}}}", "3:71 error: connection_sync.unicast: "
+     "has IPv4 and IPv6: give every node one of the same family"),
+    (f"{SEALED}unicast: {{lb1: 10.0.2.1, lb2: 10.0.2.1}}}}", "3:71 error: connection_sync.unicast: "
+     "has an address twice: each node has its own"),
     ("checks: {c: {type: htp, body: x}}", "1:20 error: checks.c.type: 'htp' is none of tcp, http, "
      "https, tls, udp, dns, smtp, expect, exec, ping, agent, external (did you mean 'http'?)"),
     ("checks: {c: {type: tcp, path: /}}", "1:25 error: unknown key 'path' in checks.c: known here "
@@ -177,6 +192,13 @@ SERVICES = [
      "tcp: remove it, or write 'protocol: udp'"),
     (V + R + "    floor: 1.5", "7:12 error: virtual_services.web.floor: 1.5 is "
      "out of range: 0 to 1"),
+    (V + "    forward: tun\n    tun: {checksum: csum}\n    real_servers: [10.0.1.11]",
+     "7:21 error: virtual_services.web.tun.checksum: ipip has no csum: remove it"),
+    (V + "    forward: tun\n    tun: {type: gre, checksum: remcsum}\n    real_servers: [10.0.1.11]",
+     "7:32 error: virtual_services.web.tun.checksum: gre has no remcsum: remove it"),
+    (V + "    persistence: {engine: sip}\n    real_servers: [10.0.1.11]",
+     "6:27 error: virtual_services.web.persistence.engine: sip tells calls over UDP apart: "
+     "write 'protocol: udp', or remove it"),
     (V + R + "    scheduler: lc\n    slow_start: 30s", "8:17 warning: "
      "virtual_services.web.slow_start: scheduler lc heeds no weights: it does nothing; use wlc or "
      "wrr"),
@@ -184,9 +206,9 @@ SERVICES = [
      "virtual_services.web.slow_start: scheduler ovf takes a weight for a number of connections: "
      "use wlc or wrr"),
     (V + R + "    feedback: {}", "7:15 error: virtual_services.web.feedback: no check of this "
-     "service is of type agent: add the 'check: NAME' of one"),
+     "service is of type agent, exec or external: add the 'check: NAME' of one"),
     (V + R + "    feedback: {check: page}", "7:23 error: virtual_services.web.feedback.check: page "
-     "is of type http: name one of type agent"),
+     "is of type http: name one of type agent, exec or external"),
     (V + "    real_servers: [{address: 10.0.1.11:80, tun: {type: gre}}]", "6:44 error: "
      "virtual_services.web.real_servers.tun: is for 'forward: tun' only: remove it, or change "
      "forward"),

@@ -247,7 +247,7 @@ def test_leaving_takes_every_service_of_ours_and_no_other() -> None:
     director = settled()
     director.handle(read({KEY: farm.entry(3, 1), **farm.stranger()}), 0.5)
 
-    assert director.leaving() == (plan.DeleteService(KEY),)
+    assert director.kernel.leaving() == (plan.DeleteService(KEY),)
 
 
 @pytest.mark.parametrize("weights", [(3, 0), (0, 0)], ids=["degraded", "down"])

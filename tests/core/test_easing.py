@@ -132,7 +132,7 @@ def test_the_first_report_is_followed_at_once_and_a_later_one_by_and_by() -> Non
         made.hear(said(0.1, at=float(second)), float(second))
         made.due(float(second))
 
-    assert (before, first) == ([60, 20], [30, 20])
+    assert (before, first) == ([3, 1], [30, 20])
     later = weights(made)[0]
     assert later is not None
     assert 6 < later < 30
@@ -206,3 +206,18 @@ def test_the_floor_keeps_the_server_that_failed_last_and_tells_it() -> None:
     assert "servers_kept" in [change.kind for change in told]
     made.hear(farm.verdicts((TWO, Health.UP), at=3.0), 3.0)
     assert weights(made) == [0, 1]
+
+
+def test_a_peer_that_sees_the_server_keeps_it_in_and_one_that_does_not_either_ends_the_hold() -> (
+    None
+):
+    seen, unseen = services(farm.WEB), services(farm.WEB)
+    for made in (seen, unseen):
+        made.hear(silence(True, True), 1.0)
+
+    names = (f"web/{ONE}", f"web/{TWO}")
+    seen.seen_elsewhere(dict.fromkeys(names, True), 1.2)
+    seen.due(1.0 + HOLD)
+    unseen.seen_elsewhere(dict.fromkeys(names, False), 1.2)
+
+    assert (weights(seen), weights(unseen)) == ([3, 1], [None, None])

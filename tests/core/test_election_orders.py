@@ -6,7 +6,7 @@ import pytest
 
 from hadirector.core import messages
 from hadirector.core.election_types import Note
-from hadirector.core.vrrp import SUCCESSOR_SETTLES
+from hadirector.core.mastership import SUCCESSOR_SETTLES
 from tests.core.electorate import (
     FRONT,
     Electorate,

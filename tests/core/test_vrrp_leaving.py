@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from hadirector.core.mastership import SUCCESSOR_SETTLES
 from hadirector.core.settings.instances import Preempt
-from hadirector.core.vrrp import SUCCESSOR_SETTLES, Router
+from hadirector.core.vrrp import Router
 from hadirector.core.vrrp_states import (
     Advertise,
     Backup,

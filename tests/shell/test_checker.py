@@ -15,6 +15,7 @@ import pytest
 
 from hadirector import checker
 from hadirector.core.address import Endpoint, canonical
+from hadirector.core.keys import FileText
 from hadirector.core.messages import (
     Blind,
     Health,
@@ -154,6 +155,26 @@ async def test_a_message_for_others_is_ignored() -> None:
         one.receive(Ready(True, "x"))
 
     assert sent == []
+
+
+async def test_what_a_file_held_is_kept_as_long_as_a_check_names_it() -> None:
+    files: dict[str, FileText] = {}
+    one = checker.Checker(lambda _: None, {CheckType.TCP: FakeEngine(GOOD)}, files=files)
+    naming = target(check=replace(CHECK, auth_file="/auth"))
+
+    one.receive(Targets((naming,), {"/auth": FileText(b"1")}))
+    one.receive(Targets((naming,)))
+    kept = dict(files)
+    one.receive(Targets((naming,), {"/auth": FileText(b"2")}))
+    renewed = dict(files)
+    one.receive(Targets((target(),)))
+    one.close()
+
+    assert (kept, renewed, files) == (
+        {"/auth": FileText(b"1")},
+        {"/auth": FileText(b"2")},
+        {},
+    )
 
 
 async def test_changes_of_one_turn_go_in_one_message() -> None:

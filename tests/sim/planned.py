@@ -9,20 +9,20 @@ from tests.sim.faults import Scene
 from tests.sim.host import INTERFACES
 from tests.sim.invariants import Key
 from tests.sim.node import Node
-from tests.sim.single import (
+from tests.sim.promises import (
     DIRECTOR_SILENCE,
     PEER_SILENCE,
     SLACK,
-    Single,
-    _a_master,
-    _always,
-    _eventually,
-    _front,
-    _is_master,
-    _priority,
-    _switch,
-    _takeover,
+    a_master,
+    always,
+    eventually,
+    front,
+    is_master,
+    priority_of,
+    switch,
+    takeover_time,
 )
+from tests.sim.single import Single
 
 COMMANDED = 0.05  # seconds for a handover with a key: some wake-ups and packets
 DEAF_FROM = 3.0  # seconds after which a node that was started anew knows its peers
@@ -33,7 +33,7 @@ REPORT = 0.1  # seconds until the director has heard of it, and the disk has the
 def handover(scene: Scene) -> float:
     """A planned switch: the same, at once where there is a key, and nobody fights. The old master
     holds back until released, whatever of it is started anew meanwhile."""
-    key = _front(scene)
+    key = front(scene)
     victim = scene.world.invariants.masters(key)[0]
     keys = [key] if not scene.world.scenario.coupled else scene.world.invariants.every()
     takes = _gives_up(scene, victim, keys, HandOver(faults.subject_of(scene.world)))
@@ -41,16 +41,16 @@ def handover(scene: Scene) -> float:
     back = f"{victim.name} is back before it was released"
     scene.after(
         takes + SLACK,
-        lambda: _always(scene, back, lambda: not _is_master(scene, victim, keys), watch),
+        lambda: always(scene, back, lambda: not is_master(scene, victim, keys), watch),
     )
     _start_anew(scene, victim, takes + 0.1)
-    return max(_switch(scene, victim, keys, takes), takes + 2 * SLACK + watch)
+    return max(switch(scene, victim, keys, takes), takes + 2 * SLACK + watch)
 
 
 def forsaken(scene: Scene) -> float:
     """A handover, and then the successor's director is silent: that node asks for anybody, and a
     hold does not keep the old master from it."""
-    key = _front(scene)
+    key = front(scene)
     victim = scene.world.invariants.masters(key)[0]
     keys = [key] if not scene.world.scenario.coupled else scene.world.invariants.every()
     takes = _gives_up(scene, victim, keys, HandOver(faults.subject_of(scene.world)))
@@ -63,7 +63,7 @@ def forsaken(scene: Scene) -> float:
             scene.note(node, "director hangs")
             node.hang_director()
         helps = f"{victim.name} takes it from a node whose director is silent"
-        _eventually(scene, helps, lambda: _is_master(scene, victim, keys), comes)
+        eventually(scene, helps, lambda: is_master(scene, victim, keys), comes)
 
     scene.after(takes + REPORT, fall_silent)
     return takes + REPORT + comes + SLACK
@@ -72,7 +72,7 @@ def forsaken(scene: Scene) -> float:
 def standby(scene: Scene) -> float:
     """A node is taken out for maintenance: it gives up all it has and stays out, whatever of it is
     started anew, but serves when all the others are gone, and until one of them is back."""
-    victim, keys = _a_master(scene)
+    victim, keys = a_master(scene)
     scenario = scene.world.scenario
     others = [node for node in scene.world.nodes if node is not victim]
     takes = _gives_up(scene, victim, keys, StandBy(on=True))
@@ -80,7 +80,7 @@ def standby(scene: Scene) -> float:
     out = f"{victim.name} is master in standby"
     scene.after(
         takes + SLACK,
-        lambda: _always(scene, out, lambda: not _is_master(scene, victim, keys), watch),
+        lambda: always(scene, out, lambda: not is_master(scene, victim, keys), watch),
     )
     _start_anew(scene, victim, takes + 0.1)
     names = [node.name for node in others]
@@ -97,7 +97,7 @@ def standby(scene: Scene) -> float:
             node.power_off()
         for key in scene.world.invariants.every():
             mine = f"{victim.name} serves {key} as the last one"
-            _eventually(
+            eventually(
                 scene,
                 mine,
                 lambda key=key: victim in scene.world.invariants.masters(key),  # type: ignore[misc]  # a bound default
@@ -109,12 +109,12 @@ def standby(scene: Scene) -> float:
             faults.power_on(scene, node, port=0.0)
         yields = f"{victim.name} gives way to who comes back"
         every = scene.world.invariants.every()
-        _eventually(scene, yields, lambda: not _is_master(scene, victim, every), back)
+        eventually(scene, yields, lambda: not is_master(scene, victim, every), back)
 
     back = COMES_BACK + 2 * scenario.patience + scenario.preempt_delay
     scene.after(gone_at, lose_the_others)
     scene.after(gone_at + serves + SLACK, get_them_back)
-    return max(_switch(scene, victim, keys, takes), gone_at + serves + back + 2 * SLACK)
+    return max(switch(scene, victim, keys, takes), gone_at + serves + back + 2 * SLACK)
 
 
 def _gives_up(scene: Scene, victim: Node, keys: list[Key], request: Request) -> float:
@@ -124,7 +124,7 @@ def _gives_up(scene: Scene, victim: Node, keys: list[Key], request: Request) -> 
     scenario = scene.world.scenario
     # Of an instance that is divided between two nodes nothing is handed over: it is asked for.
     divided = scenario.layout == "uncoupled" and len(keys) == 1
-    takes = max(_takeover(scene, key, others, 3 if divided else 0) for key in keys)
+    takes = max(takeover_time(scene, key, others, 3 if divided else 0) for key in keys)
     if divided:
         takes += scenario.preempt_delay
     elif scenario.keyed:
@@ -133,14 +133,14 @@ def _gives_up(scene: Scene, victim: Node, keys: list[Key], request: Request) -> 
     scene.note(victim, f"asked for {request}")
     victim.ask(request, told.append)
     done = f"{request} done"
-    _eventually(scene, done, lambda: bool(told) and told[0].verdict is Verdict.DONE, takes + REPORT)
+    eventually(scene, done, lambda: bool(told) and told[0].verdict is Verdict.DONE, takes + REPORT)
     moves = scene.world.invariants.moves
     before = Counter(moves)
     # Everything goes to one node: where another one is better for a part, that preempts its part.
     most = 1 if _best_for_all(scene, keys, others) else 2
     often = f"mastership moves more than {most} times"
     if scenario.keyed:  # by priority 0 two others of like priority may both rise
-        _always(
+        always(
             scene, often, lambda: max((moves - before).values(), default=0) <= most, takes + REPORT
         )
     return takes
@@ -148,7 +148,7 @@ def _gives_up(scene: Scene, victim: Node, keys: list[Key], request: Request) -> 
 
 def _best_for_all(scene: Scene, keys: list[Key], nodes: list[Node]) -> bool:
     """Whether one of the nodes has the best priority for each of these routers."""
-    ranks = [{node.name: _priority(scene, key, node) for node in nodes} for key in keys]
+    ranks = [{node.name: priority_of(scene, key, node) for node in nodes} for key in keys]
     best = [{name for name in rank if rank[name] == max(rank.values())} for rank in ranks]
     return bool(set.intersection(*best))
 

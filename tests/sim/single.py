@@ -6,55 +6,66 @@ Each function does one thing to the world, makes its promises and gives how long
 from collections.abc import Callable
 
 from hadirector.core.advert import OWNER
-from hadirector.core.settings.cluster import LeaseMode
 from hadirector.core.settings.instances import Preempt
 from tests.sim import faults
 from tests.sim.faults import Scene
 from tests.sim.host import INTERFACES
-from tests.sim.invariants import Key, Promise
 from tests.sim.network import PLANES, VRRP, Weather
-from tests.sim.node import Node
+from tests.sim.promises import (
+    DIRECTOR_SILENCE,
+    SLACK,
+    a_master,
+    always,
+    covered,
+    eventually,
+    front,
+    is_master,
+    lease_ends,
+    nothing_moves,
+    permanent_when_alone,
+    priority_of,
+    served,
+    switch,
+    takeover_time,
+)
 from tests.sim.scenario import ADDED, FRONT
 
-SLACK = 0.02  # seconds: loops that wake late, packets in flight
 DUEL_ECHO = 1.0  # seconds after which a duel's winner has announced again
-PEER_SILENCE = 2.0  # seconds after which a peer is not alive
-DIRECTOR_SILENCE = 10.0  # seconds after which an election is on its own
 
 Single = Callable[[Scene], float]
 
 
 def crash(scene: Scene) -> float:
     """The master dies at once: another one holds its addresses within the master-down interval."""
-    victim, keys = _a_master(scene)
+    victim, keys = a_master(scene)
     survivors = [node for node in scene.world.nodes if node is not victim]
-    takes = max(_takeover(scene, key, survivors) for key in keys)
+    takes = max(takeover_time(scene, key, survivors) for key in keys)
     powered = scene.rng.random() < 0.5
     scene.note(victim, "power off" if powered else "everything killed")
     (victim.power_off if powered else victim.kill_all)()
     for key in keys:
-        _eventually(scene, f"takeover of {key}", lambda key=key: _served(scene, key, victim), takes)  # type: ignore[misc]  # a bound default
-    lasts = max(takes, _lease_ends(scene, victim, 0.0) if not powered else 0.0)
-    return max(lasts, _permanent_when_alone(scene, survivors))
+        eventually(scene, f"takeover of {key}", lambda key=key: served(scene, key, victim), takes)  # type: ignore[misc]  # a bound default
+    lasts = max(takes, lease_ends(scene, victim, 0.0) if not powered else 0.0)
+    return max(lasts, permanent_when_alone(scene, survivors))
 
 
 def stop(scene: Scene) -> float:
     """`systemctl stop` of the master: never without a holder, switched within the skew time."""
-    victim, keys = _a_master(scene)
+    victim, keys = a_master(scene)
     survivors = [node for node in scene.world.nodes if node is not victim]
     scene.note(victim, "stopping in order")
-    takes = max(_takeover(scene, key, survivors, intervals=0) for key in keys)
+    takes = max(takeover_time(scene, key, survivors, intervals=0) for key in keys)
     victim.stop()
-    return _switch(scene, victim, keys, takes)
+    return switch(scene, victim, keys, takes)
 
 
 def adoption(scene: Scene) -> float:
     """The election dies and is back before its peers have waited long: nothing moves."""
     interval = scene.world.scenario.advert_int
-    victim, keys = _a_master(scene)
+    victim, keys = a_master(scene)
     if interval < 0.1:
         return 0.0
-    _nothing_moves(scene, keys, until=4 * interval)
+    nothing_moves(scene, keys, until=4 * interval)
     scene.note(victim, "election killed")
     victim.kill_election()
     back = min(1.8 * interval, 3.0)  # before a lease of 5 s ends
@@ -65,7 +76,7 @@ def adoption(scene: Scene) -> float:
 def restart_director(scene: Scene) -> float:
     """`restart-director`, or its death: nothing moves."""
     node = scene.node
-    _nothing_moves(scene, scene.world.invariants.every(), until=6.0)
+    nothing_moves(scene, scene.world.invariants.every(), until=6.0)
     scene.note(node, "director restarts")
     node.kill_director()
     scene.after(scene.rng.uniform(0.05, 4.0), node.start_director)
@@ -75,35 +86,35 @@ def restart_director(scene: Scene) -> float:
 def silent_director(scene: Scene) -> float:
     """A master's director falls silent for good: another node takes over, and nothing is
     without a holder meanwhile."""
-    victim, keys = _a_master(scene)
+    victim, keys = a_master(scene)
     scenario = scene.world.scenario
     others = [node for node in scene.world.nodes if node is not victim]
     takes = DIRECTOR_SILENCE + 1.5 + 2 * scenario.patience + scenario.preempt_delay
     scene.note(victim, "director hangs")
     victim.hang_director()
     # Who is configured with priority 1 is no better than one whose director is silent.
-    moving = [key for key in keys if any(_priority(scene, key, node) > 1 for node in others)]
-    _switch(scene, victim, moving, takes)
+    moving = [key for key in keys if any(priority_of(scene, key, node) > 1 for node in others)]
+    switch(scene, victim, moving, takes)
     return takes
 
 
 def hang(scene: Scene) -> float:
     """The master's election hangs: another takes over, and its addresses end by their lease."""
-    victim, keys = _a_master(scene)
+    victim, keys = a_master(scene)
     survivors = [node for node in scene.world.nodes if node is not victim]
-    takes = max(_takeover(scene, key, survivors) for key in keys)
+    takes = max(takeover_time(scene, key, survivors) for key in keys)
     whole = scene.rng.random() < 0.5
     faults.hang(scene, victim, whole)
     third = (scene.world.invariants.lease_bound() - 1.0) / 3
     if takes < faults.SILENCE:
         for key in keys:
-            _eventually(
+            eventually(
                 scene,
                 f"takeover of {key}",
                 lambda key=key: any(n is not victim for n in scene.world.invariants.masters(key)),  # type: ignore[misc]  # a bound default
                 takes,
             )
-    lasts = _lease_ends(scene, victim, 0.0 if whole else third)
+    lasts = lease_ends(scene, victim, 0.0 if whole else third)
     return max(takes, lasts)
 
 
@@ -111,11 +122,11 @@ def reload(scene: Scene) -> float:
     """An address is added on every node: nothing moves, and the master has it on at once."""
     keys = scene.world.invariants.every()
     lasts = 3.0 + scene.world.scenario.patience
-    master = scene.world.invariants.masters(_front(scene))[0]
+    master = scene.world.invariants.masters(front(scene))[0]
     had = master.holds(ADDED.address)
-    _nothing_moves(scene, keys, until=lasts)
+    nothing_moves(scene, keys, until=lasts)
     faults.reload_addresses(scene, 1.0)
-    _eventually(scene, "the new address", lambda: master.holds(ADDED.address) is not had, 1.1)
+    eventually(scene, "the new address", lambda: master.holds(ADDED.address) is not had, 1.1)
     return lasts
 
 
@@ -125,7 +136,7 @@ def reload_priority(scene: Scene) -> float:
         return 0.0
     lasts = 3.0 + 2 * scene.world.scenario.patience
     keys = [key for key in scene.world.invariants.every() if key[0] != FRONT]
-    _nothing_moves(scene, keys, until=lasts)
+    nothing_moves(scene, keys, until=lasts)
     faults.reload_priority(scene, 1.0)
     return lasts
 
@@ -138,7 +149,7 @@ def partition(scene: Scene) -> float:
     ways = [(one, other) for one in names for other in names if one != other]
     faults.cut(scene, lasts, [(plane, *way) for plane in PLANES for way in ways])
     heals = 2 * scenario.patience + DUEL_ECHO + SLACK
-    scene.after(lasts, lambda: _eventually(scene, "clients know", lambda: _known(scene), heals))
+    scene.after(lasts, lambda: eventually(scene, "clients know", lambda: _known(scene), heals))
     return lasts + heals
 
 
@@ -151,9 +162,9 @@ def loop(scene: Scene) -> float:
     streams = len(invariants.every()) * (len(scene.world.nodes) - 1 if scenario.unicast else 1)
     most = before + streams * (lasts / scenario.advert_int + 2)
     faults.make_weather(scene, Weather(echo=1.0), PLANES, lasts)
-    _nothing_moves(scene, invariants.every(), until=lasts)
+    nothing_moves(scene, invariants.every(), until=lasts)
     quiet = "adverts bounded in a loop"
-    _always(scene, quiet, lambda: sum(invariants.adverts.values()) <= most, lasts)
+    always(scene, quiet, lambda: sum(invariants.adverts.values()) <= most, lasts)
     return lasts
 
 
@@ -161,33 +172,33 @@ def storm(scene: Scene) -> float:
     """A rival that hears nothing, and whose every advert comes many times: answers are bounded
     (advert-rate), and the addresses have a holder all the time."""
     lasts = 5 * scene.world.scenario.patience
-    master, keys = _a_master(scene)
+    master, keys = a_master(scene)
     deaf = [node for node in scene.world.nodes if node is not master]
     ways = [(plane, master.name, node.name) for plane in INTERFACES for node in deaf]
     faults.make_weather(scene, Weather(duplicate=0.95), INTERFACES, lasts)
     faults.cut(scene, lasts, ways)
-    _always(scene, "an address without a holder", lambda: _covered(scene, keys), lasts)
+    always(scene, "an address without a holder", lambda: covered(scene, keys), lasts)
     return lasts
 
 
 def suspend(scene: Scene) -> float:
     """The master sleeps until another took over. Awake, it listens before it says anything."""
     invariants, interval = scene.world.invariants, scene.world.scenario.advert_int
-    victim, keys = _a_master(scene)
+    victim, keys = a_master(scene)
     lasts = 3 * scene.world.scenario.patience + SLACK
     others = [node for node in scene.world.nodes if node is not victim]
-    best = all(_priority(scene, k, victim) > _priority(scene, k, n) for k in keys for n in others)
+    best = all(
+        priority_of(scene, k, victim) > priority_of(scene, k, n) for k in keys for n in others
+    )
     faults.put_to_sleep(scene, victim, lasts, counts=True)
 
     def listens() -> None:
         before = invariants.adverts[victim.name]
         silent = f"{victim.name} speaks before it listened"
-        _always(
+        always(
             scene,
             silent,
-            lambda: (
-                invariants.adverts[victim.name] == before or not _is_master(scene, victim, keys)
-            ),
+            lambda: invariants.adverts[victim.name] == before or not is_master(scene, victim, keys),
             0.9 * interval - SLACK,
         )
 
@@ -200,16 +211,16 @@ def suspend(scene: Scene) -> float:
 def late_restart(scene: Scene) -> float:
     """The election is dead for longer than its peers wait: the next one listens first."""
     interval = scene.world.scenario.advert_int
-    victim, keys = _a_master(scene)
+    victim, keys = a_master(scene)
     away = 2 * scene.world.scenario.patience
-    owner = any(_priority(scene, key, victim) == OWNER for key in keys)
+    owner = any(priority_of(scene, key, victim) == OWNER for key in keys)
     scene.note(victim, "election killed")
     victim.kill_election()
 
     def listens() -> None:
         victim.start_election()
         adopted = f"{victim.name} is master without having listened"
-        _always(scene, adopted, lambda: not _is_master(scene, victim, keys), 2.9 * interval)
+        always(scene, adopted, lambda: not is_master(scene, victim, keys), 2.9 * interval)
 
     scene.after(away, victim.start_election if owner else listens)
     return away + 3 * interval
@@ -219,9 +230,9 @@ def comeback(scene: Scene) -> float:
     """The best node comes back with a checker that takes its time: it holds back until ready,
     and for good where preempting is never wanted."""
     scenario = scene.world.scenario
-    victim, keys = _a_master(scene)
+    victim, keys = a_master(scene)
     away = 2 * scenario.patience + 0.5
-    ranks = [_priority(scene, k, n) for k in keys for n in scene.world.nodes]
+    ranks = [priority_of(scene, k, n) for k in keys for n in scene.world.nodes]
     scene.note(victim, "power off, a slow checker from now on")
     victim.power_off()
     victim.host.first_verdict = 2.0 + 4 * scenario.patience
@@ -230,12 +241,12 @@ def comeback(scene: Scene) -> float:
     scene.after(lasts, lambda: setattr(victim.host, "first_verdict", 0.2))
     if scenario.preempt is not Preempt.ALWAYS and OWNER not in ranks:
         others = [node for node in scene.world.nodes if node is not victim]
-        takes = max(_takeover(scene, key, others) for key in keys)
+        takes = max(takeover_time(scene, key, others) for key in keys)
         held = f"{victim.name} preempts before it may"
         watch = lasts - takes - SLACK
         scene.after(
             takes,
-            lambda: _always(scene, held, lambda: not _is_master(scene, victim, keys), watch),
+            lambda: always(scene, held, lambda: not is_master(scene, victim, keys), watch),
         )
     return lasts
 
@@ -244,7 +255,7 @@ def deaf_boot(scene: Scene) -> float:
     """The best node comes back deaf: its port forwards late, or its firewall lets protocol 112 in
     late, or drops it both ways. Who is not to preempt does not take a healthy master's place."""
     scenario, world = scene.world.scenario, scene.world
-    victim, keys = _a_master(scene)
+    victim, keys = a_master(scene)
     others = [node for node in world.nodes if node is not victim]
     away = 2 * scenario.patience + 0.5
     deaf = scene.rng.choice((1.0, 3.0, 12.0, 25.0)) + scenario.patience
@@ -271,7 +282,7 @@ def deaf_boot(scene: Scene) -> float:
                 for key, before in masters.items()
             )
 
-        _always(scene, "a healthy master lost its place to a deaf one", in_place, deaf + away)
+        always(scene, "a healthy master lost its place to a deaf one", in_place, deaf + away)
 
     scene.after(away, back)
 
@@ -301,7 +312,7 @@ def unheard(scene: Scene) -> float:
         )
 
     told_by = lasts - 6.0
-    _eventually(scene, "both directors tell of two masters", told, told_by, "splits-told")
+    eventually(scene, "both directors tell of two masters", told, told_by, "splits-told")
 
     def turn_to_the_better() -> bool:
         """Of two equal ones the higher address is better; which is for the core's own tests."""
@@ -313,7 +324,7 @@ def unheard(scene: Scene) -> float:
         return True
 
     def look() -> None:
-        _always(scene, "clients turn to the better one", turn_to_the_better, lasts - told_by - 5.1)
+        always(scene, "clients turn to the better one", turn_to_the_better, lasts - told_by - 5.1)
 
     scene.after(told_by + 5.0, look)
     return lasts
@@ -323,13 +334,9 @@ def stranger(scene: Scene) -> float:
     """Somebody else's adverts with our number, of the highest priority but for other addresses, or
     wrong in another way: nothing moves."""
     lasts = 3 * scene.world.scenario.patience
-    _nothing_moves(scene, scene.world.invariants.every(), until=lasts)
+    nothing_moves(scene, scene.world.invariants.every(), until=lasts)
     faults.stranger(scene, lasts)
     return lasts
-
-
-def _is_master(scene: Scene, node: Node, keys: list[Key]) -> bool:
-    return any(node in scene.world.invariants.masters(key) for key in keys)
 
 
 def _known(scene: Scene) -> bool:
@@ -363,114 +370,6 @@ SINGLE: tuple[Single, ...] = (
     unheard,
     stranger,
 )
-
-# --- promises --------------------------------------------------------------------------------
-
-
-def _a_master(scene: Scene) -> tuple[Node, list[Key]]:
-    """A node that is master of something, and of what."""
-    invariants = scene.world.invariants
-    victim = invariants.masters(scene.rng.choice(invariants.every()))[0]
-    return victim, [key for key in invariants.every() if victim in invariants.masters(key)]
-
-
-def _front(scene: Scene) -> Key:
-    return next(key for key in scene.world.invariants.every() if key[0] == FRONT)
-
-
-def _priority(scene: Scene, key: Key, node: Node) -> int:
-    router = scene.world.invariants.router(node, key)
-    return router.effective_priority if router else 0
-
-
-def _takeover(scene: Scene, key: Key, survivors: list[Node], intervals: int = 3) -> float:
-    """RFC 9568 6.1: the best survivor waits `intervals` and its skew time."""
-    scenario = scene.world.scenario
-    best = max(_priority(scene, key, node) for node in survivors)
-    unit = scenario.advert_int if scenario.version == 3 else 1.0
-    return intervals * scenario.advert_int + (256 - best) / 256 * unit + SLACK
-
-
-def _served(scene: Scene, key: Key, not_by: Node) -> bool:
-    """Another node is master and holds every address."""
-    invariants = scene.world.invariants
-    masters = [node for node in invariants.masters(key) if node is not not_by]
-    return any(all(node.holds(a) for a in invariants.addresses(key)) for node in masters)
-
-
-def _covered(scene: Scene, keys: list[Key]) -> bool:
-    invariants = scene.world.invariants
-    return all(invariants.holders(a) for key in keys for a in invariants.addresses(key))
-
-
-def _switch(scene: Scene, victim: Node, keys: list[Key], takes: float) -> float:
-    for key in keys:
-        _eventually(scene, f"switch of {key}", lambda key=key: _served(scene, key, victim), takes)  # type: ignore[misc]  # a bound default
-    lasts = takes + scene.world.scenario.patience
-    _always(scene, "an address without a holder", lambda: _covered(scene, keys), lasts)
-    return lasts
-
-
-def _nothing_moves(scene: Scene, keys: list[Key], until: float) -> None:
-    invariants = scene.world.invariants
-    masters = {key: invariants.masters(key)[0] for key in keys}
-
-    def holds() -> bool:
-        for key, master in masters.items():
-            if any(node is not master for node in invariants.masters(key)):
-                return False
-            addresses = [a for a in invariants.addresses(key) if a != ADDED.address]
-            if not all(master.holds(a) for a in addresses):
-                return False
-        return True
-
-    _always(scene, f"mastership of {sorted(masters)} moved", holds, until)
-
-
-def _lease_ends(scene: Scene, victim: Node, extra: float) -> float:
-    """A dead or hung node's addresses go by themselves."""
-    lasts = scene.world.invariants.lease_bound() + extra + SLACK
-    if scene.world.scenario.lease.mode is LeaseMode.OFF or lasts > faults.SILENCE - 0.5:
-        return 0.0
-    _eventually(
-        scene,
-        f"{victim.name}'s addresses end",
-        lambda: not victim.host.kernel.addresses,
-        lasts,
-        "lease-ends",
-    )
-    return lasts
-
-
-def _permanent_when_alone(scene: Scene, survivors: list[Node]) -> float:
-    """The last node alive holds its addresses for ever."""
-    if len(survivors) > 1:
-        return 0.0
-    (alone,) = survivors
-    # The lease of the takeover is told to end once the peer's silence was long enough.
-    lasts = max(PEER_SILENCE + 0.6, 4 * scene.world.scenario.patience) + SLACK
-    _eventually(
-        scene,
-        f"{alone.name} holds for ever",
-        lambda: all(h.lifetime is None for h in alone.host.kernel.addresses.values()),
-        lasts,
-        "permanent-alone",
-    )
-    return lasts
-
-
-def _eventually(
-    scene: Scene, what: str, holds: Callable[[], bool], within: float, invariant: str = "promise"
-) -> None:
-    until = scene.world.agenda.now + within
-    scene.world.invariants.promises.append(
-        Promise(invariant, f"{what} not within {within:.4g} s", holds, until, eventually=True)
-    )
-
-
-def _always(scene: Scene, what: str, holds: Callable[[], bool], lasts: float) -> None:
-    until = scene.world.agenda.now + lasts
-    scene.world.invariants.promises.append(Promise("promise", what, holds, until, eventually=False))
 
 
 def lawful(single: Single, scene: Scene) -> bool:

@@ -1,6 +1,6 @@
 """The whole configuration as one node runs it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from hadirector.core.address import Address, Endpoint
@@ -80,7 +80,8 @@ class ResyncPolicy(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionSync:
-    """Kernel connection sync between the directors."""
+    """Connection sync between the directors. `unicast`: where each node speaks and listens, by its
+    name; empty: they speak to the group."""
 
     interface: str
     sync_id: int
@@ -88,6 +89,7 @@ class ConnectionSync:
     port: int
     transport: SyncTransport
     resync: ResyncPolicy
+    unicast: dict[str, Address] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,10 +22,11 @@ class OnFailure(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Tunnel:
-    """How TUN packets are wrapped; port is for GUE."""
+    """How TUN packets are wrapped; port is for GUE, flags are IP_VS_TUNNEL_ENCAP_FLAG_*."""
 
     type: TunnelType = TunnelType.IPIP
     port: int = 0
+    flags: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,7 @@ class RealServer:
             lower_threshold=self.lower_threshold,
             tunnel=self.tunnel.type,
             tunnel_port=self.tunnel.port,
+            tunnel_flags=self.tunnel.flags,
         )
 
 

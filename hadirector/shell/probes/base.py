@@ -28,6 +28,9 @@ class Conversation(Protocol):
     def closed(self) -> Outcome:
         """The server closed its side: the verdict."""
 
+    def missing(self) -> str:
+        """What it waits for, for when time runs out; empty: nothing in particular."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parting:

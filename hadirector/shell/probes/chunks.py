@@ -5,6 +5,7 @@ from enum import Enum
 
 LINE_BOUND = 1 << 10  # bytes of one size line (extensions) or trailer field
 TRAILER_BOUND = 64  # trailer fields
+CHUNKS_BOUND = 4096  # chunks: 64 bytes each fill the body that is read; who sends less wastes CPU
 
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;.*)?", re.DOTALL)
 
@@ -20,12 +21,14 @@ class _Part(Enum):
 class Chunks:
     """Feed it what came until `done`."""
 
-    __slots__ = ("_held", "_left", "_part", "_trailers")
+    __slots__ = ("_at", "_chunks", "_held", "_left", "_part", "_trailers")
 
     def __init__(self) -> None:
         self._part = _Part.SIZE
-        self._held = bytearray()  # came, but not decoded: at most a line
+        self._held = b""  # came, but not decoded: at most a line
+        self._at = 0  # where in it decoding goes on
         self._left = 0  # bytes of the present chunk
+        self._chunks = 0
         self._trailers = 0
 
     @property
@@ -36,7 +39,8 @@ class Chunks:
     def feed(self, data: bytes) -> bytearray:
         """The body bytes in what came; ValueError when the coding is broken."""
         body = bytearray()
-        self._held += data
+        self._held = self._held[self._at :] + data
+        self._at = 0
         while self._step(body):
             pass
         return body
@@ -54,8 +58,8 @@ class Chunks:
         return True
 
     def _take_data(self, body: bytearray) -> bool:
-        taken = self._held[: self._left]
-        del self._held[: self._left]
+        taken = self._held[self._at : self._at + self._left]
+        self._at += len(taken)
         self._left -= len(taken)
         body += taken
         if self._left:
@@ -64,22 +68,18 @@ class Chunks:
         return True
 
     def _take_line(self) -> bytes | None:
-        end = self._held.find(b"\n", 0, LINE_BOUND)
+        end = self._held.find(b"\n", self._at, self._at + LINE_BOUND)
         if end < 0:
-            if len(self._held) >= LINE_BOUND:
+            if len(self._held) - self._at >= LINE_BOUND:
                 raise ValueError(f"broken chunked body: a line over {LINE_BOUND} bytes")
             return None
-        line = bytes(self._held[:end]).removesuffix(b"\r")
-        del self._held[: end + 1]
+        line = self._held[self._at : end].removesuffix(b"\r")
+        self._at = end + 1
         return line
 
     def _take_part(self, line: bytes) -> None:
         if self._part is _Part.SIZE:
-            size = _SIZE.fullmatch(line)
-            if size is None:
-                raise ValueError(f"broken chunked body: {ascii(line[:20])[1:]} is no size")
-            self._left = int(size[1], 16)
-            self._part = _Part.DATA if self._left else _Part.TRAILER
+            self._take_size(line)
         elif self._part is _Part.END:
             if line:
                 raise ValueError("broken chunked body: a chunk longer than its size")
@@ -90,3 +90,13 @@ class Chunks:
             self._trailers += 1
             if self._trailers > TRAILER_BOUND:
                 raise ValueError(f"broken chunked body: over {TRAILER_BOUND} trailer fields")
+
+    def _take_size(self, line: bytes) -> None:
+        size = _SIZE.fullmatch(line)
+        if size is None:
+            raise ValueError(f"broken chunked body: {ascii(line[:20])[1:]} is no size")
+        self._chunks += 1
+        if self._chunks > CHUNKS_BOUND:
+            raise ValueError(f"chunked body in over {CHUNKS_BOUND} chunks")
+        self._left = int(size[1], 16)
+        self._part = _Part.DATA if self._left else _Part.TRAILER

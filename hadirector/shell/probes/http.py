@@ -130,6 +130,9 @@ class Talk:
             return base.answered(f"closed in the body of its answer, after {self._size}{of} bytes")
         return self._verdict()
 
+    def missing(self) -> str:
+        return ""
+
     def _take_head(self, data: bytes) -> Outcome | None:
         assert self._head is not None
         self._head += data

@@ -11,7 +11,7 @@ from functools import lru_cache
 from types import FrameType
 from typing import ClassVar
 
-LIMIT = 0.02  # seconds of CPU; an honest pattern over 256 KiB takes about 1 ms
+LIMIT = 0.01  # seconds of CPU; an honest pattern over 256 KiB takes about 1 ms
 _PLAIN = re.compile(r"[^\\.^$*+?{}\[\]|()]*")  # a literal takes linear time: no need of the timer
 
 
@@ -29,14 +29,18 @@ class Search:
 
     def found(self, pattern: str, text: str) -> bool:
         """Whether the pattern is found; SearchTooLongError; re.error when it is none."""
-        compiled = _compiled(pattern)
+        return self.end(pattern, text) is not None
+
+    def end(self, pattern: str, text: str, flags: re.RegexFlag = re.NOFLAG) -> int | None:
+        """Where what is found ends; None: it is not found. The same errors."""
+        compiled = _compiled(pattern, flags)
         if _PLAIN.fullmatch(pattern):
-            return compiled.search(text) is not None
+            return _end(compiled.search(text))
         try:
             Search._armed = True
             # It rings again and again: one ring must not be the only chance.
             signal.setitimer(signal.ITIMER_VIRTUAL, LIMIT, LIMIT)
-            return compiled.search(text) is not None
+            return _end(compiled.search(text))
         finally:
             Search._armed = False  # first: a signal on its way must find nobody waiting
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)
@@ -48,5 +52,9 @@ class Search:
 
 
 @lru_cache(maxsize=4096)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern)
+def _compiled(pattern: str, flags: re.RegexFlag) -> re.Pattern[str]:
+    return re.compile(pattern, flags)
+
+
+def _end(match: re.Match[str] | None) -> int | None:
+    return None if match is None else match.end()

@@ -182,7 +182,9 @@ class _Stream:
     def _expired(self) -> None:
         within = base.duration(self._target.check.timeout)
         if self._received > 0:
-            detail = f"answer not complete within {within}: {self._received} bytes"
+            missing = self._talk.missing()
+            what = f"{missing} did not come" if missing else "answer not complete"
+            detail = f"{what} within {within}: {self._received} bytes"
             return self._end(Outcome(Cause.PARTIAL, detail))
         connected = "connected, but " if self._received == 0 else ""
         self._end(Outcome(Cause.SILENT, f"{connected}no answer within {within}"))

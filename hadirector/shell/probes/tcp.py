@@ -21,6 +21,9 @@ class Connect:
     def closed(self) -> Outcome:
         return _GOOD
 
+    def missing(self) -> str:
+        return ""
+
 
 _CONNECT = Connect()
 

@@ -99,6 +99,9 @@ class _Nothing:
     def closed(self) -> Outcome:
         return base.answered("closed")
 
+    def missing(self) -> str:
+        return ""
+
 
 class Secured:
     """One conversation inside TLS."""
@@ -138,6 +141,9 @@ class Secured:
             if self._open
             else base.answered("closed in the TLS handshake")
         )
+
+    def missing(self) -> str:
+        return self._inner.missing() if self._open else "the end of the TLS handshake"
 
     def _shake(self) -> base.Reply:
         assert self._ssl is not None

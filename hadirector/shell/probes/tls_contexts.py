@@ -18,6 +18,7 @@ from hadirector.shell.probes import base
 
 KEPT = 64  # contexts; more ways to ask are made anew each time
 PATIENCE = 5.0  # seconds: the file system of the authorities may hang
+RETRY = 30.0  # seconds until what could not be made is tried again
 
 # Python's choice less DHE, whose cost the server chooses (tls.py).
 _VERIFIED = "@SECLEVEL=2:ECDH+AESGCM:ECDH+CHACHA20:ECDH+AES:!aNULL:!eNULL:!aDSS:!SHA1:!AESCCM"
@@ -72,8 +73,11 @@ class Contexts:
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             place = key[1] or "the authorities of this host"
             made = Outcome(Cause.OURS, f"{place}: no certificates to trust: {_words(error)}")
+        finally:
+            del self._making[key]
         self._keep(key, made)
-        del self._making[key]
+        if isinstance(made, Outcome):
+            asyncio.get_running_loop().call_later(RETRY, self._made.pop, key, None)
 
     def _keep(self, key: Key, made: ssl.SSLContext | Outcome) -> None:
         self._made[key] = made

@@ -19,6 +19,7 @@ EARLY = 0.9  # share of a formula before which nothing may happen
 _THEIRS = "keepalived"
 _ANSWERING = 0.05  # seconds a question may wait for its answer
 _LAST_WORDS = 2  # adverts a master may send after it was outdone: one on its way, one last
+_AT_THE_END = 0.3  # seconds in which the client is heard, though it stood still for some of them
 
 
 class Kind(Enum):
@@ -268,7 +269,7 @@ def _owners(case: _Case) -> list[str]:
 def _clients(case: _Case) -> list[str]:
     """Who answers before and after, and how long nobody does. A killed one's kernel answers on."""
     answers, expected = case.seen.seen.answers, case.expected
-    quiet = case.seen.ended - 1.5 * case.wire.advert_int
+    quiet = case.seen.ended - max(_AT_THE_END, 1.5 * case.wire.advert_int)
     before = _answerers(case, [a for a in answers if a.at < case.seen.struck])
     after = _answerers(case, [a for a in answers if a.at > quiet])
     found = []

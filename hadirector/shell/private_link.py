@@ -1,0 +1,194 @@
+"""The interface that leads nowhere, where the kernel's sync threads speak with the relay.
+
+    dummy hadirector-sync, 169.254.88.1/32, multicast
+
+What the master thread sends there leaves no host. What the backup thread takes in there is what
+arrives there: nothing arrives on a dummy from outside, and the thread is bound to it. But any
+program of this host may send to that group on that interface, and the kernel hands it a copy of
+its own as if it had arrived; a program without a single privilege could write into the table of
+connections. So whatever arrives there without the relay's mark, which only CAP_NET_ADMIN or
+CAP_NET_RAW can set, is dropped (clsact and one classic BPF filter, linux/pkt_cls.h).
+
+Netlink waits for the kernel: all of this blocks its thread.
+"""
+
+import errno
+import socket
+import struct
+from pathlib import Path
+
+from hadirector.core.address import Address
+from hadirector.shell import netlink, rtnetlink
+from hadirector.shell.bpf import JUMP_EQUAL, RETURN, Instruction, pack
+from hadirector.shell.netlink import KernelError, Request
+
+NAME = "hadirector-sync"  # 15 characters: the longest there may be
+ADDRESS = Address("169.254.88.1")
+MARK = 0x68647379  # "hdsy"
+
+_ALIAS = "hadirector connection sync"
+_KIND = "dummy"
+_NEWLINK, _DELLINK, _SETLINK = 16, 17, 19
+_NEWQDISC, _NEWTFILTER = 36, 44
+_IFINFOMSG = struct.Struct("=BxHiII")
+_TCMSG = struct.Struct("=BxxxiIII")
+_U16, _U32 = struct.Struct("=H"), struct.Struct("=I")
+_IFNAME, _LINKINFO, _IFALIAS = 3, 18, 20
+_INFO_KIND = 1
+_UP_MULTICAST = 0x1 | 0x1000  # IFF_UP, IFF_MULTICAST
+_TCA_KIND, _TCA_OPTIONS = 1, 2
+_CLSACT, _INGRESS = 0xFFFFFFF1, 0xFFFFFFF2  # TC_H_CLSACT; its part for what arrives
+_CLSACT_HANDLE = 0xFFFF0000
+_EVERY_PROTOCOL = socket.htons(0x0003)  # ETH_P_ALL
+_PRIORITY, _HANDLE = 1, 1
+_BPF_OPS_LEN, _BPF_OPS, _BPF_FLAGS = 4, 5, 8
+_ACT_DIRECT = 1
+_ACT_OK, _ACT_SHOT = 0, 2
+_LOAD_WORD, _SKF_AD_MARK = 0x20, 0xFFFFF000 + 20  # the mark, as the kernel's extension to BPF
+_GATE: tuple[Instruction, ...] = (
+    (_LOAD_WORD, 0, 0, _SKF_AD_MARK),
+    (JUMP_EQUAL, 0, 1, MARK),
+    (RETURN, 0, 0, _ACT_OK),
+    (RETURN, 0, 0, _ACT_SHOT),
+)
+
+
+def index_of() -> int:
+    """Which interface has the name now; 0: none."""
+    try:
+        return socket.if_nametoindex(NAME)
+    except OSError:
+        return 0
+
+
+class PrivateLink:
+    """The interface, as far as this node has or wants it. `open_gate` says why it is there without
+    its filter; empty when it is guarded."""
+
+    def __init__(self) -> None:
+        self.open_gate = ""
+        self._index = 0  # as it was left right
+
+    @property
+    def had(self) -> bool:
+        """Whether it was there, as far as this process left it."""
+        return self._index != 0
+
+    def ensure(self) -> bool:
+        """Have it: whether it had to be made, so that what was bound to an older one is bound to
+        nothing. KernelError where it cannot be had."""
+        route = rtnetlink.Route()
+        try:
+            found = _find(route)
+            if found is not None and not _is_ours(found):
+                text = f"an interface {NAME} is there that is not ours: remove it"
+                raise KernelError("connection_sync", errno.EEXIST, text)
+            if found is not None and found.index == self._index and found.enabled:
+                return False
+            link = found or _make(route)
+            self._prepare(route, link.index)
+            self._index = link.index
+            return found is None
+        finally:
+            route.close()
+
+    def remove(self) -> None:
+        """Nothing of it stays, whichever life of ours made it."""
+        self._index = 0
+        self.open_gate = ""
+        route = rtnetlink.Route()
+        try:
+            found = _find(route)
+            if found is not None and _is_ours(found):
+                _order(route, Request(_DELLINK, _head() + _named()), errno.ENODEV)
+        finally:
+            route.close()
+
+    def _prepare(self, route: rtnetlink.Route, index: int) -> None:
+        """The gate first: nothing is to arrive before it is shut."""
+        _no_ipv6()
+        self.open_gate = _shut(route, index)
+        _order(route, rtnetlink.put_address(index, ADDRESS, 32, 0, 0, None), errno.EEXIST)
+        _order(route, Request(_SETLINK, _head(_UP_MULTICAST, _UP_MULTICAST) + _named()))
+
+
+def _find(route: rtnetlink.Route) -> rtnetlink.LinkEntry | None:
+    body = route.get(rtnetlink.find_link(NAME), "look for the private interface")
+    link = rtnetlink.read_link(body) if body is not None else None
+    return link if isinstance(link, rtnetlink.LinkEntry) else None
+
+
+def _make(route: rtnetlink.Route) -> rtnetlink.LinkEntry:
+    _order(route, _create())
+    _order(route, _mark())
+    found = _find(route)
+    if found is None:
+        raise KernelError("connection_sync", errno.ENODEV, f"{NAME} went away as it was made")
+    return found
+
+
+def _is_ours(link: rtnetlink.LinkEntry) -> bool:
+    """By its alias; one that was killed before it could write it is a dummy of that name."""
+    return link.alias == _ALIAS or (link.alias == "" and link.kind == _KIND)
+
+
+def _order(route: rtnetlink.Route, request: Request, *welcome: int) -> None:
+    """Have it done, or find that it is."""
+    what = f"setting up {NAME}"
+    for refused in route.execute([request], what):
+        if refused.errno not in welcome:
+            raise KernelError(what, refused.errno, refused.text)
+
+
+def _create() -> Request:
+    kind = netlink.nested(_LINKINFO, netlink.attribute(_INFO_KIND, _KIND.encode()))
+    return Request(_NEWLINK, _head() + _named() + kind, netlink.CREATE | netlink.EXCLUSIVE)
+
+
+def _mark() -> Request:
+    alias = netlink.attribute(_IFALIAS, _ALIAS.encode())
+    return Request(_SETLINK, _head() + _named() + alias)
+
+
+def _head(flags: int = 0, changed: int = 0) -> bytes:
+    return _IFINFOMSG.pack(socket.AF_UNSPEC, 0, 0, flags, changed)
+
+
+def _named() -> bytes:
+    return netlink.text_attribute(_IFNAME, NAME)
+
+
+def _no_ipv6() -> None:
+    """It needs no link-local address; what this kernel does not know it does not need."""
+    try:
+        Path(f"/proc/sys/net/ipv6/conf/{NAME}/disable_ipv6").write_text("1")
+    except OSError:
+        return
+
+
+def _shut(route: rtnetlink.Route, index: int) -> str:
+    """Drop what arrives unmarked; why that cannot be had, or nothing."""
+    qdisc = _TCMSG.pack(socket.AF_UNSPEC, index, _CLSACT_HANDLE, _CLSACT, 0)
+    rule = _TCMSG.pack(
+        socket.AF_UNSPEC, index, _HANDLE, _INGRESS, _PRIORITY << 16 | _EVERY_PROTOCOL
+    )
+    program = netlink.nested(
+        _TCA_OPTIONS,
+        netlink.attribute(_BPF_OPS_LEN, _U16.pack(len(_GATE))),
+        netlink.attribute(_BPF_OPS, pack(_GATE)),
+        netlink.attribute(_BPF_FLAGS, _U32.pack(_ACT_DIRECT)),
+    )
+    new = netlink.CREATE | netlink.EXCLUSIVE
+    try:
+        kind = netlink.text_attribute(_TCA_KIND, "clsact")
+        _order(route, Request(_NEWQDISC, qdisc + kind, new), errno.EEXIST)
+        kind = netlink.text_attribute(_TCA_KIND, "bpf")
+        _order(route, Request(_NEWTFILTER, rule + kind + program, new), errno.EEXIST)
+    except KernelError as error:
+        if error.errno == errno.ETIMEDOUT:
+            raise
+        return (
+            "every program of this host can forge connection records: the kernel cannot guard "
+            f"{NAME} ({error.text}); modprobe sch_ingress cls_bpf"
+        )
+    return ""
