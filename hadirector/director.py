@@ -21,8 +21,9 @@ from hadirector.core.journal import GRAVE
 from hadirector.core.keys import Secrets
 from hadirector.core.messages import OrderKind, Process
 from hadirector.core.record_watch import SeenRecords, WatchRecords
-from hadirector.core.settings.cluster import Config
+from hadirector.core.settings.cluster import Config, ResyncPolicy
 from hadirector.core.settings.services import VirtualService
+from hadirector.core.syncer_messages import Resync
 from hadirector.shell import (
     channel,
     child,
@@ -39,6 +40,7 @@ from hadirector.shell import (
     peer_channel,
     pending,
     record_stream,
+    resync_api,
     runner,
     stance_file,
     upkeep,
@@ -87,6 +89,7 @@ class DirectorProcess:
                     orders_api.OrdersApi(
                         self._pending.ask, drain_watch.DrainWatch(lambda: self._core)
                     ).add_routes,
+                    resync_api.ResyncApi(self._resync).add_routes,
                 ),
             )
         )
@@ -167,6 +170,14 @@ class DirectorProcess:
 
     def _doubted(self, node: str, reason: str) -> None:
         self._put(ev.PeerRefused(node, reason))
+
+    def _resync(self) -> str:
+        """Ask the syncer for it; why that is vain, or nothing."""
+        sync = self._core.config.connection_sync if self._core.config else None
+        if sync is None or sync.resync is ResyncPolicy.NEVER:
+            return "there is nothing to resync: connection_sync is off, or its resync is 'never'"
+        self._child.send(Process.SYNCER, Resync(f"resync-{child.now():.6f}"))
+        return ""
 
     async def _show_records(self) -> None:
         """Have the syncer tell of records while somebody watches."""

@@ -1,9 +1,10 @@
 """The syncer process: what connections this node has, and whether its standby has them too.
 
-It keeps the mirror (core/mirror) of the kernel's connection table: from the sync stream, which it
-hears on the sync interface, and from readings of the table where those are cheap. From the mirror
-a master brings its standbys up to date (resyncing) and says how complete they are; a standby
-learns when it is. Nothing of this is in the way of packets or of the election.
+It knows them (shell/known_connections) from the kernel's sync stream, which it hears on the sync
+interface or carries itself (shell/relay), and from readings of the table where those are cheap. As
+master it brings its standbys up to date (resyncing) and says how complete they are; as standby it
+answers its masters (following) and learns when it is. Nothing of this is in the way of packets or
+of the election.
 """
 
 import asyncio
@@ -11,105 +12,124 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
 from functools import partial
 
-from hadirector.core import ipvs_sync, messages
-from hadirector.core.ipvs_sync import SyncError
+from hadirector.core import messages, sync_readiness
 from hadirector.core.messages import Process
-from hadirector.core.mirror import Mirror
 from hadirector.core.record_watch import EVERY, RecordWatch, WatchRecords
-from hadirector.core.settings.cluster import ConnectionSync, SyncTransport
+from hadirector.core.settings.cluster import ConnectionSync, ResyncPolicy, SyncTransport
 from hadirector.core.syncer_messages import (
     Resync,
-    Source,
     Synced,
     SyncNews,
+    SyncRole,
     SyncRoles,
     SyncSettings,
 )
-from hadirector.shell import (
-    backup_socket,
-    channel,
-    child,
-    confine,
-    connection_table,
-    private_tap,
-)
+from hadirector.shell import backup_socket, channel, child, confine, private_tap
+from hadirector.shell.backup_socket import BackupSocket
+from hadirector.shell.known_connections import KnownConnections
 from hadirector.shell.relay import RelayLink
 from hadirector.shell.sync_wire import SyncWire
+from hadirector.sync_links import Host, Links
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY = 1.0  # seconds between looks at sockets, drops and records whose time is up
+LOOK_EVERY = 0.25  # seconds between looks at the sockets
+TELL_EVERY = 1.0  # seconds between accounts to the director
+COUNT_EVERY = 5.0  # seconds between looks at the kernel's counters
 OUTLIVE = 190.0  # seconds: the director leaves after the election, which may take 165
-TURN = 0.01  # seconds of work on the mirror before others have their turn
 
 
 class Syncer:
     """One node's. Needs a running loop."""
 
-    def __init__(self, process: child.Child) -> None:
+    def __init__(self, process: child.Child, tasks: asyncio.TaskGroup) -> None:
         self._child = process
-        self.mirror = Mirror()
-        self.settings: SyncSettings | None = None
-        self.roles: SyncRoles | None = None
-        self.refused: dict[str, int] = {}
-        self.backup: backup_socket.BackupSocket | None = None
-        self.wire: SyncWire | RelayLink | None = None
+        self._known = KnownConnections()
+        self._links = Links(
+            tasks,
+            Host(
+                self._known,
+                lambda: self._wire,
+                self._look_at_backup,
+                self._caught_up,
+                self.tell,
+                self.notice,
+            ),
+        )
+        self._settings: SyncSettings | None = None
+        self._roles: SyncRoles | None = None
+        self._roles_at = child.now()
+        self._wire: SyncWire | RelayLink | None = None
+        self._backup: BackupSocket | None = None
         self._watch = RecordWatch()
+        self._unseen = self._kept_out = 0
         self._trouble = ""
-        self._linear = connection_table.is_linear()
+        self._asked = ""
+        self._ready: bool | None = None
 
     # What the director says
 
     def receive(self, message: messages.Message) -> None:
         """A message of the director."""
         match message:
-            case SyncSettings():
+            case SyncSettings() if message != self._settings:
                 self._follow(message)
             case SyncRoles():
-                self.roles = message
-            case Resync():
-                pass
+                self._roles_at = child.now() if self._roles is None else self._roles_at
+                self._roles = message
+                self._links.follow_roles(message)
+            case Resync(token) if token != self._asked:
+                self._asked = token
+                self._links.compare("an operator asks")
             case _:
                 pass  # not for us
 
     def _follow(self, settings: SyncSettings) -> None:
-        before = self.settings.sync if self.settings else None
-        self.settings = settings
-        if settings.sync != before:
+        before, self._settings = self._settings, settings
+        if before is None or before.sync != settings.sync:
             self._close_wire()
-            self.mirror.clear()
-        self._open_wire()
-        if isinstance(self.wire, RelayLink):
-            self._relay(self.wire)
+            self._known.forget()
+        sync = settings.sync
+        self._known.sync_id = sync.sync_id if sync else 0
+        resyncs = sync is not None and sync.resync is ResyncPolicy.ON_JOIN
+        self._links.follow(settings if resyncs else None)
+        if self._roles is not None:
+            self._links.follow_roles(self._roles)
+        if isinstance(self._wire, RelayLink):
+            self._relay(self._wire)
         self.tell()
 
     def watch(self, wanted: WatchRecords, until: float) -> None:
         """Somebody wants to see records, until then."""
         self._watch.follow(wanted, until)
 
-    # The sync interface
+    @property
+    def _sync(self) -> ConnectionSync | None:
+        return self._settings.sync if self._settings else None
+
+    # The stream of records
 
     def _open_wire(self) -> None:
-        sync = self.settings.sync if self.settings else None
-        if sync is None or self.wire is not None:
+        """What is to be open and is not."""
+        sync = self._sync
+        if sync is None or self._wire is not None:
             return
         if sync.transport is SyncTransport.AUTHENTICATED:
-            self.wire = RelayLink(time.time_ns(), self.heard, self.notice)
+            self._wire = RelayLink(time.time_ns(), self._heard, self.notice)
             self._trouble = ""
-            self._relay(self.wire)
+            self._relay(self._wire)
             return
         try:
-            self.wire = SyncWire(sync.interface, sync.group, sync.port, self.heard)
+            self._wire = SyncWire(sync.interface, sync.group, sync.port, self._heard)
             self._trouble = ""
         except OSError as error:
             self._trouble = f"sync interface {sync.interface}: {os.strerror(error.errno or 0)}"
 
     def _relay(self, link: RelayLink) -> None:
         """Have it carry what the settings say, with the keys they have now."""
-        settings = self.settings
+        settings = self._settings
         assert settings is not None
         assert settings.sync is not None
         node = settings.node
@@ -117,37 +137,74 @@ class Syncer:
         link.follow(settings.cluster, node, settings.sync, peers, settings.keys)
 
     def _close_wire(self) -> None:
-        if self.wire is not None:
-            self.wire.close()
-            self.wire = None
+        if self._wire is not None:
+            self._wire.close()
+            self._wire = None
 
-    def heard(self, payload: bytes, outgoing: bool) -> None:
-        """A datagram of the stream: our own kernel's (`outgoing`), or one it was sent."""
-        sync = self.settings.sync if self.settings else None
-        if sync is not None:
-            self._watch.hear(payload, sync.sync_id, outgoing, child.now())
-        if sync is None or not (outgoing or self.backup):
-            return  # what no backup thread hears is not in the table
-        try:
-            records = ipvs_sync.split(payload, sync.sync_id)
-        except SyncError as error:
-            flaw = error.flaw.value
-            self.refused[flaw] = self.refused.get(flaw, 0) + 1
+    def _heard(self, payload: bytes, outgoing: bool) -> None:
+        """A datagram of our own kernel (`outgoing`), or one that goes to it: what no backup thread
+        hears is not in the table."""
+        sync = self._sync
+        if sync is None:
             return
-        self.mirror.hear(records, child.now())
+        self._watch.hear(payload, sync.sync_id, outgoing, child.now())
+        if outgoing or self._backup is not None:
+            self._known.hear(payload)
+
+    def _caught_up(self) -> bool:
+        return not isinstance(self._wire, SyncWire) or self._wire.idle
+
+    def _look_at_backup(self) -> BackupSocket | None:
+        """The backup thread's socket: where the kernels speak to each other, or to the relay."""
+        sync, self._backup = self._sync, None
+        if sync is not None and sync.transport is SyncTransport.AUTHENTICATED:
+            self._backup = backup_socket.find(private_tap.GROUP, private_tap.PORT)
+        elif sync is not None:
+            self._backup = backup_socket.find(sync.group, sync.port)
+        return self._backup
 
     # By time
 
     async def look(self) -> None:
-        """For ever: sockets, drops, what is over."""
+        """For ever: sockets, and what the kernel dropped."""
+        before, since = self._look_at_backup(), child.now()
         while True:
             await asyncio.sleep(LOOK_EVERY)
             self._open_wire()
-            if isinstance(self.wire, RelayLink):
-                self.wire.look()
-            self.backup = _backup(self.settings.sync if self.settings else None)
-            await self._in_turns(self.mirror.expire(child.now()))
+            await self._links.open()
+            now, at = self._look_at_backup(), child.now()
+            if before is None or now is None or before.inode != now.inode:
+                if before or now:  # another thread, or none: its master is to know
+                    self._links.hurry()
+            elif now.drops > before.drops:
+                log.info("the backup thread dropped %d datagrams", now.drops - before.drops)
+                await self._known.doubt(since - LOOK_EVERY, at)
+                self._links.dropped(now.drops - before.drops)
+            before, since = now, at
+
+    async def account(self) -> None:
+        """For ever: what is over is forgotten, and the director is told."""
+        counted = float("-inf")
+        while True:
+            await asyncio.sleep(TELL_EVERY)
+            if self._sync is None:
+                continue
+            if isinstance(self._wire, RelayLink):
+                self._wire.look()
+            await self._known.expire()
+            if child.now() - counted > COUNT_EVERY:
+                counted = child.now()
+                count = await self._known.choose()
+                self._unseen = max(0, count - len(self._known.mirror))
+                self._kept_out = (await self._known.survey())[1]
             self.tell()
+
+    async def refill(self) -> None:
+        """For ever: a mirror that began too late is filled, slowly, where it is needed."""
+        while True:
+            await asyncio.sleep(COUNT_EVERY)
+            if self._roles is not None and self._roles.role is not SyncRole.BACKUP:
+                await self._known.refill()
 
     async def show(self) -> None:
         """For ever: what passes, to whoever watches."""
@@ -157,69 +214,64 @@ class Syncer:
             if told is not None:
                 self._child.send(Process.DIRECTOR, told)
 
-    @staticmethod
-    async def _in_turns(steps: Iterator[int]) -> int:
-        """Work through the buckets, and let others have their turn; the sum."""
-        total, until = 0, child.now() + TURN
-        for step in steps:
-            total += step
-            if child.now() > until:
-                await asyncio.sleep(0)
-                until = child.now() + TURN
-        return total
+    # What the director is told
 
     def tell(self) -> None:
-        """The director, how it stands."""
+        """How it stands."""
+        if self._settings is None or self._sync is None:
+            return
+        listening, masters = self._backup is not None, self._links.masters
+        ready, reason = sync_readiness.judge(
+            self._roles, listening, masters, self._roles_at, child.now()
+        )
+        if self._ready is not None and ready != self._ready:
+            self.notice("sync_ready" if ready else "sync_not_ready", self._settings.node, reason)
+        self._ready = ready
+        known = self._known
         told = Synced(
-            ready=True,
-            reason="",
-            source=Source.TABLE,
-            known=len(self.mirror),
-            listening=self.backup is not None,
-            refused=self.refused,
-            trouble=self._trouble,
-            relay=self.wire.state() if isinstance(self.wire, RelayLink) else None,
+            ready=ready,
+            reason=reason,
+            source=known.source,
+            known=len(known.mirror),
+            unseen=self._unseen,
+            kept_out=self._kept_out,
+            listening=listening,
+            own=tuple(m.standing for m in masters.values() if m.standing),
+            standbys=self._links.standbys,
+            refused=dict(known.refused),
+            trouble="; ".join(filter(None, (self._trouble, self._links.trouble, known.trouble))),
+            relay=self._wire.state() if isinstance(self._wire, RelayLink) else None,
         )
         self._child.send(Process.DIRECTOR, told)
 
     def notice(self, kind: str, subject: str, reason: str) -> None:
         """A line for the journal."""
-        log.info("%s subject=%s reason=%r", kind, subject, reason)
         self._child.send(Process.DIRECTOR, SyncNews(kind, subject, reason))
 
     def close(self) -> None:
         """Give everything back."""
+        self._links.close()
         self._close_wire()
-
-
-def _backup(sync: ConnectionSync | None) -> backup_socket.BackupSocket | None:
-    """The backup thread's socket: where the kernels speak to each other, or to the relay."""
-    if sync is None:
-        return None
-    if sync.transport is SyncTransport.AUTHENTICATED:
-        return backup_socket.find(private_tap.GROUP, private_tap.PORT)
-    return backup_socket.find(sync.group, sync.port)
+        self._known.close()
 
 
 async def body(process: child.Child) -> None:
     """Run until told to stop; without a supervisor, until the director has no more use for it."""
-    syncer = Syncer(process)
-    process.start(partial(_receive, process, syncer))
-    process.ready = True
-    process.tell()
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            running = [
-                tasks.create_task(syncer.look(), name="look"),
-                tasks.create_task(syncer.show(), name="show"),
-            ]
+    async with asyncio.TaskGroup() as tasks:
+        syncer = Syncer(process, tasks)
+        process.start(partial(_receive, process, syncer))
+        process.ready = True
+        process.tell()
+        lasting = (syncer.look, syncer.account, syncer.refill, syncer.show)
+        running = [tasks.create_task(one(), name=one.__name__) for one in lasting]
+        try:
             await process.stopping.wait()
             if process.orphaned() and not process.fault:
                 await process.outlive(Process.DIRECTOR, OUTLIVE)
+        finally:
             for task in running:
                 task.cancel()
-    finally:
-        syncer.close()
+            syncer.close()
 
 
 def _receive(

@@ -40,6 +40,7 @@ def _parser() -> "argparse.ArgumentParser":
         operate,
         run,
         servers,
+        sync,
         trace,
     )
 
@@ -49,7 +50,7 @@ def _parser() -> "argparse.ArgumentParser":
     )
     parser.add_argument("--version", action="version", version=f"hadirector {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    families = (run, check, live, operate, servers, kernel, importing, doctor, trace, agent)
+    families = (run, check, live, operate, servers, sync, kernel, importing, doctor, trace, agent)
     for family in families:
         family.add_parser(verbs)
     return parser

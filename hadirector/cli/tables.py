@@ -4,6 +4,8 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from hadirector.cli import sync_table
+
 
 def status(told: dict[str, Any]) -> str:
     """The whole of status on one screen: role and worst thing, then every trouble."""
@@ -70,8 +72,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 def _sync(sync: dict[str, Any]) -> str:
     if sync["transport"] is None:
         return ""
-    threads = " and ".join(sync["threads"]) or "none"
-    return f"\nconnection sync by the {sync['transport']}: threads running: {threads}"
+    return "\nconnection sync\n" + "\n".join(
+        f"  {line}" for line in sync_table.table(sync).split("\n")
+    )
 
 
 def _instances(told: dict[str, Any]) -> str:

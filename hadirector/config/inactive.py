@@ -36,11 +36,6 @@ _FIRST = "servers checked only by it stay unknown, and new ones get no connectio
 
 INACTIVE = (
     Inactive(
-        "connection_sync.resync",
-        "idle connections from before a standby joined are not sent",
-        but=("never",),
-    ),
-    Inactive(
         "checks.*.type",
         _FIRST,
         only=("exec", "ping", "agent", "external"),

@@ -7,7 +7,7 @@ known is null, never a guess.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from hadirector.core import attendance_status, ipvs, messages, relay_status, troubles
+from hadirector.core import attendance_status, ipvs, messages, sync_status, troubles
 from hadirector.core.attendance_status import Json as Json  # readers of status take it from here
 from hadirector.core.director import Director
 from hadirector.core.peers import Known
@@ -64,7 +64,7 @@ def build(director: Director, shell: Shell, unix_offset: float, losses: Mapping[
             }
             for order in director.orders.overrides.in_force(director.turned_at)
         ],
-        "sync": _sync(director, shell.threads, unix_offset),
+        "sync": sync_status.build(director, shell.threads, unix_offset),
         "peers": _peers(director, shell, unix_offset),
         "hooks": attendance_status.hooks(director.attendance),
         "losses": {**losses, "presences": director.peers.refused if director.peers else 0},
@@ -217,36 +217,6 @@ def _server(director: Director, name: str, server: ServerWeight, offset: float) 
         ),
         "reason": server.reason,
     }
-
-
-def _sync(director: Director, threads: tuple[ipvs.SyncThread, ...], offset: float) -> Json:
-    """Kernel sync gives no account of itself: what is not measured is null."""
-    config = director.config
-    assert config is not None
-    sync = config.connection_sync
-    relay = director.sync.synced.relay if sync and director.sync.synced else None
-    return {
-        "role": _sync_role(director) if sync else None,
-        "transport": sync.transport.value if sync else None,
-        "ready": None,
-        "completeness": None,
-        "measure": "estimated",
-        "missing": None,
-        "lag_s": relay_status.behind(relay) if relay else None,
-        "lost": relay_status.lost(relay) if relay else None,
-        "last_resync": None,
-        "threads": [thread.role.name.lower() for thread in threads],
-        "relay": relay_status.build(relay, offset),
-    }
-
-
-def _sync_role(director: Director) -> Json:
-    states = {router.state for router in director.routers}
-    if not states:
-        return "master"
-    if states == {messages.RouterStateName.MASTER}:
-        return "master"
-    return "mixed" if messages.RouterStateName.MASTER in states else "backup"
 
 
 def _peer_digest(director: Director) -> Json:

@@ -8,7 +8,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from itertools import islice
 
-from hadirector.core import attendance_status, deaths, messages, own_election, relay_status
+from hadirector.core import (
+    attendance_status,
+    deaths,
+    messages,
+    own_election,
+    relay_status,
+    sync_status,
+)
 from hadirector.core.director import Director
 from hadirector.core.weight import ServiceState
 
@@ -48,6 +55,7 @@ def build(director: Director, shell: Mapping[str, str]) -> list[str]:
     told += [f"{kind}: {text}" for kind, text in sorted(shell.items())]
     if director.refused:
         told.append(director.refused)
+    told += sync_status.troubles(director)
     told += _of_peers(director)
     if director.sync.synced is not None and director.peers is not None:
         relay = director.sync.synced.relay

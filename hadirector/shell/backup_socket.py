@@ -19,10 +19,11 @@ _TABLES = {4: "udp", 6: "udp6"}
 
 @dataclass(frozen=True, slots=True)
 class BackupSocket:
-    """One that listens. `drops` counts from its start."""
+    """One that listens. `drops` counts from its start, `waiting` are bytes not taken in yet."""
 
     inode: int
     drops: int
+    waiting: int = 0
 
 
 def find(group: Address, port: int, root: Path = Path("/proc/self/net")) -> BackupSocket | None:
@@ -35,7 +36,8 @@ def find(group: Address, port: int, root: Path = Path("/proc/self/net")) -> Back
     for line in lines:
         words = line.split()
         if len(words) > 12 and words[1] == wanted:
-            return BackupSocket(int(words[9]), int(words[12]))
+            queue = words[4].partition(":")[2]
+            return BackupSocket(int(words[9]), int(words[12]), int(queue, 16))
     return None
 
 

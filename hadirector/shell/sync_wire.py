@@ -42,6 +42,7 @@ class SyncWire:
     def __init__(self, interface: str, group: Address, port: int, heard: Heard) -> None:
         self.interface = interface
         self.lost = 0  # datagrams that came faster than they were read
+        self.idle = True  # whether all that came was read
         self._heard = heard
         self._family = family(group)
         self._ears = self._mouth = None
@@ -86,12 +87,14 @@ class SyncWire:
         self._ears = self._mouth = None
 
     def _readable(self) -> None:
+        self.idle = False
         for _ in range(READS):
             if self._ears is None:
                 return
             try:
                 packet, sender = self._ears.recvfrom(65_535)
             except OSError:  # nothing more; or the link went down, which is looked after
+                self.idle = True
                 return
             start = 20 if self._family == 4 else 40
             outgoing = sender[2] == _OUTGOING

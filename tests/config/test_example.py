@@ -8,7 +8,6 @@ import pytest
 import yaml
 
 from hadirector.config.load import load
-from hadirector.config.problem import Severity
 from hadirector.core.address import Address, Endpoint
 from hadirector.core.ipvs import (
     Forward,
@@ -194,14 +193,8 @@ def test_lb2_differs_only_in_its_name_and_its_priorities() -> None:
     assert replace(two, node="lb1", instances=same) == one
 
 
-def test_the_example_warns_of_exactly_what_is_not_active_yet() -> None:
-    problems = load(str(EXAMPLE), "lb1").problems
-
-    assert {problem.severity for problem in problems} == {Severity.WARNING}
-    assert [problem.text.partition(": accepted, not active yet: ")[0] for problem in problems] == [
-        "connection_sync.resync",
-    ]
-    assert all(": accepted, not active yet: " in problem.text for problem in problems)
+def test_all_of_the_example_is_active() -> None:
+    assert load(str(EXAMPLE), "lb1").problems == ()
 
 
 # What may be left out of the example without a change of meaning: the values shown are defaults.

@@ -1,0 +1,109 @@
+"""How a master brings one standby up to date, and when it believes that it has.
+
+A round is: compare, judge, send what is missing. The first one of a standby that has nothing sends
+the whole table. Rounds follow each other at once until one is complete, then every `PERIOD`
+seconds (or when somebody asks, or datagrams were lost).
+
+    complete    nothing that the master knew for longer than `YOUNG` is missing. Younger ones are
+                on their way: the kernel's sync thread keeps a buffer for up to two seconds.
+    or          twice in a row less than `NOISE` of the table is missing, and not the same: the
+                reading of a changing table leaves some rows out, others each time.
+
+What was sent and is missing all the same was lost; the share of it says how often the next round
+sends each datagram, so that a network that drops a third of them is done in the second round. A
+kernel that could not keep up is another matter: its drops slow the sender down (core/pace).
+"""
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+from hadirector.core.syncer_messages import Measure, Standby
+
+YOUNG = 5.0  # seconds
+PERIOD = 60.0  # seconds between comparisons of a standby that is complete
+NOISE = 0.001  # of the table
+AGAIN = 0.3  # seconds between rounds that are not complete
+PATIENCE = 10  # rounds at once; then every `PERIOD` seconds, and it is told
+MOST_COPIES = 10  # of a datagram
+_PER_DATAGRAM = 40  # connections
+_RESIDUE = 0.05  # datagrams that may still be lost
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What a comparison showed. `missing` are the keys of those known for longer than `YOUNG`;
+    `lost` counts what the standby's kernel has dropped since its thread began."""
+
+    total: int
+    missing: Collection[bytes]
+    exact: bool
+    lost: int
+
+
+class Campaign:
+    """For one standby; instants are seconds of CLOCK_BOOTTIME."""
+
+    def __init__(self, node: str, unable: str = "not compared yet") -> None:
+        self.standing = Standby(node, False, unable)
+        self.copies = 1
+        self._sent: frozenset[bytes] = frozenset()
+        self._rounds = 0  # since the last complete one
+
+    @property
+    def done(self) -> bool:
+        """Whether the next round can wait for `PERIOD`."""
+        return self.standing.ready or self._rounds >= PATIENCE
+
+    def judge(self, compared: Compared, now: float, unseen: str = "") -> Standby:
+        """A round's comparison. `unseen` is what speaks against completeness besides it."""
+        before = self.standing
+        missing = frozenset(compared.missing)
+        stubborn = missing & self._sent
+        self._count_losses(len(stubborn))
+        noise = len(missing) <= NOISE * compared.total and not stubborn and self._rounds > 1
+        absent = 0 if noise else len(missing)
+        self._rounds = 0 if not absent else self._rounds + 1
+        self.standing = replace(
+            before,
+            ready=not absent and not unseen,
+            reason=unseen or _words(compared.total, absent),
+            total=compared.total,
+            missing=absent,
+            measure=Measure.EXACT if compared.exact else Measure.ESTIMATED,
+            compared_at=now,
+            equal_at=before.equal_at if absent else now,
+            lost=compared.lost,
+            rounds=before.rounds + 1,
+        )
+        return self.standing
+
+    def sent(self, keys: Collection[bytes], whole: bool, now: float) -> None:
+        """These were sent after a round; `whole`: to a standby that had nothing."""
+        self._sent = frozenset(keys)
+        at = self.standing
+        self.standing = replace(
+            at, sent=at.sent + len(keys), resync_at=now if whole else at.resync_at
+        )
+
+    def unable(self, reason: str) -> None:
+        """It cannot be compared just now; until then it is not ready."""
+        self.standing = replace(self.standing, ready=False, reason=reason)
+
+    def _count_losses(self, stubborn: int) -> None:
+        """How often each datagram is to be sent next, by what became of the last ones."""
+        if not stubborn:
+            self.copies = 1
+            return
+        share = min(0.9, stubborn / len(self._sent))
+        if self.copies > 1:  # each of them was sent that often
+            share = share ** (1 / self.copies)
+        datagrams = max(1, stubborn // _PER_DATAGRAM)
+        wanted = math.ceil(math.log(_RESIDUE / datagrams) / math.log(share))
+        self.copies = max(1, min(MOST_COPIES, wanted))
+
+
+def _words(total: int, missing: int) -> str:
+    if missing:
+        return f"{missing} of {total} connections are missing"
+    return f"all {total} connections are there"

@@ -1,0 +1,94 @@
+"""What the syncers of two nodes say to each other over TCP, on the peer channel's port.
+
+    standby -> master   Greeting; then State, Ask, Digests, Listing
+    master  -> standby  Greeting; then Compare, List, Sending, syncer_messages.Standby
+
+With a key_file every frame after the greetings is sealed with a key made of both nonces and a key
+of the cluster. Without one this carries digests, hashes and requests, never a connection: those go
+where the kernel's own go.
+"""
+
+from dataclasses import dataclass
+
+from hadirector.core.syncer_messages import Standby
+
+VERSION = 1
+NONCE = 16  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """Who speaks, and by which keys it could (their numbers); the master's answer names the one
+    that it chose, none without a key_file."""
+
+    version: int
+    cluster: str
+    node: str
+    nonce: bytes
+    identities: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How the standby is. `waits`: what keeps it from being compared, empty if nothing does;
+    `thread` is another one when the backup thread was started again; `drops` are its losses."""
+
+    waits: str
+    thread: int
+    drops: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Compare with me now, and why."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """A round begins: digest what you hold for these virtual addresses (packed; None: all)."""
+
+    round: int
+    scope: tuple[bytes, ...] | None
+    salt: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Digests:
+    """`held` connections; `exact`: the table was read for it."""
+
+    round: int
+    held: int
+    digests: bytes
+    exact: bool
+    drops: int
+    active: int
+
+
+@dataclass(frozen=True, slots=True)
+class List:
+    """List what is in these buckets."""
+
+    round: int
+    buckets: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Hashes of some of the buckets asked for, in their order; the last one ends it."""
+
+    round: int
+    hashes: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """Connections are on their way, or all of them were sent: tell your drops meanwhile."""
+
+    on: bool
+
+
+FromStandby = State | Ask | Digests | Listing
+FromMaster = Compare | List | Sending | Standby
+Message = Greeting | FromStandby | FromMaster

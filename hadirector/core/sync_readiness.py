@@ -1,0 +1,88 @@
+"""Whether a node has the connections of those it may have to replace.
+
+    nobody to have any from      ready: no other node is master of anything
+    its master judges it         as it was judged last, for `VERDICT_HOLDS` seconds
+    a master that cannot judge   not ready, and why; `preempt: when-synced` waits `sync_wait` for it
+
+Within `FIRST_WORD` seconds of the start a peer that was not heard yet may be master.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from hadirector.core.syncer_messages import Standby, SyncRole, SyncRoles
+
+FIRST_WORD = 5.0  # seconds: presences come each half second
+VERDICT_HOLDS = 150.0  # seconds: comparisons come each minute
+
+
+@dataclass(frozen=True, slots=True)
+class Master:
+    """What is known of the conversation with one: its last verdict, when it came, and why there is
+    no conversation if there is none."""
+
+    standing: Standby | None = None
+    heard_at: float = 0.0
+    trouble: str = ""
+
+
+def by_our_clock(node: str, standing: Standby, now: float) -> Standby:
+    """A verdict that came just now, with its instants by this host's clock, and under the name of
+    the master that gave it."""
+    if standing.compared_at is None:
+        return replace(standing, node=node)
+    shift = now - standing.compared_at
+    equal, resync = standing.equal_at, standing.resync_at
+    return replace(
+        standing,
+        node=node,
+        compared_at=now,
+        equal_at=None if equal is None else equal + shift,
+        resync_at=None if resync is None else resync + shift,
+    )
+
+
+def masters(roles: SyncRoles) -> list[str]:
+    """The nodes that this one is standby of."""
+    if roles.role is SyncRole.MASTER:
+        return []
+    return [peer.node for peer in roles.peers if peer.alive and peer.masters]
+
+
+def judge(
+    roles: SyncRoles | None, listening: bool, known: Mapping[str, Master], since: float, now: float
+) -> tuple[bool, str]:
+    """Ready or not, and why. `since` is when the syncer heard its roles first."""
+    if roles is None:
+        return False, "the syncer does not know its role yet"
+    if roles.role is SyncRole.MASTER:
+        return True, "this node is master"
+    wanted = masters(roles)
+    if not wanted:
+        unheard = [peer.node for peer in roles.peers if not peer.alive]
+        if unheard and now - since < FIRST_WORD:
+            return False, f"{unheard[0]} was not heard yet"
+        return True, "no other director is master: there is nobody to have connections from"
+    if not listening:
+        return False, "the backup thread does not listen"
+    for node in wanted:
+        ready, reason = _of(node, known.get(node, Master()), now)
+        if not ready:
+            return False, reason
+    return True, "; ".join(f"{node}: {_said(known[node])}" for node in wanted)
+
+
+def _of(node: str, master: Master, now: float) -> tuple[bool, str]:
+    standing = master.standing
+    if standing is None:
+        why = f": {master.trouble}" if master.trouble else ""
+        return False, f"not compared with {node} yet{why}"
+    if now - master.heard_at > VERDICT_HOLDS:
+        why = master.trouble or "it is silent"
+        return False, f"not compared with {node} for {now - master.heard_at:.0f} s: {why}"
+    return standing.ready, f"{node}: {standing.reason}"
+
+
+def _said(master: Master) -> str:
+    assert master.standing is not None
+    return f"{master.standing.reason} ({master.standing.measure.value})"

@@ -1,0 +1,262 @@
+"""The master's side of a resync: brings one standby up to date, again and again, by core/campaign.
+
+What is sent goes where the kernel's own records go, so the standby's kernel takes it as if ours
+had said it; over the link to its syncer go only comparisons and losses.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from hadirector.core import comparison, ipvs_sync, mirror
+from hadirector.core import resync_messages as said
+from hadirector.core.campaign import AGAIN, PERIOD, YOUNG, Campaign, Compared
+from hadirector.core.comparison import Scope
+from hadirector.core.pace import Pace
+from hadirector.shell import child
+from hadirector.shell.known_connections import KnownConnections, in_turns
+from hadirector.shell.resync_link import Link, LinkError, until_one_ends
+
+log = logging.getLogger(__name__)
+
+SILENCE = 30.0  # seconds: it tells how it is each second
+ANSWER_WITHIN = 60.0  # seconds: a standby may read its table before it answers
+QUEUE = 64  # parts of a listing that wait
+SETTLE = 0.2  # seconds that what was sent last is given on its way
+RETRY = 0.005  # seconds before a datagram that the network did not take is tried again
+LOOK_AGAIN = 1.0  # seconds while something is waited for
+STUCK = 5.0  # seconds of that: the link is down
+TOLERANCE = 0.005  # of the active connections: they come and go while both sides count
+
+T = TypeVar("T", said.Digests, said.Listing)
+
+
+class Stream(Protocol):
+    """Where records go: to every standby's backup thread."""
+
+    @property
+    def longest(self) -> int:
+        """Bytes of a datagram."""
+
+    def send(self, payload: bytes) -> bool:
+        """Whether it was taken; else it may be tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a session needs of the syncer around it."""
+
+    known: KnownConnections
+    stream: Callable[[], Stream | None]
+    scope: Callable[[], tuple[bytes, ...] | None]
+    told: Callable[[], None]  # something changed that the director is to know
+    notice: Callable[[str, str, str], None]
+
+
+class Session:
+    """With one standby, over one link. `campaign` outlives a link that breaks."""
+
+    def __init__(self, link: Link, campaign: Campaign, around: Surroundings) -> None:
+        self.campaign = campaign
+        self._link = link
+        self._around = around
+        self._known = around.known
+        self._round = 0
+        self._state: said.State | None = None
+        self._answers: asyncio.Queue[said.Digests | said.Listing] = asyncio.Queue(QUEUE)
+        self._woken = asyncio.Event()  # its state changed, or somebody asks
+        self._asked = True  # it just came
+        self._pace: Pace | None = None
+
+    def ask(self) -> None:
+        """Compare now."""
+        self._asked = True
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Until the link breaks: LinkError."""
+        await until_one_ends(self._listen(), self._rounds())
+
+    async def _listen(self) -> None:
+        while True:
+            message = await self._link.receive(SILENCE)
+            match message:
+                case said.State():
+                    if self._pace is not None:
+                        self._pace.report(message.drops)
+                    news = self._state is None or _differs(self._state, message)
+                    self._state = message
+                    if news:
+                        self.ask()
+                case said.Ask():
+                    self.ask()
+                case said.Digests() | said.Listing():
+                    await self._answers.put(message)
+                case _:
+                    raise LinkError(f"{self._link.node} says what is not a standby's to say")
+
+    async def _rounds(self) -> None:
+        due = child.now()
+        while True:
+            self._woken.clear()
+            waits = self._waits()
+            if waits:
+                self._judge_unable(waits)
+                pause = LOOK_AGAIN
+            else:
+                if self._asked or child.now() >= due:
+                    self._asked = False
+                    await self._one_round()
+                    due = child.now() + (PERIOD if self.campaign.done else AGAIN)
+                pause = 0.0 if self._asked else due - child.now()
+            if pause > 0:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._woken.wait()
+
+    def _waits(self) -> str:
+        """What keeps us from comparing."""
+        if self._state is None:
+            return "it has not told yet how it is"
+        if self._around.stream() is None:
+            return "the sync interface is not there"
+        return self._state.waits
+
+    def _judge_unable(self, why: str) -> None:
+        if self.campaign.standing.reason != why:
+            self.campaign.unable(why)
+            self._around.told()
+
+    async def _one_round(self) -> None:
+        """Compare, judge, tell, send what is missing."""
+        self._round += 1
+        begun = child.now()
+        scope = self._around.scope()
+        salt = os.urandom(16)
+        exact = await self._known.refresh()
+        await self._link.send(said.Compare(self._round, scope, salt))
+        theirs = await self._answer(said.Digests)
+        wanted = None if scope is None else frozenset(scope)
+        ours, total = await self._known.digests(wanted, salt)
+        missing = [k async for k in self._missing(ours, theirs, wanted, salt)]
+        whole = theirs.held == 0 and len(missing) == total
+        old = missing if whole else [key for key in missing if self._is_old(key, begun)]
+        unseen = await self._unseen(theirs, wanted, exact and theirs.exact)
+        before = self.campaign.standing
+        compared = Compared(total, old, exact and theirs.exact, theirs.drops)
+        verdict = self.campaign.judge(compared, child.now(), unseen)
+        if old:
+            await self._send(old)
+            self.campaign.sent(old, whole, child.now())
+            if whole:
+                took = child.now() - begun
+                text = f"sent {len(old)} connections in {took:.1f} s: it had none"
+                self._around.notice("resync", self._link.node, text)
+        elif verdict.ready and not before.ready:
+            text = f"{verdict.reason} ({verdict.measure.value})"
+            self._around.notice("sync_complete", self._link.node, text)
+        await self._link.send(self.campaign.standing)
+        self._around.told()
+
+    async def _missing(
+        self, ours: bytes, theirs: said.Digests, scope: Scope, salt: bytes
+    ) -> AsyncIterator[bytes]:
+        """The keys of what we have and the standby has not."""
+        buckets = comparison.differing(ours, theirs.digests)
+        if theirs.held == 0:
+            for key in await self._all(buckets, scope):
+                yield key
+            return
+        if not buckets:
+            return
+        await self._link.send(said.List(self._round, tuple(buckets)))
+        at = 0
+        while at < len(buckets):
+            part = await self._answer(said.Listing)
+            if not part.hashes or at + len(part.hashes) > len(buckets):
+                raise LinkError(f"{self._link.node} lists what it was not asked for")
+            for raw in part.hashes:
+                has = comparison.split_hashes(raw)
+                bucket = self._known.mirror.buckets[buckets[at]]
+                for hashed, key in comparison.hashes(bucket.items(), scope, salt):
+                    if hashed not in has:
+                        yield key
+                at += 1
+            await asyncio.sleep(0)
+
+    async def _all(self, buckets: Sequence[int], scope: Scope) -> list[bytes]:
+        keys: list[bytes] = []
+
+        def steps() -> Iterator[int]:
+            for number in buckets:
+                bucket = self._known.mirror.buckets[number]
+                keys.extend(k for k, v in bucket.items() if comparison.is_compared(v, scope))
+                yield 0
+
+        await in_turns(steps())
+        return keys
+
+    def _is_old(self, key: bytes, begun: float) -> bool:
+        value = self._known.mirror.get(key)
+        return value is not None and mirror.is_old(value, begun - YOUNG)
+
+    async def _unseen(self, theirs: said.Digests, scope: Scope, exact: bool) -> str:
+        """Where tables are not read: the servers' counters speak against completeness."""
+        if exact:
+            return ""
+        ours = await self._known.active(scope)
+        short = ours - theirs.active
+        if short <= max(50, TOLERANCE * ours):
+            return ""
+        return f"the kernels count {ours} active connections here and {theirs.active} there"
+
+    async def _answer(self, kind: type[T]) -> T:
+        """The standby's answer in this round."""
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN):
+                while True:
+                    answer = await self._answers.get()
+                    if isinstance(answer, kind) and answer.round == self._round:
+                        return answer
+        except TimeoutError:
+            raise LinkError(f"{self._link.node} does not answer") from None
+
+    # Sending
+
+    async def _send(self, keys: Sequence[bytes]) -> None:
+        """Their records, paced, as often as the campaign says."""
+        await self._link.send(said.Sending(True))
+        self._pace = Pace(child.now(), self._state.drops if self._state else 0)
+        try:
+            for _ in range(self.campaign.copies):
+                await self._send_once(keys)
+        finally:
+            self._pace = None
+        await asyncio.sleep(SETTLE)
+        await self._link.send(said.Sending(False))
+
+    async def _send_once(self, keys: Sequence[bytes]) -> None:
+        stream = self._around.stream()
+        if stream is None or self._pace is None:
+            return
+        known, now = self._known, child.now()
+        values = (known.mirror.get(key) for key in keys)
+        records = (mirror.record(value, now) for value in values if value is not None)
+        longest = min(stream.longest, 1472)  # the peer's interface may be another one than ours
+        for payload, count in ipvs_sync.pack(records, known.sync_id, longest):
+            wait = self._pace.wait(count, child.now())
+            if wait:
+                await asyncio.sleep(wait)
+            until = child.now() + STUCK
+            while not stream.send(payload):
+                if child.now() > until:
+                    raise LinkError("the sync interface takes no datagrams")
+                await asyncio.sleep(RETRY)
+
+
+def _differs(before: said.State, after: said.State) -> bool:
+    return (before.waits, before.thread) != (after.waits, after.thread)

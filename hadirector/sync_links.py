@@ -1,0 +1,252 @@
+"""The links between this syncer and those of the other nodes: to its masters, and of its standbys.
+
+A node connects to every other one that is master of something, from its own address in `nodes`,
+and is visited by those that are not. A link that breaks is made again; what was judged over it
+stays known.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+
+from hadirector import following, resyncing
+from hadirector.core import sync_readiness
+from hadirector.core.address import Address, packed
+from hadirector.core.campaign import Campaign
+from hadirector.core.sync_readiness import Master
+from hadirector.core.syncer_messages import Standby, SyncRole, SyncRoles, SyncSettings
+from hadirector.shell import child
+from hadirector.shell.backup_socket import BackupSocket
+from hadirector.shell.known_connections import KnownConnections
+from hadirector.shell.resync_link import Identity, Link, LinkError, connect, listen
+
+log = logging.getLogger(__name__)
+
+RECONNECT = 1.0  # seconds before a master that did not answer is tried again
+LIMIT = 1 << 20  # bytes of a link that wait to be read
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """The syncer around the links."""
+
+    known: KnownConnections
+    stream: Callable[[], resyncing.Stream | None]
+    backup: Callable[[], BackupSocket | None]  # looked up anew
+    caught_up: Callable[[], bool]  # whether all that came was heard
+    told: Callable[[], None]  # something changed that the director is to know
+    notice: Callable[[str, str, str], None]
+
+
+class Links:
+    """Of one node. Needs a running loop."""
+
+    def __init__(self, tasks: asyncio.TaskGroup, host: Host) -> None:
+        self.masters: dict[str, Master] = {}
+        self.trouble = ""
+        self._tasks = tasks
+        self._host = host
+        self._settings: SyncSettings | None = None
+        self._roles: SyncRoles | None = None
+        self._listener: asyncio.Server | None = None
+        self._followers: dict[str, following.Follower] = {}
+        self._following: dict[str, asyncio.Task[None]] = {}
+        self._campaigns: dict[str, Campaign] = {}
+        self._sessions: dict[str, resyncing.Session] = {}
+        self._guests: dict[str, asyncio.Task[None]] = {}
+
+    @property
+    def standbys(self) -> tuple[Standby, ...]:
+        """How complete those are that this node is master for."""
+        return tuple(campaign.standing for campaign in self._campaigns.values())
+
+    # What is wanted
+
+    def follow(self, settings: SyncSettings | None) -> None:
+        """Other settings (None: none that ask for links): every link is made anew."""
+        self.close()
+        self._settings = settings
+
+    def follow_roles(self, roles: SyncRoles) -> None:
+        """Talk with those that are master; guests are let go once this node is none."""
+        self._roles = roles
+        wanted = sync_readiness.masters(roles) if self._settings else []
+        for node in [n for n in self._following if n not in wanted]:
+            self._following.pop(node).cancel()
+            self.masters.pop(node, None)
+        for node in wanted:
+            if node not in self._following:
+                task = self._tasks.create_task(self._follow_master(node), name=f"follow {node}")
+                self._following[node] = task
+        if roles.role is SyncRole.BACKUP:
+            for guest in self._guests.values():
+                guest.cancel()
+            self._campaigns.clear()
+        self.hurry()
+
+    def hurry(self) -> None:
+        """Something about this node changed that its masters are to know."""
+        for follower in self._followers.values():
+            follower.hurry()
+
+    def compare(self, reason: str) -> None:
+        """With every standby and every master, now."""
+        for session in self._sessions.values():
+            session.ask()
+        self._ask_masters(reason)
+
+    def dropped(self, datagrams: int) -> None:
+        """Our kernel lost some; a sending that is under way is compared afterwards anyway."""
+        if not any(follower.receiving for follower in self._followers.values()):
+            self._ask_masters(f"{datagrams} datagrams were dropped")
+
+    def _ask_masters(self, reason: str) -> None:
+        for node, follower in self._followers.items():
+            self._tasks.create_task(_quietly(node, follower.ask(reason)), name="ask")
+
+    async def open(self) -> None:
+        """Listen, where that is wanted and not so yet."""
+        own = self._own_address()
+        if self._settings is None or self._listener is not None or own is None:
+            return
+        try:
+            sock = listen(own, self._settings.peer_port)
+        except OSError as error:
+            where = f"{own} port {self._settings.peer_port} (TCP)"
+            self.trouble = f"resync: cannot listen on {where}: {os.strerror(error.errno or 0)}"
+            return
+        self.trouble = ""
+        self._listener = await asyncio.start_server(self._visited, sock=sock, limit=LIMIT)
+
+    def close(self) -> None:
+        """Let everybody go; what was judged is forgotten."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        for task in (*self._guests.values(), *self._following.values()):
+            task.cancel()
+        self._following.clear()
+        self._campaigns.clear()
+        self.masters.clear()
+
+    def _own_address(self) -> Address | None:
+        settings = self._settings
+        if settings is None:
+            return None
+        return next((n.address for n in settings.nodes if n.name == settings.node), None)
+
+    # To a master
+
+    async def _follow_master(self, node: str) -> None:
+        """For ever: one link after the other."""
+        while True:
+            try:
+                await self._follow_once(node)
+            except LinkError as error:
+                self._note(node, str(error))
+            self._host.told()
+            await asyncio.sleep(RECONNECT)
+
+    async def _follow_once(self, node: str) -> None:
+        settings, own = self._settings, self._own_address()
+        if settings is None:
+            return
+        peer = next((n.address for n in settings.nodes if n.name == node), None)
+        if own is None or peer is None:
+            raise LinkError(f"nodes.{settings.node if own is None else node} has no address")
+        reader, writer = await connect(own, peer, settings.peer_port, node)
+        link = Link(reader, writer, node)
+        try:
+            await link.greet_master(_identity(settings))
+            follower = following.Follower(
+                link,
+                following.Place(
+                    self._host.known,
+                    self._host.backup,
+                    self._waits,
+                    self._host.caught_up,
+                    partial(self._judged, node),
+                ),
+            )
+            self._followers[node] = follower
+            self._note(node, "")
+            await follower.run()
+        finally:
+            self._followers.pop(node, None)
+            link.close()
+
+    def _note(self, node: str, trouble: str) -> None:
+        before = self.masters.get(node, Master())
+        self.masters[node] = Master(before.standing, before.heard_at, trouble)
+
+    def _judged(self, node: str, standing: Standby) -> None:
+        here = sync_readiness.by_our_clock(node, standing, child.now())
+        self.masters[node] = Master(here, child.now(), "")
+        self._host.told()
+
+    def _waits(self) -> str:
+        return self._roles.waits if self._roles else "it does not know its role"
+
+    # Of a standby
+
+    def _visited(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Somebody connected to us: a peer may, as long as we are master of something."""
+        nodes = self._settings.nodes if self._settings else ()
+        address = writer.get_extra_info("peername")[0]
+        node = next((n.name for n in nodes if n.address == address), "")
+        master = self._roles is not None and self._roles.role is not SyncRole.BACKUP
+        if not node or not master:
+            writer.transport.abort()
+            return
+        former = self._guests.get(node)
+        if former is not None:  # its syncer began anew, or its host did
+            former.cancel()
+        link = Link(reader, writer, node)
+        self._guests[node] = self._tasks.create_task(self._entertain(link), name=f"host {node}")
+
+    async def _entertain(self, link: Link) -> None:
+        settings = self._settings
+        assert settings is not None
+        try:
+            await link.greet_standby(_identity(settings))
+            campaign = self._campaigns.setdefault(link.node, Campaign(link.node))
+            around = resyncing.Surroundings(
+                self._host.known,
+                self._host.stream,
+                self._scope,
+                self._host.told,
+                self._host.notice,
+            )
+            session = self._sessions[link.node] = resyncing.Session(link, campaign, around)
+            try:
+                await session.run()
+            finally:
+                if self._sessions.get(link.node) is session:
+                    del self._sessions[link.node]
+                    campaign.unable("its syncer is not connected")
+        except LinkError as error:
+            log.info("standby=%s %s", link.node, error)
+        finally:
+            link.close()
+            self._host.told()
+
+    def _scope(self) -> tuple[bytes, ...] | None:
+        """The virtual addresses whose connections are ours to give."""
+        roles = self._roles
+        if roles is None or roles.role is not SyncRole.MIXED:
+            return None
+        return tuple(packed(address) for address in roles.masters)
+
+
+def _identity(settings: SyncSettings) -> Identity:
+    return Identity(settings.cluster, settings.node, settings.keyed, settings.keys)
+
+
+async def _quietly(node: str, asked: Awaitable[None]) -> None:
+    try:
+        await asked
+    except LinkError as error:
+        log.info("master=%s %s", node, error)

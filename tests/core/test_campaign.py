@@ -1,0 +1,123 @@
+"""Bringing a standby up to date: when it is believed to be complete, and how often what is sent."""
+
+import pytest
+
+from hadirector.core import campaign, pace
+from hadirector.core.campaign import Campaign, Compared
+from hadirector.core.syncer_messages import Measure
+
+KEYS = [number.to_bytes(4, "big") for number in range(10_000)]
+
+
+def compared(missing: list[bytes], total: int = 10_000, exact: bool = True) -> Compared:
+    return Compared(total, missing, exact, lost=0)
+
+
+def test_a_standby_is_ready_when_a_round_finds_nothing_missing() -> None:
+    one = Campaign("lb2")
+    assert (one.standing.ready, one.standing.completeness) == (False, None)
+
+    first = one.judge(compared(KEYS), 10.0)
+    one.sent(KEYS, whole=True, now=11.0)
+    second = one.judge(compared([]), 12.0)
+
+    assert (first.ready, first.missing, first.completeness) == (False, 10_000, 0.0)
+    assert (second.ready, second.completeness, second.equal_at) == (True, 100.0, 12.0)
+    assert (second.sent, second.resync_at, second.measure) == (10_000, 11.0, Measure.EXACT)
+    assert one.done
+
+
+def test_what_was_lost_on_the_way_keeps_it_from_being_ready_and_is_sent_more_often() -> None:
+    one = Campaign("lb2")
+    one.judge(compared(KEYS), 10.0)
+    one.sent(KEYS, whole=True, now=11.0)
+    assert one.copies == 1
+
+    lost = KEYS[:3000]
+    assert not one.judge(compared(lost), 12.0).ready
+    # 75 datagrams, of which 30 % are lost: with 7 copies of each 0.02 of them are.
+    assert 0.3**one.copies * 75 < 0.05 <= 0.3 ** (one.copies - 1) * 75
+
+    one.sent(lost, whole=False, now=13.0)
+    assert one.judge(compared([]), 14.0).ready
+    assert one.copies == 1
+
+
+def test_a_network_that_loses_everything_does_not_make_the_copies_endless() -> None:
+    one = Campaign("lb2")
+    for now in range(20):
+        one.judge(compared(KEYS), float(now))
+        one.sent(KEYS, whole=not now, now=float(now))
+
+    assert one.copies == campaign.MOST_COPIES
+    assert one.done
+    assert not one.standing.ready
+
+
+def test_rows_that_a_reading_leaves_out_now_and_then_are_noise() -> None:
+    one = Campaign("lb2")
+    one.judge(compared(KEYS[:9]), 1.0)
+    one.sent(KEYS[:9], whole=False, now=1.0)
+    one.judge(compared(KEYS[9:18]), 2.0)
+    one.sent(KEYS[9:18], whole=False, now=2.0)
+
+    other = one.judge(compared(KEYS[18:27]), 3.0)
+
+    assert (other.ready, other.missing) == (True, 0)
+
+
+def test_the_same_ones_missing_again_are_none() -> None:
+    one = Campaign("lb2")
+    for now in range(4):
+        judged = one.judge(compared(KEYS[:9]), float(now))
+        one.sent(KEYS[:9], whole=False, now=float(now))
+
+    assert (judged.ready, judged.missing) == (False, 9)
+
+
+def test_what_speaks_against_completeness_besides_is_told() -> None:
+    one = Campaign("lb2")
+
+    judged = one.judge(compared([], exact=False), 1.0, "the kernels count otherwise")
+
+    assert (judged.ready, judged.reason) == (False, "the kernels count otherwise")
+    assert judged.measure is Measure.ESTIMATED
+
+
+def test_a_standby_that_cannot_be_compared_is_not_ready_and_keeps_what_is_known_of_it() -> None:
+    one = Campaign("lb2")
+    one.judge(compared([]), 1.0)
+
+    one.unable("its syncer is not connected")
+
+    assert (one.standing.ready, one.standing.total) == (False, 10_000)
+
+
+def test_an_empty_table_is_complete() -> None:
+    judged = Campaign("lb2").judge(compared([], total=0), 1.0)
+
+    assert (judged.ready, judged.completeness) == (True, 100.0)
+
+
+def test_the_pace_grows_until_the_standbys_kernel_drops_and_is_halved_then() -> None:
+    one = pace.Pace(0.0, drops=3)
+    for _ in range(20):
+        one.report(3)
+    assert one.rate == pace.FASTEST
+
+    one.report(5)
+    assert one.rate == pace.FASTEST / 2
+    for drops in range(6, 40):
+        one.report(drops)
+    assert one.rate == pace.SLOWEST
+
+
+@pytest.mark.parametrize("rate", [10_000.0, 40_000.0])
+def test_the_pace_is_kept_whatever_the_size_of_datagrams(rate: float) -> None:
+    one = pace.Pace(0.0, 0)
+    one.rate = rate
+    now = 0.0
+    for _ in range(1000):
+        now += one.wait(40, now)
+
+    assert 40_000 / now == pytest.approx(rate, rel=0.05)
