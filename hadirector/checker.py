@@ -8,93 +8,34 @@ and an outbox that sends what is new.
 
 import asyncio
 import logging
+import os
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import assert_never
 
-from hadirector.core import held, messages, pacing
+from hadirector.core import held, messages, pacing, shards
 from hadirector.core.keys import FileText
 from hadirector.core.settings.checks import CheckType, Target
 from hadirector.core.stalls import Stalls
-from hadirector.shell import channel, child, confine
+from hadirector.shell import channel, child, confine, outbox, workers
 from hadirector.shell.held import HeldSockets
+from hadirector.shell.marked import Marked
 from hadirector.shell.probes import asking, base
+from hadirector.shell.probes.errand import Errands
+from hadirector.shell.probes.external import External
+from hadirector.shell.workers import Workers
 
 log = logging.getLogger(__name__)
 
 IN_FLIGHT = 2048  # probes: two thousand silent servers at a timeout of 1 s do not delay the others
 HELD = 20_000  # connections held idle: 20 MB here, and as much in the kernel
 SPARE_DESCRIPTORS = 64  # for channels, logging and the interpreter
-CHANGE_GAP = 0.005  # seconds between messages about changed health: a burst becomes few messages
-REFRESH = 1.0  # seconds between messages that only bring newer probe data
-REFRESH_MANY = 2.0
 BLIND_GAP = 0.5  # seconds between messages about what cannot be probed from here
-MANY = 1000  # targets
 OUTLIVE = 190.0  # seconds: the director leaves after the election, which may take 165
 COUNTS_LOGGED = 60.0  # seconds between log lines about probes that were void
 
-Send = Callable[[messages.Message], None]
-
-
-class Outbox:
-    """Verdicts waiting to be sent: changed health at once, newer probe data now and then.
-
-    Each verdict is the whole truth of its target, so one that is lost is made good by the next.
-    """
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self._loop = asyncio.get_running_loop()
-        self._changed: dict[str, messages.Verdict] = {}
-        self._refreshed: dict[str, messages.Verdict] = {}
-        self._refresh = REFRESH
-        self._changes_sent_at = 0.0  # by the loop's clock
-        self._changes_due: asyncio.Handle | None = None
-        self._refresh_due: asyncio.Handle | None = None
-
-    def add(self, report: pacing.Report) -> None:
-        """Send this verdict in its time; it replaces an older one of the same target."""
-        target = report.verdict.target
-        if report.changed or target in self._changed:
-            self._changed[target] = report.verdict
-            self._refreshed.pop(target, None)
-            if self._changes_due is None:
-                at = max(self._loop.time(), self._changes_sent_at + CHANGE_GAP)
-                self._changes_due = self._loop.call_at(at, self._send_changes)
-            return
-        self._refreshed[target] = report.verdict
-        if self._refresh_due is None:
-            self._refresh_due = self._loop.call_later(self._refresh, self._send_refreshed)
-
-    def send_whole(self, verdicts: tuple[messages.Verdict, ...]) -> None:
-        """Send all of them now; nothing else is left to send then."""
-        self.close()
-        self._changed.clear()
-        self._refreshed.clear()
-        self._refresh = REFRESH_MANY if len(verdicts) > MANY else REFRESH
-        self._send(messages.Verdicts(verdicts, whole=True))
-
-    def close(self) -> None:
-        """Send nothing more by itself."""
-        for handle in (self._changes_due, self._refresh_due):
-            if handle is not None:
-                handle.cancel()
-        self._changes_due = self._refresh_due = None
-
-    def _send_changes(self) -> None:
-        self._changes_due = None
-        self._changes_sent_at = self._loop.time()
-        verdicts = tuple(self._changed.values())
-        self._changed.clear()
-        self._send(messages.Verdicts(verdicts, whole=False))
-
-    def _send_refreshed(self) -> None:
-        self._refresh_due = None
-        verdicts = tuple(self._refreshed.values())
-        self._refreshed.clear()
-        if verdicts:
-            self._send(messages.Verdicts(verdicts, whole=False))
+Send = outbox.Send
 
 
 class Checker:
@@ -108,16 +49,23 @@ class Checker:
         now: Callable[[], float] = child.now,
         room: int = 0,
         files: dict[str, FileText] | None = None,
+        marked: Marked | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._engines = engines
+        self._errands, self._external = Errands(send), External(now)
+        self._engines: dict[CheckType, base.Engine] = {
+            CheckType.EXEC: self._errands,
+            CheckType.EXTERNAL: self._external,
+            **engines,
+        }
+        self._marked = Marked() if marked is None else marked
         self._files = {} if files is None else files  # what the engines read
         self._now = now
         self._schedule = pacing.Schedule(in_flight, room)
         self._held = HeldSockets(self._handle)
         self._stalls = Stalls(now())
         self._send = send
-        self._outbox = Outbox(send)
+        self._outbox = outbox.Outbox(send)
         self._running: dict[int, base.Running] = {}
         self._told = False  # whether targets ever came
         self._wake: asyncio.TimerHandle | None = None
@@ -136,20 +84,36 @@ class Checker:
         """The held connections."""
         return self._schedule.holds
 
+    def status(self) -> str:
+        """What became of the slots, in words."""
+        counts = self.counts
+        told = f"due={counts.due} done={counts.done} missed={counts.missed} late={counts.late}"
+        return f"{told} void={counts.void} held={len(self.holds)}"
+
     def receive(self, message: messages.Message) -> None:
         """A message from the director."""
         match message:
             case messages.Targets():
                 self._told = True
                 self._learn(message)
+                self._marked.keep(target.id for target in message.targets)
                 self._handle(messages.Targets(self._probed(message.targets)))
                 self._outbox.send_whole(self._schedule.verdicts())
                 self._tell_blind()
+            case messages.Executed():
+                self._errands.answered(message)
+            case messages.Reports():
+                for target in self._external.take(message):
+                    self._handle(pacing.Look(target))
             case messages.Hello() if self._told:
                 self._outbox.send_whole(self._schedule.verdicts())
                 self._tell_blind()
             case _:
                 pass  # not for us; the newest level of it may be for another process
+
+    def lend(self, message: messages.Lend, descriptors: tuple[int, ...]) -> None:
+        """Sockets for probes as a client."""
+        self._marked.take(message, descriptors)
 
     def close(self) -> None:
         """Abandon every probe and every timer."""
@@ -161,6 +125,8 @@ class Checker:
             running.cancel()
         self._running.clear()
         self._held.close()
+        self._errands.close()
+        self._marked.close()
 
     def _learn(self, told: messages.Targets) -> None:
         """Take what files hold; of those that cannot be read now, what they held before."""
@@ -233,9 +199,55 @@ class Checker:
         self._send(messages.Blind(blind.reasons()))
 
 
-def engines(files: Mapping[str, FileText] | None = None) -> dict[CheckType, base.Engine]:
-    """One engine for each check type this release probes; `files` are read at every probe."""
-    return asking.engines(files if files is not None else {})
+def engines(
+    files: Mapping[str, FileText] | None = None, marked: Marked | None = None
+) -> dict[CheckType, base.Engine]:
+    """One engine for each check type; `files` and lent sockets are looked at for every probe."""
+    return asking.engines(files if files is not None else {}, marked)
+
+
+class Front:
+    """What the director talks to: the checker of this process, or several under it."""
+
+    def __init__(self, checker: Checker, workers: Workers, cpus: int) -> None:
+        self._checker = checker
+        self._workers = workers
+        self._cpus = cpus
+
+    def receive(self, message: messages.Message, descriptors: tuple[int, ...] = ()) -> None:
+        """A message from the director, with what was handed over."""
+        if isinstance(message, messages.Lend):
+            lender = self._workers.lend if len(self._workers) else self._checker.lend
+            lender(message, descriptors)
+        elif isinstance(message, messages.Targets):
+            self._probe(message)
+        elif len(self._workers):
+            self._workers.receive(message)
+        else:
+            self._checker.receive(message)
+
+    def status(self) -> str:
+        """What became of the slots, here and in the workers."""
+        told = [status for status in self._workers.statuses() if status]
+        return "; ".join(told) if len(self._workers) else self._checker.status()
+
+    def close(self) -> None:
+        """End all of it."""
+        self._workers.probe(messages.Targets(()), 0)
+        self._checker.close()
+
+    def _probe(self, targets: messages.Targets) -> None:
+        before = len(self._workers)
+        count = shards.count(shards.load(targets.targets), self._cpus, before)
+        if count == 1:
+            self._workers.probe(messages.Targets(()), 0)
+            self._checker.receive(targets)
+            return
+        if not before:
+            self._checker.receive(messages.Targets(()))
+        if count != before:
+            log.info("workers=%d for %d targets", count, len(targets.targets))
+        self._workers.probe(targets, count)
 
 
 async def body(process: child.Child) -> None:
@@ -245,27 +257,42 @@ async def body(process: child.Child) -> None:
     room = max(0, descriptors - SPARE_DESCRIPTORS - in_flight)
     files: dict[str, FileText] = {}
     send = partial(process.send, messages.Process.DIRECTOR)
-    checker = Checker(send, engines(files), in_flight, room=min(room, HELD), files=files)
-    process.start(partial(_receive, process, checker))
+    lent = Marked()
+    probing = engines(files, lent)
+    checker = Checker(send, probing, in_flight, room=min(room, HELD), files=files, marked=lent)
+    cpus = 1 if workers.WORKER in os.environ else len(os.sched_getaffinity(0))
+    front = Front(checker, Workers(send), cpus)
+    process.start(partial(_receive, process, front))
     process.ready = True
     process.tell()
     log.info("in_flight=%d", in_flight)
     try:
         async with asyncio.TaskGroup() as tasks:
-            voids = tasks.create_task(_log_voids(checker), name="voids")
+            telling = [
+                tasks.create_task(_log_voids(checker), name="voids"),
+                tasks.create_task(_tell_status(process, front), name="status"),
+            ]
             await process.stopping.wait()
             if process.orphaned() and not process.fault:
                 await process.outlive(messages.Process.DIRECTOR, OUTLIVE)
-            voids.cancel()
+            for task in telling:
+                task.cancel()
     finally:
-        checker.close()
+        front.close()
 
 
 def _receive(
-    process: child.Child, checker: Checker, sender: messages.Process, received: channel.Received
+    process: child.Child, front: Front, sender: messages.Process, received: channel.Received
 ) -> None:
     if not process.obeys(received) and sender is messages.Process.DIRECTOR:
-        checker.receive(received.message)
+        front.receive(received.message, received.descriptors)
+
+
+async def _tell_status(process: child.Child, front: Front) -> None:
+    """Have the heartbeats say what became of the slots."""
+    while True:
+        await asyncio.sleep(child.HEARTBEAT)
+        process.status = front.status()
 
 
 async def _log_voids(checker: Checker) -> None:

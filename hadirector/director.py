@@ -40,6 +40,7 @@ from hadirector.shell import (
     peer_channel,
     pending,
     record_stream,
+    report_api,
     resync_api,
     runner,
     stance_file,
@@ -90,6 +91,7 @@ class DirectorProcess:
                         self._pending.ask, drain_watch.DrainWatch(lambda: self._core)
                     ).add_routes,
                     resync_api.ResyncApi(self._resync).add_routes,
+                    report_api.ReportApi(self._core.attendance.externals, self._put).add_routes,
                 ),
             )
         )

@@ -11,20 +11,17 @@ Options of a type beside the common ones (type, interval, fast_interval, timeout
     dns        name record expect rcode protocol
     smtp       helo starttls tls, and with one of these host verify ca_file warn_days
     expect     preset or dialogue or send and expect (config/dialogue), tls as smtp
-    exec       command
+    exec       command exit (config/told)
     ping       none
     agent      port connect source
     external   max_age
-
-Options of types that are not active yet are checked and kept out of `Check`.
 """
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from hadirector.config import dialogue, payload, questions, scalars
+from hadirector.config import dialogue, payload, questions, scalars, told
 from hadirector.config.nodes import Nodes
 from hadirector.config.problem import Wrong, listed, shown
 from hadirector.config.reader import Parse, Section, one_of_names
@@ -35,6 +32,7 @@ T = TypeVar("T")
 NO_CHECK = CheckRule(Combine.ALL, ())
 
 _WHERE = ("port", "connect", "source")
+_BY_STREAM = (CheckType.TCP, CheckType.HTTP, CheckType.HTTPS, CheckType.TLS)
 _HTTP = (
     *(*_WHERE, "held", "path", "host", "method", "headers", "send", "status", "body", "json"),
     "auth_file",
@@ -51,16 +49,15 @@ _OPTIONS: dict[CheckType, tuple[str, ...]] = {
         *(*_WHERE, "preset", "dialogue", "send", "expect", "protocol", "user", "name"),
         *("auth_file", "secret_file", "tls", *questions.TLS_KEYS),
     ),
-    CheckType.EXEC: ("command",),
+    CheckType.EXEC: ("command", "exit"),
     CheckType.PING: (),
     CheckType.AGENT: _WHERE,
     CheckType.EXTERNAL: ("max_age",),
 }
 _ALL_OPTIONS = tuple(option for options in _OPTIONS.values() for option in options)
-_PLAIN_OPTIONS: dict[str, Callable[[Tree], object]] = {
-    "command": scalars.arguments,
-    "max_age": scalars.duration(0.1),
-}
+_INTERVALS = {CheckType.EXEC: told.EXEC_INTERVAL}
+_TIMEOUTS = {CheckType.EXEC: told.EXEC_TIMEOUT}
+_AT_FIRST_WORD = frozenset({CheckType.EXTERNAL})  # who reports has made up his mind
 _HELD_BY_DEFAULT = frozenset({CheckType.HTTP, CheckType.HTTPS})
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")  # RFC 9110 5.6.2
 
@@ -98,22 +95,22 @@ def read_rule(section: Section, known: dict[str, Check]) -> CheckRule:
 
 
 def _check(name: str, section: Section, nodes: Nodes) -> Check:
-    told = section.required("type", scalars.choice(CheckType), "tcp")
-    kind = told or CheckType.TCP
+    known = section.required("type", scalars.choice(CheckType), "tcp")
+    kind = known or CheckType.TCP
     # Of a type that is not known, any option may be right: one mistake is told, not five.
-    options = frozenset(_OPTIONS[told] if told else _ALL_OPTIONS)
-    interval = section.read("interval", scalars.duration(0.01, 86400), 1.0)
+    options = frozenset(_OPTIONS[known] if known else _ALL_OPTIONS)
+    interval = section.read("interval", scalars.duration(0.01, 86400), _INTERVALS.get(kind, 1.0))
     fast = section.read("fast_interval", scalars.duration(0.01, 86400), min(0.2, interval))
-    timeout = section.read("timeout", scalars.duration(0.01, 3600), 0.5)
-    count = scalars.integer(1, 1000)
+    timeout = section.read("timeout", scalars.duration(0.01, 3600), _TIMEOUTS.get(kind, 0.5))
+    count, in_a_row = scalars.integer(1, 1000), 1 if kind in _AT_FIRST_WORD else 2
     check = Check(
         name=name,
         type=kind,
         interval=interval,
         fast_interval=fast,
         timeout=timeout,
-        rise=section.read("rise", count, 2),
-        fall=section.read("fall", count, 2),
+        rise=section.read("rise", count, in_a_row),
+        fall=section.read("fall", count, in_a_row),
         held=_option(section, options, "held", scalars.boolean, kind in _HELD_BY_DEFAULT),
         method=_option(section, options, "method", _method, "GET"),
         path=_option(section, options, "path", _url_path, "/"),
@@ -122,18 +119,26 @@ def _check(name: str, section: Section, nodes: Nodes) -> Check:
         status=_statuses(section) if "status" in options else (StatusRange(200, 299),),
         body=_option(section, options, "body", scalars.pattern, None),
     )
-    if told is None:
+    if known is None:
         for option in _ALL_OPTIONS:
             section.has(option)
     else:
         check = _asking(section, check, options, nodes)
-    for option in options & _PLAIN_OPTIONS.keys():
-        section.read(option, _PLAIN_OPTIONS[option], None)
-    if kind is CheckType.EXEC:
-        section.required("command", scalars.arguments, "[/usr/local/bin/check]")
+    if known in _BY_STREAM:
+        check = _as_client(section, check)
     _lint(section, check)
     section.close()
     return check
+
+
+def _as_client(section: Section, check: Check) -> Check:
+    """`as_client` (config/as_client): elsewhere it cannot go."""
+    wanted = section.read("as_client", scalars.boolean, False)
+    elsewhere = [key for key in ("port", "connect") if section.has(key)]
+    if wanted and elsewhere:
+        text = f"goes to the virtual address and its port: remove '{elsewhere[0]}'"
+        section.error(section.value_at("as_client"), "as_client", text)
+    return replace(check, as_client=wanted, held=check.held and not wanted)
 
 
 def _asking(section: Section, check: Check, options: frozenset[str], nodes: Nodes) -> Check:
@@ -162,7 +167,7 @@ def _asking(section: Section, check: Check, options: frozenset[str], nodes: Node
             tls_if = questions.read_tls_if(section)
             return replace(check, dialogue=dialogue.read(section), tls=tls_if)
         case _:
-            return check
+            return told.read(section, check)
 
 
 def _http(section: Section, check: Check) -> Check:

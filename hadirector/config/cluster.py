@@ -41,7 +41,8 @@ def read(
     key_file = root.read("key_file", scalars.path, None)
     scripts = programs.read_scripts(root)
     known_checks = checks.read(root, known_nodes)
-    virtual_services = services.read(root, services.Scope(known_checks))
+    of_services = services.Scope(known_checks)
+    virtual_services = services.read(root, of_services)
     scope = instances.Scope(
         nodes=known_nodes,
         scripts=_names(root, "scripts"),
@@ -68,7 +69,7 @@ def read(
         hooks=programs.read_hooks(root),
         connection_sync=connection_sync.read(root, known_nodes),
         timeouts=_timeouts(root),
-        checks=tuple(known_checks.values()),
+        checks=(*known_checks.values(), *of_services.derived.values()),
         services=virtual_services,
     )
     root.close()
@@ -142,7 +143,7 @@ def _lint(
     """What only the whole file shows; of a wrong one some parts are missing."""
     if root.problems.errors:
         return
-    used = {name for service in found for name in service.check.checks}
+    used = {name.partition(" at ")[0] for service in found for name in service.asked}
     for name in known:
         if name not in used:
             at = _place(root, "checks", name)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from hadirector.config import addresses, checks, easing, scalars, servers
+from hadirector.config import addresses, as_client, checks, easing, scalars, servers
 from hadirector.config.problem import Place, Wrong, shown
 from hadirector.config.reader import Section
 from hadirector.config.tree import Mapping, Sequence, Tree
@@ -29,6 +29,7 @@ class Scope:
     """What services may refer to, and what is taken already."""
 
     checks: dict[str, Check]
+    derived: dict[str, Check] = field(default_factory=dict)  # made here, by name (as_client)
     keys: dict[ServiceKey, tuple[str, Place]] = field(default_factory=dict)
 
 
@@ -79,6 +80,8 @@ def _service(name: str, section: Section, scope: Scope) -> VirtualService | None
     easing.lint(section, scheduler, service.feedback is not None)
     section.close()
     _lint(section, service, scope)
+    service, made = as_client.derive(section, service, scope.checks)
+    scope.derived.update((check.name, check) for check in made)
     return service if keys else None
 
 

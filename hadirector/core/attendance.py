@@ -1,24 +1,27 @@
-"""What the runner process is there for, as the director's core keeps it: tracked things and hooks.
+"""What the runner process is there for, as the director's core keeps it: tracked things, hooks and
+the programs of checks; and what else checks learn by way of the director (core/externals).
 
     the runner's words, services, peers, the journal's events
         -> what is tracked, and what waits to be told (core/tracking, core/hooks)
         -> programs to run, things to watch, the level for the election, lines for the journal
 
-While nothing is tracked and no hook is configured there is no runner, and nothing here costs
-anything.
+While nothing is tracked, hooked or executed there is no runner, and nothing here costs anything.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from hadirector.core import director_events as ev
 from hadirector.core import messages, peers, runner_messages
+from hadirector.core.checker_messages import Cause
 from hadirector.core.deaths import DIED
+from hadirector.core.errands import Errands
+from hadirector.core.externals import Externals
 from hadirector.core.hooks import Hooks, Pending
 from hadirector.core.messages import Health, Process, RouterStateName
 from hadirector.core.scripts import Schedule
 from hadirector.core.services import Change, Services
-from hadirector.core.settings.checks import Check
+from hadirector.core.settings.checks import Check, Target
 from hadirector.core.settings.cluster import Config
 from hadirector.core.settings.services import VirtualService
 from hadirector.core.tracking import Kind, Seen, Tracking
@@ -48,6 +51,8 @@ class Attendance:
         self.tracking = Tracking(past)
         self.hooks = Hooks(left_over)
         self.runner: messages.ProcessState | None = None
+        self.errands = Errands()
+        self.externals = Externals()
         self._schedule = Schedule()
         self._greeted = False
         self.wanted = False
@@ -56,8 +61,13 @@ class Attendance:
         self._saved: tuple[Pending, ...] = ()
         self._save_at = -FOREVER
 
-    def configure(self, config: Config, now: float) -> list[ev.Action]:
-        """Take a configuration; the runner comes or goes with it."""
+    def configure(
+        self, config: Config, now: float, targets: Collection[Target] = ()
+    ) -> list[ev.Action]:
+        """Take a configuration, with the targets of its checks; the runner comes or goes with
+        it."""
+        self.errands.configure(targets)
+        self.externals.configure(targets)
         patience = _patience(config)
         self.tracking.configure(config.instances, config.scripts, patience, now)
         self.hooks.configure(config, now)
@@ -67,6 +77,7 @@ class Attendance:
         files, processes = self.tracking.names(Kind.FILE), self.tracking.names(Kind.PROCESS)
         self._watch = runner_messages.Watch(files, processes)
         wanted = bool(self.tracking.scripts() or files or processes or config.hooks)
+        wanted = wanted or self.errands.wanted
         before, self.wanted = self.wanted, wanted
         actions: list[ev.Action] = [ev.Employ(wanted)] if wanted != before else []
         return actions + self._tell_watch()
@@ -81,16 +92,36 @@ class Attendance:
                 name = self._schedule.ended(message)
                 if name is not None:
                     self.tracking.ran(name, message, now)
-                return self.hooks.ended(message, now), []
+                answers = _to_checker(self.errands.ended(message, now))
+                return self.hooks.ended(message, now), answers
             case runner_messages.FilesSeen():
                 self.tracking.files_seen(message, now)
             case runner_messages.ProcessesSeen():
                 self.tracking.processes_seen(message, now)
             case messages.Processes(processes=(state,)):
-                return self._runner_is(state, now), []
+                died = self._runner_is(state, now)
+                return died, [] if state.alive else _to_checker(self.errands.lost())
             case _:
                 pass
         return [], []
+
+    def execute(self, asked: messages.Execute, now: float) -> list[ev.Action]:
+        """The checker wants the program of a check to be run; `turn` has it started."""
+        if not self._greeted:
+            why = "the process that runs programs is not there yet"
+            return _to_checker([messages.Executed(asked.ticket, Cause.OURS, why)])
+        return _to_checker(self.errands.ask(asked, now))
+
+    def report(self, told: ev.Reported, now: float) -> list[ev.Action]:
+        """Somebody says how a server is."""
+        names = self.externals.targets(told.check, told.server)
+        reports = self.externals.report(names, told.up, told.share, told.reason, now)
+        return [ev.Send(Process.CHECKER, reports, FOREVER)]
+
+    def greet_checker(self, now: float) -> list[ev.Action]:
+        """What a checker that starts is to know beside its targets."""
+        known = self.externals.known(now)
+        return [ev.Send(Process.CHECKER, known, FOREVER)] if known.reports else []
 
     def turn(
         self, scene: Scene, events: Iterable[messages.Event], now: float
@@ -110,6 +141,7 @@ class Attendance:
             )
             told += given_up
             runs += self._schedule.start(now)
+            runs += self.errands.start(now)
         actions: list[ev.Action] = [ev.Send(Process.RUNNER, run, FOREVER) for run in runs]
         return told, actions + self._save(now)
 
@@ -175,6 +207,10 @@ class Attendance:
             up = tuple(node for node, said in alive if said.services.get(name))
             found[name] = Seen(below if settled or not below else None, weights.reason, up)
         return found
+
+
+def _to_checker(answers: Iterable[messages.Executed]) -> list[ev.Action]:
+    return [ev.Send(Process.CHECKER, answer, FOREVER) for answer in answers]
 
 
 def _holds(scene: Scene, kind: str, subject: str) -> bool | None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
+from hadirector.core.address import Family
 from hadirector.core.keys import FileText
 from hadirector.core.settings.checks import Target
 
@@ -23,6 +24,19 @@ class Wish(Enum):
     NONE = ""
     DRAIN = "drain"  # no new connections
     MAINT = "maint"  # out, whatever its health
+
+
+class Cause(Enum):
+    """Why a probe ended."""
+
+    GOOD = "good"  # the server passed
+    REFUSED = "refused"  # its host says that nobody listens there
+    ANSWERED = "answered"  # it answered, but not as wanted: reset, wrong reply
+    PARTIAL = "partial"  # time ran out in the middle of its answer
+    SILENT = "silent"  # time ran out, nothing came
+    UNREACHABLE = "unreachable"  # the network says that nobody is there
+    OURS = "ours"  # we could not probe
+    WAITING = "waiting"  # nothing was said yet by whoever is to say it
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +95,52 @@ class Blind:
     empty when nothing keeps it from any target."""
 
     reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Execute:
+    """The program of this target's check is to be run once; Executed answers with the same ticket.
+    What is run is the director's to know: the checker names a target and no more."""
+
+    target: str
+    ticket: int
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """How the program of a check ended, as a probe ends; `detail` is one sentence, `share` as in
+    Probe."""
+
+    ticket: int
+    cause: Cause
+    detail: str
+    share: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What somebody said of a target of type external, until `until` (CLOCK_BOOTTIME)."""
+
+    target: str
+    up: bool
+    share: float | None
+    reason: str
+    at: float
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lend:
+    """Sockets for the probes of these targets, handed over with the message in the same order:
+    each of this address family, with this firewall mark (core/as_client)."""
+
+    targets: tuple[str, ...]
+    marks: tuple[int, ...]
+    families: tuple[Family, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """Reports that came, or (after Hello) all that the director knows of."""
+
+    reports: tuple[Report, ...]

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import assert_never
 
-from hadirector.core import deaths, differences, ipvs, messages, peers
+from hadirector.core import as_client, deaths, differences, ipvs, messages, peers
 from hadirector.core import director_events as ev
 from hadirector.core.attendance import Attendance, Scene
 from hadirector.core.checker_watch import CheckerWatch
@@ -138,6 +138,8 @@ class Director:
                 return self._operators(event, now)
             case ev.Noticed(kind, subject, reason):
                 return self._tell([Change(kind, subject, reason)], now)
+            case ev.Reported():
+                return self.attendance.report(event, now)
             case ev.Woken():
                 return []
         assert_never(event)
@@ -160,10 +162,10 @@ class Director:
             *self._tell(changes, now),
             *operations,
             ev.Settle(config),
-            *self.attendance.configure(config, now),
+            *self.attendance.configure(config, now, self.services.targets().targets),
             *self._settings(now),
             *self.sync.settings(config, self._secrets),
-            ev.Send(Process.CHECKER, self.services.targets(), float("inf")),
+            *self._tell_checker(),
             *self.kernel.follow_all(),
             *self._presence(now),
         ]
@@ -181,8 +183,8 @@ class Director:
                 return [*told, *self._greet(sender, now)]
             case messages.Verdicts():
                 return self._verdicts(message, told, now)
-            case messages.Blind(reasons):
-                told += self._tell(self.checker.sees(reasons), now)
+            case messages.Blind() | messages.Execute():
+                told += self._checker_said(message, now)
             case messages.Routers(routers):
                 told += self._tell(self.election.hear(routers, now), now)
                 self._routers_changed()
@@ -229,6 +231,19 @@ class Director:
         steps = self.kernel.follow(keys)
         return [*steps, *told, *self._tell(self._flaps.tell(changes, now), now)]
 
+    def _tell_checker(self) -> list[ev.Action]:
+        """All it is to probe, and the sockets it cannot make itself."""
+        loans = as_client.loans(self.services.paths)
+        told: list[messages.Message] = [self.services.targets(), *loans]
+        return [ev.Send(Process.CHECKER, message, float("inf")) for message in told]
+
+    def _checker_said(
+        self, message: messages.Blind | messages.Execute, now: float
+    ) -> list[ev.Action]:
+        if isinstance(message, messages.Execute):
+            return self.attendance.execute(message, now)
+        return self._tell(self.checker.sees(message.reasons), now)
+
     def _processes_are(self, processes: deaths.States, now: float) -> list[ev.Action]:
         died = list(deaths.news(self.processes, processes, self.journal))
         self.processes = processes
@@ -245,7 +260,7 @@ class Director:
         if self.config is None:
             return []
         if sender is Process.CHECKER:
-            return [ev.Send(Process.CHECKER, self.services.targets(), float("inf"))]
+            return [*self._tell_checker(), *self.attendance.greet_checker(now)]
         return self._settings(now) if sender is Process.ELECTION else []
 
     def _heard(self, event: ev.Heard | ev.PeerRefused, now: float) -> list[ev.Action]:

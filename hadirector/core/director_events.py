@@ -116,6 +116,19 @@ class Noticed:
 
 
 @dataclass(frozen=True, slots=True)
+class Reported:
+    """Somebody says through the API how a server is: the check of type external, the server (an
+    address, with a port or without; empty: all of the check), and what core/checker_messages.Report
+    has."""
+
+    check: str
+    server: str
+    up: bool
+    share: float | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Woken:
     """The deadline came."""
 
@@ -135,6 +148,7 @@ Event = (
     | Order
     | OverridesSaved
     | Noticed
+    | Reported
     | Woken
 )
 

@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
-from hadirector.core.address import Endpoint
+from hadirector.core.address import Address, Endpoint
 from hadirector.core.deadlines import Deadlines
 
 OPENINGS = 500  # a second: what 10,000 servers cost when they all return at once stays small
@@ -50,6 +50,7 @@ class Hold:
 
     number: int
     endpoint: Endpoint
+    source: Address | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,7 @@ class _Life:
     """What is known of one endpoint."""
 
     endpoint: Endpoint
+    source: Address | None
     targets: list[str] = field(default_factory=list)
     number: int = 0  # of its connection; 0: none
     stands_since: float | None = None
@@ -124,17 +126,21 @@ class Holds:
     def __len__(self) -> int:
         return len(self._numbers)
 
-    def follow(self, wanted: Iterable[tuple[str, Endpoint]]) -> list[Action]:
-        """All targets whose endpoint is to be held; the connections of others are let go."""
+    def follow(self, wanted: Iterable[tuple[str, Endpoint, Address | None]]) -> list[Action]:
+        """All targets whose endpoint is to be held, and from which address: of several, the first.
+        The connections of others are let go."""
         before, self._lives = self._lives, {}
-        for target, endpoint in wanted:
+        for target, endpoint, source in wanted:
             life = self._lives.get(endpoint)
             if life is None:
-                life = self._lives[endpoint] = before.get(endpoint) or _Life(endpoint)
+                known = before.get(endpoint)
+                kept = known is not None and known.source == source
+                life = known if known is not None and kept else _Life(endpoint, source)
+                self._lives[endpoint] = life
                 life.targets = []
             life.targets.append(target)
         self.refused = 0
-        gone = [life for endpoint, life in before.items() if endpoint not in self._lives]
+        gone = [life for at, life in before.items() if self._lives.get(at) is not life]
         return [action for life in gone for action in self._release(life)]
 
     def good(self, endpoint: Endpoint, now: float) -> list[Action]:
@@ -152,7 +158,7 @@ class Holds:
         self._number += 1
         life.number, life.stands_since = self._number, None
         self._numbers[self._number] = life
-        return [Hold(self._number, endpoint)]
+        return [Hold(self._number, endpoint, life.source)]
 
     def down(self, endpoint: Endpoint, silent: bool) -> list[Action]:
         """Its server is out: how it ended a connection says nothing about its habits. What stands
@@ -196,9 +202,12 @@ class Holds:
         if end is End.CHATTY:
             life.give_up(now)
             return None
-        if end is End.OURS or since is None:  # its probes tell what there is to tell
+        if end is End.OURS:
             self._pause(life, now)
             return None
+        if since is None:
+            self._pause(life, now)
+            return News(tuple(life.targets), False, "no connection to it could be held")
         lived = life.ended_after = now - since
         expected = life.limit is not None and lived >= EXPECTED * life.limit
         how = "closed" if end is End.CLOSED else "reset"

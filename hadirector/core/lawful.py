@@ -11,8 +11,12 @@ from hadirector.core import messages, record_watch, runner_messages, syncer_mess
 from hadirector.core.messages import OrderKind, Process, RequestKind
 
 _LEVELS: Mapping[tuple[Process, Process], frozenset[type[messages.Message]]] = {
-    (Process.DIRECTOR, Process.CHECKER): frozenset({messages.Targets}),
-    (Process.CHECKER, Process.DIRECTOR): frozenset({messages.Verdicts, messages.Blind}),
+    (Process.DIRECTOR, Process.CHECKER): frozenset(
+        {messages.Targets, messages.Executed, messages.Reports, messages.Lend}
+    ),
+    (Process.CHECKER, Process.DIRECTOR): frozenset(
+        {messages.Verdicts, messages.Blind, messages.Execute}
+    ),
     (Process.DIRECTOR, Process.ELECTION): frozenset(
         {
             *(messages.ElectionSettings, messages.Tracks, messages.Ready, messages.Peers),

@@ -2,14 +2,14 @@
 
 Nearly all messages are levels: the newest replaces what was told before under the same kind, so
 one may be lost, repeated or re-sent whole after `Hello` without harm. The few that are not
-(Order, Event, Run, Ran, Resync, SyncNews) are numbered and only ever cause something once. Every
-field is plain data that shell/channel.py can write and read strictly; an unknown or ill-typed
-message is a counted error.
+(Order, Event, Run, Ran, Resync, SyncNews, Execute, Executed, Reports, Lend) are numbered and only
+ever cause something once. Every field is plain data that shell/channel.py can write and read
+strictly; an unknown or ill-typed message is a counted error.
 
 Who tells whom (core/lawful.py is what holds everybody to it):
 
-    director -> checker      Targets
-    checker  -> director     Verdicts, Blind
+    director -> checker      Targets, Executed, Reports, Lend
+    checker  -> director     Verdicts, Blind, Execute
     director -> election     ElectionSettings, Tracks, Ready, Peers, Stance, Order
     election -> director     Routers, Events, Obeyed
     director -> runner       Run, Watch
@@ -31,10 +31,22 @@ from hadirector.core.checker_messages import (
     Blind as Blind,
 )
 from hadirector.core.checker_messages import (
+    Execute as Execute,
+)
+from hadirector.core.checker_messages import (
+    Executed as Executed,
+)
+from hadirector.core.checker_messages import (
     Health as Health,
 )
 from hadirector.core.checker_messages import (
+    Lend as Lend,
+)
+from hadirector.core.checker_messages import (
     Probe as Probe,
+)
+from hadirector.core.checker_messages import (
+    Reports as Reports,
 )
 from hadirector.core.checker_messages import (
     Targets as Targets,
@@ -217,6 +229,10 @@ Message = (
     | Targets
     | Verdicts
     | Blind
+    | Execute
+    | Executed
+    | Reports
+    | Lend
     | ElectionSettings
     | Tracks
     | Ready

@@ -12,8 +12,9 @@ Theory
   that is later: a server that is silent is not given more time than its timeouts.
 - The end of a held connection (core/held.py) asks for a probe at once, before all others. One that
   is refused is a verdict then and not one of `fall`: two signs agree. After any other wrong answer
-  it takes a second one, at once: servers that close idle clients also err now and then. A probe
-  that is under way already comes first; unless it is that verdict, another follows it.
+  it takes a second one, at once: servers that close idle clients also err now and then. A good one
+  is followed by two more within LOOKS: a kernel that tears a process down may close its listener
+  last. A probe that is under way already comes first.
 - A probe that failed because of ourselves says nothing about the server and is void: we could
   not start it (no descriptors, no memory, no port), or its time ran out while our own loop did
   not turn. A void probe is repeated at once, at most VOID_RETRIES times in a row, and counts
@@ -30,93 +31,37 @@ import hashlib
 import heapq
 import math
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from typing import assert_never
 
 from hadirector.core import health, held
 from hadirector.core.blind import Blind
-from hadirector.core.messages import Probe, Targets, Verdict
-from hadirector.core.settings.checks import Check, Target
+
+# Who makes outcomes, or carries out what is said here, takes these names from here.
+from hadirector.core.checker_messages import Cause as Cause
+from hadirector.core.checker_messages import Probe, Targets, Verdict, Wish
+from hadirector.core.pacing_events import Action as Action
+from hadirector.core.pacing_events import Ended as Ended
+from hadirector.core.pacing_events import Event as Event
+from hadirector.core.pacing_events import Look as Look
+from hadirector.core.pacing_events import Outcome as Outcome
+from hadirector.core.pacing_events import Report as Report
+from hadirector.core.pacing_events import Start as Start
+from hadirector.core.pacing_events import Stop as Stop
+from hadirector.core.pacing_events import Woken as Woken
+from hadirector.core.settings.checks import Check, CheckType, Target
+from hadirector.core.silences import Silences
 
 SPREAD = 1.0  # seconds over which new targets start, if their interval is not shorter
 STARTS_PER_TURN = 64  # about 4 ms of system calls; then answers get a turn
 VOID_RETRIES = 2
 STALL_SHARE = 0.25  # of a probe's timeout: with more of it lost by ourselves, silence is no news
+LOOKS = (0.01, 0.03)  # seconds from a good probe after the end of a held connection to the next
 AT_ONCE = -1.0  # due before whatever is due by its slot
 LATE_START = 0.1  # seconds behind its slot from which a start is counted as late
 
 
-class Cause(Enum):
-    """Why a probe ended."""
-
-    GOOD = "good"  # the server passed
-    REFUSED = "refused"  # its host says that nobody listens there
-    ANSWERED = "answered"  # it answered, but not as wanted: reset, wrong reply
-    PARTIAL = "partial"  # time ran out in the middle of its answer
-    SILENT = "silent"  # time ran out, nothing came
-    UNREACHABLE = "unreachable"  # the network says that nobody is there
-    OURS = "ours"  # we could not probe
-
-
+TOLD = (CheckType.EXEC, CheckType.EXTERNAL)  # by others: they say nothing of our own network
 _FAILURES = (Cause.REFUSED, Cause.ANSWERED)  # the server's own word, whole
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a probe ended; `detail` is one short sentence for an operator, `warning` what he should
-    know although the server passed."""
-
-    cause: Cause
-    detail: str
-    warning: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Woken:
-    """The instant `next_at` named has come."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A started probe ended after `took` seconds.
-
-    `stalled` is how many of them our own loop did not turn.
-    """
-
-    target: str
-    ticket: int
-    outcome: Outcome
-    took: float
-    stalled: float
-
-
-Event = Targets | Ended | Woken | held.Event
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Probe this target now; its end comes back as `Ended` with the same ticket."""
-
-    target: Target
-    ticket: int
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Abandon this probe: nobody waits for its end any more."""
-
-    ticket: int
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """A target was probed; `changed`: its health is another than before."""
-
-    verdict: Verdict
-    changed: bool
-
-
-Action = Start | Stop | Report | held.Action
 
 
 @dataclass(slots=True)
@@ -133,12 +78,13 @@ class Counts:
 @dataclass(frozen=True, slots=True)
 class _Sign:
     """A held connection ended at `at`; `verdict` as in held.News. `seconded`: one probe after it
-    got a wrong answer."""
+    got a wrong answer; `looks`: so many were good."""
 
     at: float
     verdict: bool
     sentence: str
     seconded: bool = False
+    looks: int = 0
 
 
 @dataclass(slots=True)
@@ -153,9 +99,13 @@ class _Entry:
     started: float = 0.0  # its last try
     voids: int = 0  # in a row
     signs: list[_Sign] = field(default_factory=list)  # of death, that the next probe is to settle
+    silent_since: float | None = None  # the start of the first of its last probes without an answer
+    alone: bool = False  # as in Verdict
 
     def verdict(self) -> Verdict:
-        return Verdict(self.target.id, health.verdict(self.state), self.state.since, self.last)
+        state = self.state
+        health_now = health.verdict(state)
+        return Verdict(self.target.id, health_now, state.since, self.last, self.alone)
 
 
 class Schedule:
@@ -167,6 +117,7 @@ class Schedule:
         self.counts = Counts()
         self.blind = Blind()
         self.holds = held.Holds(room)
+        self._silences = Silences()
         self._in_flight = in_flight
         self._entries: dict[str, _Entry] = {}
         self._flying: set[int] = set()
@@ -184,6 +135,11 @@ class Schedule:
                 return [*self.holds.due(now), *self._start_due(now)]
             case held.Stands() | held.Broken():
                 self._hurry(self.holds.handle(event, now), now)
+                return self._start_due(now)
+            case Look(target):
+                entry = self._entries.get(target)
+                if entry is not None and entry.ticket not in self._flying:
+                    self._await(entry, AT_ONCE)
                 return self._start_due(now)
             case _:
                 assert_never(event)
@@ -208,6 +164,7 @@ class Schedule:
             else:
                 self._entries[target.id] = _admit(target, known, now)
         self.blind.keep(self._entries.keys())
+        self._silences.keep(set(self._entries))
         kept = {entry.ticket for entry in self._entries.values()}
         stops = [Stop(ticket) for ticket in sorted(self._flying - kept)]
         self._flying &= kept
@@ -216,7 +173,9 @@ class Schedule:
         for entry in self._entries.values():
             if entry.ticket == 0:
                 self._await(entry, entry.slot)
-        held_ones = ((t.id, t.at) for t in targets if t.check.held)
+        held_ones = (
+            (t.id, t.at, t.check.source_for(t.at.address)) for t in targets if t.check.held
+        )
         return [*stops, *self.holds.follow(held_ones)]
 
     def _await(self, entry: _Entry, due_at: float) -> None:
@@ -281,14 +240,45 @@ class Schedule:
             entry.signs.clear()
             if ended.outcome.cause is Cause.OURS:
                 self.blind.add(ended.target, entry.target.endpoint, ended.outcome.detail)
-        else:
+        elif ended.outcome.cause is not Cause.WAITING:
             self.blind.remove(ended.target)
-            actions = [self._count(entry, ended, now), *self._hold(entry, ended, now)]
+            actions = [
+                *self._compare(entry, ended, now),
+                *self._hold(entry, ended, now),
+            ]
         entry.voids = 0
         if entry.signs:
-            self._await(entry, AT_ONCE)
+            looks = entry.signs[0].looks
+            self._await(entry, now + LOOKS[looks - 1] if looks else AT_ONCE)
         else:
             self._await_slot(entry, before, now)
+        return actions
+
+    def _compare(self, entry: _Entry, ended: Ended, now: float) -> list[Action]:
+        """Count the probe, and tell a silent server from a node that hears nobody."""
+        if entry.target.check.type in TOLD:
+            return [self._count(entry, ended, now)]
+        server = entry.target.at.address
+        silent = ended.outcome.cause in (Cause.SILENT, Cause.UNREACHABLE)
+        freed: list[str] = []
+        if silent:
+            entry.silent_since = entry.started if entry.silent_since is None else entry.silent_since
+        else:
+            entry.silent_since = None
+            self._silences.forget(entry.target.id)
+            freed = self._silences.answered(server, now)
+        report = self._count(entry, ended, now)
+        alone = False
+        if entry.silent_since is not None and isinstance(entry.state, health.Down):
+            alone = self._silences.falls_silent(entry.target.id, server, entry.silent_since)
+        if alone != entry.alone:
+            entry.alone = alone
+            report = Report(entry.verdict(), True)
+        actions: list[Action] = [report]
+        for name in freed:
+            other = self._entries[name]
+            other.alone = False
+            actions.append(Report(other.verdict(), True))
         return actions
 
     def _count(self, entry: _Entry, ended: Ended, now: float) -> Report:
@@ -296,22 +286,22 @@ class Schedule:
         cause, detail = ended.outcome.cause, ended.outcome.detail
         good = cause is Cause.GOOD
         before = health.verdict(entry.state)
-        dead = [sign for sign in entry.signs if sign.verdict] if cause in _FAILURES else []
+        dead = [s for s in entry.signs if s.verdict] if cause in _FAILURES else []
         if dead and (cause is Cause.REFUSED or dead[0].seconded):
             entry.state = health.lost(entry.state, now)
             detail = f"{detail}, and {dead[0].sentence}"
             entry.signs.clear()
         else:
             entry.state = health.handle(entry.state, good, entry.target.check, now)
-            # What ended while this probe was under way is not settled by it.
-            entry.signs = [sign for sign in entry.signs if sign.at > entry.started]
-            entry.signs += [replace(sign, seconded=True) for sign in dead[:1]]
+            entry.signs = _unsettled(entry, cause)
         entry.last = Probe(
             ok=good,
             answered=cause in (Cause.GOOD, Cause.PARTIAL) or cause in _FAILURES,
             detail=detail,
             ms=round(ended.took * 1000, 2),
             at=now,
+            share=ended.outcome.share,
+            wish=_wish(entry.last, ended.outcome),
             warning=ended.outcome.warning,
         )
         verdict = entry.verdict()
@@ -340,6 +330,26 @@ class Schedule:
                 self.counts.due += missed
                 self.counts.missed += missed
         self._await(entry, entry.slot)
+
+
+def _unsettled(entry: _Entry, cause: Cause) -> list[_Sign]:
+    """The signs that are left after a probe that was no verdict on them."""
+    # What ended while this probe was under way is not settled by it.
+    left = [sign for sign in entry.signs if sign.at > entry.started]
+    if left or not entry.signs or not entry.signs[0].verdict:
+        return left
+    sign = entry.signs[0]
+    if cause in _FAILURES:
+        return [replace(sign, seconded=True, looks=0)]
+    if cause is Cause.GOOD and sign.looks < len(LOOKS):
+        return [replace(sign, looks=sign.looks + 1)]
+    return []
+
+
+def _wish(last: Probe | None, outcome: Outcome) -> Wish:
+    if outcome.wish is not None:
+        return outcome.wish
+    return last.wish if last else Wish.NONE
 
 
 def is_void(ended: Ended, check: Check) -> bool:

@@ -6,20 +6,19 @@ same beside ten other services and beside ten thousand. What changes by time alo
 feedback, the end of a hold) is decided at `deadline`.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from hadirector.core import ipvs, service_news, weight
+from hadirector.core import as_client, ipvs, service_news, weight
 from hadirector.core.address import Endpoint
 from hadirector.core.admin import Ruling
 from hadirector.core.easing import Easing
 from hadirector.core.keys import FileText
 from hadirector.core.messages import Health, Targets, Verdict, Verdicts
+from hadirector.core.probed import Probed, targets_of
 from hadirector.core.server_health import combine
 from hadirector.core.service_news import (
     Change as Change,  # who tells of services takes it from here
 )
-from hadirector.core.settings.checks import Target, target_id
 from hadirector.core.settings.cluster import Config
 from hadirector.core.settings.services import VirtualService
 from hadirector.core.views import Out
@@ -71,8 +70,8 @@ class Services:
         self._elsewhere: Mapping[str, bool] = {}
         self._easing = Easing()
         self._due: dict[str, float] = {}  # by service: when time alone may change its weights
-        self._targets: tuple[Target, ...] = ()
-        self._users: dict[str, set[str]] = {}
+        self.paths: tuple[as_client.Path, ...] = ()  # of probes as clients' packets go
+        self._probed = Probed()
         # A service is well until something else was told: a director that starts tells no news.
         self._quorum_told: dict[str, bool] = {}
         self._state_told: dict[str, weight.ServiceState] = {}
@@ -85,16 +84,17 @@ class Services:
         self._rulings = rulings
         before = set(self.settings)
         self.settings = {service.name: service for service in config.services}
-        self._targets, self._users = _targets(config)
-        known = {target.id for target in self._targets}
-        self.verdicts = {name: v for name, v in self.verdicts.items() if name in known}
+        self._probed = targets_of(config)
+        self.verdicts = self._probed.inherit(self.verdicts)
         self.weights = {name: w for name, w in self.weights.items() if name in self.settings}
         self._quorum_told = {n: t for n, t in self._quorum_told.items() if n in self.settings}
         self._state_told = {n: t for n, t in self._state_told.items() if n in self.settings}
         self._kept_told &= self.settings.keys()
         self._easing.keep(self.settings)
         self._due = {}
-        self.entries, self.unsettled, self.out = {}, Unsettled(), Out()
+        self.paths = as_client.paths_of(config)
+        self.entries = dict(path.entry for path in self.paths)
+        self.unsettled, self.out = Unsettled(), Out()
         changes = [
             Change("service_removed", name, "no longer configured")
             for name in sorted(before - set(self.settings))
@@ -149,19 +149,20 @@ class Services:
         """
         concerned: set[str] = set()
         for verdict in news.verdicts:
-            before = self.verdicts.get(verdict.target)
-            if verdict.target not in self._users:
+            names = self._probed.heard_by.get(verdict.target)
+            if not names:
                 continue
+            before = self.verdicts.get(next(iter(names)))
             if verdict.health is Health.UNKNOWN and before is not None:
                 continue
-            self.verdicts[verdict.target] = verdict
+            self.verdicts.update(dict.fromkeys(names, verdict))
             if before is None or _differs(before, verdict):
-                concerned |= self._users[verdict.target]
+                concerned |= self._probed.users[verdict.target]
         return concerned
 
     def targets(self) -> Targets:
         """All that is to be probed."""
-        return Targets(self._targets, self.files)
+        return Targets(tuple(self._probed.targets.values()), self.files)
 
     def _again(self, names: Iterable[str], now: float) -> Outcome:
         """Decide these anew."""
@@ -244,20 +245,6 @@ class Services:
         self._kept_told = self._kept_told | {name} if kept else self._kept_told - {name}
         self._quorum_told[name], self._state_told[name] = decided.quorum_met, decided.state
         return changes
-
-
-def _targets(config: Config) -> tuple[tuple[Target, ...], dict[str, set[str]]]:
-    """Each endpoint once per check, and which services want to know of it."""
-    checks = {check.name: check for check in config.checks}
-    targets: dict[str, Target] = {}
-    users: dict[str, set[str]] = defaultdict(set)
-    for service in config.services:
-        for server in service.real_servers:
-            for name in service.asked:
-                identity = target_id(name, server.endpoint)
-                targets.setdefault(identity, Target(identity, checks[name], server.endpoint))
-                users[identity].add(service.name)
-    return tuple(targets.values()), dict(users)
 
 
 def _weights_found(service: VirtualService, actual: ipvs.Table) -> dict[Endpoint, int]:

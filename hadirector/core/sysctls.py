@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from hadirector.core.address import Family, family
 from hadirector.core.ipvs import Forward, Timeouts
+from hadirector.core.settings.checks import Check, CheckType
 from hadirector.core.settings.instances import VirtualAddress
 from hadirector.core.settings.services import VirtualService
 
@@ -71,6 +72,23 @@ def for_director(nat: Collection[Family], heeding: Iterable[str] = ()) -> tuple[
         settings += [Sysctl(accept_ra(interface), "2", why) for interface in heeding]
         why = "NAT over IPv6: real servers answer through this node"
         settings.append(Sysctl(FORWARDING, "1", why))
+    return tuple(settings)
+
+
+def for_checks(services: Iterable[VirtualService], checks: Iterable[Check]) -> tuple[Sysctl, ...]:
+    """What probes need: the checker, which holds no capability, may ping where its group is let.
+
+    The range is the one systemd sets by default; the setting serves IPv6 as well.
+    """
+    used = {name for service in services for name in service.check.checks}
+    probing = [check for check in checks if check.name in used]
+    settings = []
+    if any(check.type is CheckType.PING for check in probing):
+        why = "checks of type ping: echo requests without a capability"
+        settings.append(Sysctl("net.ipv4.ping_group_range", "0 2147483647", why))
+    if any(check.client is not None and family(check.client.address) == 4 for check in probing):
+        why = "checks as a client: servers answer from the virtual address, which a master has too"
+        settings.append(Sysctl("net.ipv4.conf.all.accept_local", "1", why))
     return tuple(settings)
 
 

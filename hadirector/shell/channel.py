@@ -11,11 +11,12 @@ QUEUE of the numbered ones, at most MAX_MESSAGE bytes assembled. Sending never b
 
 import asyncio
 import logging
+import os
 import socket
 import struct
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
 import msgspec
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 PART = 48_000  # bytes of a datagram: four fit the smallest default send buffer
 MAX_MESSAGE = 64 << 20  # 100,000 targets are about 30 MB
+_MOST_DESCRIPTORS = 253  # SCM_MAX_FD
 QUEUE = 256  # numbered messages waiting; a reader this far behind is as good as dead
 READS = 64  # datagrams per wake-up: no channel may keep the loop
 
@@ -36,6 +38,10 @@ _NUMBERED = (
     messages.Events,
     messages.Request,
     messages.Verdicts,
+    messages.Execute,
+    messages.Executed,
+    messages.Reports,
+    messages.Lend,
     messages.Hello,
     messages.Run,
     runner_messages.Ran,
@@ -58,6 +64,7 @@ class Received:
 
     message: messages.Message
     valid_until: float
+    descriptors: tuple[int, ...] = ()  # that came with it: the receiver's to close
 
 
 @dataclass(slots=True)
@@ -102,7 +109,14 @@ class _Assembly:
         if self.size > MAX_MESSAGE:
             self.sequence = -1
             raise ValueError("a message over the size limit")
-        return b"".join(self.parts) if part + 1 == parts else None
+        if part + 1 < parts:
+            return None
+        whole, self.sequence, self.parts = b"".join(self.parts), -1, []
+        return whole
+
+    def under_way(self) -> bool:
+        """Whether parts of a message are still to come."""
+        return bool(self.parts)
 
 
 class Channel:
@@ -121,8 +135,11 @@ class Channel:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._receive: Callable[[Received], None] | None = None
         self._lawful: Callable[[messages.Message], bool] = lambda _: True
+        self._takes_descriptors = False
+        self._descriptors: list[int] = []  # that came with the parts of the message now arriving
+        self._going: list[int] = []  # that go with the first part of the message now going out
         self._levels: OrderedDict[str, bytes] = OrderedDict()
-        self._numbered: list[bytes] = []
+        self._numbered: list[tuple[bytes, tuple[int, ...]]] = []
         self._parts: list[bytes] = []  # of the message now going out
         self._sequence = 0
         self._assembly = _Assembly()
@@ -132,20 +149,31 @@ class Channel:
         self,
         receive: Callable[[Received], None],
         lawful: Callable[[messages.Message], bool] = lambda _: True,
+        *,
+        descriptors: bool = False,
     ) -> None:
-        """Read from now on, on the running loop; what is not `lawful` is counted and dropped."""
+        """Read from now on, on the running loop; what is not `lawful` is counted and dropped.
+        `descriptors` may come with messages; elsewhere the kernel closes them unseen."""
+        self._takes_descriptors = descriptors
         self._loop = asyncio.get_running_loop()
         self._receive, self._lawful = receive, lawful
         self._loop.add_reader(self._sock.fileno(), self._readable)
 
-    def send(self, message: messages.Message, valid_until: float = FOREVER) -> None:
-        """Queue a message and send what the kernel takes now."""
+    def send(
+        self,
+        message: messages.Message,
+        valid_until: float = FOREVER,
+        descriptors: tuple[int, ...] = (),
+    ) -> None:
+        """Queue a message and send what the kernel takes now. `descriptors`, only with a numbered
+        one and at most 253, are closed here once they went or are lost."""
         raw = encode(message, valid_until)
+        assert not descriptors or isinstance(message, _NUMBERED)
         if isinstance(message, _NUMBERED):
             if len(self._numbered) >= QUEUE:
-                self._numbered.pop(0)
+                _close(self._numbered.pop(0)[1])
                 self.counts.overflowed += 1
-            self._numbered.append(raw)
+            self._numbered.append((raw, descriptors))
         else:
             kind = type(message).__name__
             self.counts.superseded += kind in self._levels
@@ -161,7 +189,8 @@ class Channel:
 
     def _next_parts(self) -> list[bytes]:
         if self._numbered:
-            raw = self._numbered.pop(0)
+            raw, descriptors = self._numbered.pop(0)
+            self._going = list(descriptors)
         elif self._levels:
             raw = self._levels.popitem(last=False)[1]
         else:
@@ -180,15 +209,24 @@ class Channel:
                 if not self._parts:
                     return self._want_write(False)
             try:
-                self._sock.send(self._parts[0])
+                if self._going:
+                    socket.send_fds(self._sock, [self._parts[0]], self._going)
+                    self._gone()
+                else:
+                    self._sock.send(self._parts[0])
             except (BlockingIOError, InterruptedError):
                 return self._want_write(True)
             except OSError as error:
                 # The supervisor holds both ends, so this is our own end going away: we are leaving.
                 log.debug("channel=%s send failed: %s", self.name, error)
                 self._parts = []
+                self._gone()
                 return self._want_write(False)
             del self._parts[0]
+
+    def _gone(self) -> None:
+        _close(self._going)
+        self._going = []
 
     def _want_write(self, wanted: bool) -> None:
         if self._loop is None or wanted == self._writing:
@@ -202,7 +240,7 @@ class Channel:
     def _readable(self) -> None:
         for _ in range(READS):
             try:
-                raw = self._sock.recv(PART + _HEADER.size)
+                raw = self._receive_part()
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
@@ -215,7 +253,22 @@ class Channel:
                 return
             self._take(raw)
 
+    def _receive_part(self) -> bytes:
+        if not self._takes_descriptors:
+            return self._sock.recv(PART + _HEADER.size)
+        raw, came, _, _ = socket.recv_fds(self._sock, PART + _HEADER.size, _MOST_DESCRIPTORS)
+        self._descriptors += came
+        return raw
+
     def _take(self, raw: bytes) -> None:
+        try:
+            self._take_part(raw)
+        finally:
+            if not self._assembly.under_way():  # nobody took them
+                _close(self._descriptors)
+                self._descriptors = []
+
+    def _take_part(self, raw: bytes) -> None:
         try:
             if len(raw) < _HEADER.size:
                 raise ValueError("a short datagram")
@@ -235,7 +288,13 @@ class Channel:
                 log.error("channel=%s sent %s, which is not its to send", self.name, kind)
             return
         assert self._receive is not None
-        self._receive(received)
+        came, self._descriptors = tuple(self._descriptors), []
+        self._receive(replace(received, descriptors=came) if came else received)
+
+
+def _close(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def pair() -> tuple[socket.socket, socket.socket]:

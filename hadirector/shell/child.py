@@ -29,7 +29,7 @@ from functools import partial
 
 from hadirector.core import messages
 from hadirector.core.lawful import lawful
-from hadirector.shell import channel, log_writer
+from hadirector.shell import channel, log_writer, marked
 
 log = logging.getLogger(__name__)
 
@@ -79,14 +79,20 @@ class Child:
         """Listen on every channel and say Hello; `receive(sender, received)` runs on the loop, for
         what is the sender's to say."""
         for sender, link in self.channels.items():
-            link.start(partial(receive, sender), partial(lawful, sender, self.process))
+            lends = (sender, self.process) == (messages.Process.DIRECTOR, messages.Process.CHECKER)
+            may = partial(lawful, sender, self.process)
+            link.start(partial(receive, sender), may, descriptors=lends)
             link.send(messages.Hello(self.process, os.getpid()))
 
     def send(
         self, to: messages.Process, message: messages.Message, valid_until: float = channel.FOREVER
     ) -> None:
         """Send to a process this child has a channel to; silently nothing where it has none."""
-        if to in self.channels:
+        if to not in self.channels:
+            return
+        if isinstance(message, messages.Lend):
+            self.channels[to].send(message, valid_until, marked.make(message))
+        else:
             self.channels[to].send(message, valid_until)
 
     async def beat(self) -> None:

@@ -11,8 +11,8 @@ import socket
 from collections.abc import Callable
 
 from hadirector.core import address
-from hadirector.core.address import Endpoint
 from hadirector.core.held import Broken, End, Event, Hold, Stands
+from hadirector.shell.probes import dial
 
 Told = Callable[[Event], None]
 
@@ -73,7 +73,7 @@ class _Held:
         self._fd = -1
         self._opening: asyncio.Handle | None = loop.call_later(_OPENING, self._end, End.FAILED)
         try:
-            self._connect(wanted.endpoint)
+            self._connect(wanted)
         except OSError as error:
             # Not from within `hold`: who asks for it may not be ready for its end.
             self._opened()
@@ -87,13 +87,16 @@ class _Held:
             self._loop.remove_reader(self._fd)
             sock.close()
 
-    def _connect(self, endpoint: Endpoint) -> None:
+    def _connect(self, wanted: Hold) -> None:
+        endpoint = wanted.endpoint
         kind = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
         self._sock = socket.socket(_FAMILIES[address.family(endpoint.address)], kind)
         self._fd = self._sock.fileno()
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in _KEEP_ALIVE:
             self._sock.setsockopt(socket.IPPROTO_TCP, option, value)
+        if wanted.source is not None:
+            dial.bind(self._sock, wanted.source)
         code = self._sock.connect_ex((endpoint.address, endpoint.port))
         if code not in (0, errno.EINPROGRESS):
             raise OSError(code, "connect")

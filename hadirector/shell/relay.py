@@ -163,7 +163,7 @@ class RelayLink:
         try:
             self._tap = PrivateTap(self._said)
         except OSError as error:
-            return f"{NAME}: {error.strerror}"
+            return f"{NAME}: {error.strerror or 'is not there'}"
         return ""
 
     def _look_soon(self) -> None:

@@ -85,11 +85,11 @@ class RelaySocket:
 def why(error: OSError, where: ConnectionSync, node: str) -> str:
     """Why a node cannot speak there, in a sentence."""
     own = where.unicast.get(node)
-    if error.errno in (errno.ENODEV, errno.ENXIO):
+    if error.errno in (None, errno.ENODEV, errno.ENXIO):  # if_nametoindex gives no number
         return f"no interface {where.interface}: connection sync waits for it"
     if error.errno == errno.EADDRNOTAVAIL and own is not None:
         return f"{own} is not on this host: connection sync waits for it"
-    reason = os.strerror(error.errno) if error.errno else str(error)
+    reason = os.strerror(error.errno or 0)
     return f"connection sync cannot listen on {where.interface} port {where.port}: {reason}"
 
 

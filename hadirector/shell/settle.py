@@ -78,6 +78,9 @@ class Settle:
         self._drifted = []
         await self._settle_acceptance(config)
         await self._settle_sysctls("addresses", lambda: _for_instances(config.instances))
+        await self._settle_sysctls(
+            "checks", lambda: sysctls.for_checks(config.services, config.checks)
+        )
         await self._settle_ipvs(config)
         for subject, reason in self._repairs.tell(self._drifted, child.now()):
             self._notice("drift", subject, reason)

@@ -10,7 +10,7 @@ from tests.config.files import load_text
 
 ASKING = """\
 connection_sync: {interface: eth1, transport: kernel, resync: on-join}
-checks: {page: {type: exec}}
+checks: {page: {type: http}}
 virtual_services: {web: {address: 192.0.2.10:80, real_servers: [10.0.1.1:80], check: page,
   slow_start: 30s, floor: 0.5}}
 vrrp:
@@ -56,10 +56,3 @@ def test_a_file_that_is_content_with_what_is_active_has_no_problems(tmp_path: Pa
 
     assert loaded.config is not None
     assert loaded.problems == ()
-
-
-def test_an_inactive_check_says_what_becomes_of_its_servers() -> None:
-    assert warnings("checks: {name: {type: ping}}") == [
-        "checks.name.type ping: accepted, not active yet: servers checked only by it stay unknown, "
-        "and new ones get no connections"
-    ]

@@ -79,7 +79,8 @@ TOP = [
     ("checks: {c: {type: htp, body: x}}", "1:20 error: checks.c.type: 'htp' is none of tcp, http, "
      "https, tls, udp, dns, smtp, expect, exec, ping, agent, external (did you mean 'http'?)"),
     ("checks: {c: {type: tcp, path: /}}", "1:25 error: unknown key 'path' in checks.c: known here "
-     "are connect, fall, fast_interval, held, interval, port, rise, source, timeout, type"),
+     "are as_client, connect, fall, fast_interval, held, interval, port, rise, source, timeout, "
+     "type"),
     ("checks: {c: {type: http, held: yes}}", "1:32 error: checks.c.held: 'yes' is not true or "
      "false: write one of these, unquoted"),
     ("checks: {c: {type: http, status: [200-99]}}", "1:35 error: checks.c.status: '200-99' is no "

@@ -1,9 +1,11 @@
 """Held connections: whose end asks for a probe, what is learned of servers that close idle ones."""
 
+from collections.abc import Iterable
+
 import pytest
 
 from hadirector.core import held
-from hadirector.core.address import Endpoint, canonical
+from hadirector.core.address import Address, Endpoint, canonical
 from hadirector.core.held import Broken, End, Hold, Holds, News, Release, Stands
 
 WEB = Endpoint(canonical("10.0.1.11"), 80)
@@ -15,9 +17,15 @@ def endpoint(number: int) -> Endpoint:
     return Endpoint(canonical(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"), 80)
 
 
+def from_anywhere(
+    targets: Iterable[tuple[str, Endpoint]],
+) -> list[tuple[str, Endpoint, Address | None]]:
+    return [(target, at, None) for target, at in targets]
+
+
 def holding(*targets: tuple[str, Endpoint], room: int = 10) -> Holds:
     holds = Holds(room)
-    assert holds.follow(targets) == []
+    assert holds.follow(from_anywhere(targets)) == []
     return holds
 
 
@@ -62,13 +70,15 @@ def test_a_reset_is_told_as_such() -> None:
     assert news == News((PAGE[0],), True, "its held connection was reset after 40 ms")
 
 
-@pytest.mark.parametrize("end", [End.FAILED, End.CLOSED, End.RESET, End.OURS])
-def test_a_connection_that_never_stood_is_no_news_and_is_tried_again_later(end: End) -> None:
+@pytest.mark.parametrize("end", [End.FAILED, End.CLOSED, End.RESET])
+def test_a_connection_that_never_stood_asks_for_a_probe_and_is_tried_again_later(end: End) -> None:
     holds = holding(PAGE)
     (hold,) = holds.good(WEB, 1.0)
     assert isinstance(hold, Hold)
 
-    assert holds.handle(Broken(hold.number, end), 1.1) is None
+    news = holds.handle(Broken(hold.number, end), 1.1)
+
+    assert news == News((PAGE[0],), False, "no connection to it could be held")
     assert holds.good(WEB, 1.2) == []
     assert holds.good(WEB, 1.2 + held.FIRST_PAUSE) == [Hold(2, WEB)]
 
@@ -206,10 +216,19 @@ def test_a_reload_lets_go_what_is_no_longer_held_and_nothing_else() -> None:
     stand(holds, 0.0)
     stand(holds, 0.0, endpoint(1))
 
-    assert holds.follow([PORT]) == [Release(2)]
+    assert holds.follow(from_anywhere([PORT])) == [Release(2)]
     news = holds.handle(Broken(1, End.CLOSED), 30.0)
     assert news is not None
     assert news.targets == (PORT[0],)
+
+
+def test_another_source_address_lets_go_what_came_from_the_former_one() -> None:
+    source = canonical("10.0.1.1")
+    holds = holding(PAGE)
+    stand(holds, 0.0)
+
+    assert holds.follow([(*PAGE, source)]) == [Release(1)]
+    assert holds.good(WEB, 1.0) == [Hold(2, WEB, source)]
 
 
 def test_renewals_of_many_are_spread() -> None:

@@ -57,25 +57,51 @@ def test_a_held_connection_that_ends_starts_a_probe_at_once_and_refused_is_down(
     assert told.verdict.last.detail == "refused, and its held connection was closed after 300 ms"
 
 
-def test_a_probe_that_is_good_then_re_opens_the_connection_and_nothing_else_happens() -> None:
+def looks(schedule: Schedule, start: Start, now: float) -> list[list[pacing.Action]]:
+    """Good probes from this one on, each started when it is due, until nothing is asked for at
+    once any more."""
+    found = [schedule.handle(ended(start, GOOD, 0.001), now)]
+    for _ in pacing.LOOKS:
+        due = schedule.next_at()
+        assert due is not None
+        start = start_of(schedule.handle(Woken(), due))
+        found.append(schedule.handle(ended(start, GOOD, 0.001), due))
+    return found
+
+
+def test_good_probes_after_the_end_change_nothing_and_leave_the_slots_where_they_were() -> None:
     schedule, number, now = holding()
     due = schedule.next_at()
 
     start = start_of(schedule.handle(Broken(number, End.CLOSED), now + 0.3))
-    first = schedule.handle(ended(start, GOOD, 0.001), now + 0.301)
+    found = looks(schedule, start, now + 0.301)
 
-    assert not report(first).changed
-    assert [type(action) for action in first] == [Report]  # ended young: it waits a little
-    assert schedule.next_at() == due  # its slots are where they were
+    assert [[type(action) for action in actions] for actions in found] == [[Report]] * 3
+    assert not any(report(actions).changed for actions in found)
+    assert schedule.next_at() == due
 
 
-def test_a_connection_that_lived_long_is_re_opened_at_once() -> None:
+def test_a_listener_that_its_kernel_closes_last_is_found_closed_by_the_second_look() -> None:
+    schedule, number, now = holding()
+
+    start = start_of(schedule.handle(Broken(number, End.CLOSED), now + 0.3))
+    schedule.handle(ended(start, GOOD, 0.001), now + 0.301)
+    due = schedule.next_at()
+    assert due is not None
+    start = start_of(schedule.handle(Woken(), due))
+    told = report(schedule.handle(ended(start, REFUSED, 0.001), due))
+
+    assert due - now < 0.32
+    assert told.verdict.health is Health.DOWN
+
+
+def test_a_connection_that_lived_long_is_re_opened_as_soon_as_its_server_is_known_to_live() -> None:
     schedule, number, now = holding(replace(CHECKED, interval=100.0))
 
     start = start_of(schedule.handle(Broken(number, End.CLOSED), now + 60))
-    actions = schedule.handle(ended(start, GOOD, 0.001), now + 60.1)
+    found = looks(schedule, start, now + 60.1)
 
-    assert [type(action) for action in actions] == [Report, Hold]
+    assert [type(action) for action in found[-1]] == [Report, Hold]
 
 
 def test_any_other_wrong_answer_after_the_end_takes_a_second_one_at_once() -> None:
@@ -114,7 +140,7 @@ def test_an_end_that_was_to_be_expected_is_no_sign_of_death() -> None:
     for _ in range(2):
         now += 60
         start = start_of(schedule.handle(Broken(number, End.CLOSED), now))
-        _, hold = schedule.handle(ended(start, GOOD), now)
+        _, hold = looks(schedule, start, now)[-1]
         assert isinstance(hold, Hold)
         number = hold.number
         schedule.handle(Stands(number), now)

@@ -48,7 +48,7 @@ if __name__ == "__main__":
         with TemporaryDirectory() as corpus:
             for number, example in enumerate(RELAYED):
                 Path(corpus, str(number)).write_bytes(example)
-            atheris.Setup([sys.argv[0], *sys.argv[2:], corpus], relayed.run)
+            atheris.Setup([sys.argv[0], *sys.argv[2:], corpus], relayed.Run())
             atheris.Fuzz()
     with TemporaryDirectory() as corpus:
         for number, example in enumerate(EXAMPLES):

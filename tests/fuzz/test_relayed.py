@@ -10,7 +10,7 @@ from tests.fuzz import relayed
 
 FIRST = b"\1" + (1).to_bytes(8, "big")
 SAID = b"\2" + bytes(8)
-GENUINE = relayed._datagram(FIRST + datagram(7))
+GENUINE = relayed.sealed(1, datagram(7))
 
 
 def test_the_fuzzer_can_reach_the_kernel() -> None:

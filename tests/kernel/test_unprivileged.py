@@ -37,7 +37,7 @@ vrrp:
       virtual_addresses: [192.0.2.10/24, "2001:db8::10/64"]
       virtual_routes: [{to: 203.0.113.0/24, via: 192.0.2.2}]
       virtual_rules: [{from: 192.0.2.10, table: 100, priority: 1000}]
-connection_sync: {interface: eth0, sync_id: 51}
+connection_sync: {interface: eth0, sync_id: 51, transport: authenticated}
 timeouts: {tcp: 7m}
 checks:
   port: {type: tcp, interval: 200ms, timeout: 100ms, port: 8000}
@@ -101,16 +101,26 @@ def _kernel() -> str:
     return "\n".join(run(*command) for command in commands).replace(" tentative", "")
 
 
+def _relays(daemon: Daemon) -> bool:
+    """Whether its relay has the sockets that it needs: who has none sends no beat."""
+    sockets = run("ss", "-Hlnup", "sport", "=", ":8848")
+    told = daemon.ask()
+    return bool(sockets) and told is not None and told["sync"]["relay"] is not None
+
+
 @pytest.mark.usefixtures("wire")
 def test_the_units_user_puts_everything_in_place_and_takes_it_out_again(tmp_path: Path) -> None:
     before = _kernel()
     tmp_path.chmod(0o755)
     folder = tmp_path / "lb1"
     folder.mkdir()
-    os.chown(folder, NOBODY, NOBODY)
+    keys = folder / "keys"
+    keys.write_text(f"1 {'5a' * 32}\n")
+    for mine_now in (folder, keys):
+        os.chown(mine_now, NOBODY, NOBODY)
     for above in tmp_path.parents[:2]:
         above.chmod(0o755)
-    with Daemon(folder, CONFIG, within=as_the_unit()) as daemon:
+    with Daemon(folder, f"key_file: {keys}\n{CONFIG}", within=as_the_unit()) as daemon:
         assert daemon.process is not None
         mine = Path(f"/proc/{daemon.process.pid}/status").read_text()
         assert re.search(r"^CapEff:\s+0*803000$", mine, re.M), mine  # net_admin, net_raw, sys_nice
@@ -122,10 +132,12 @@ def test_the_units_user_puts_everything_in_place_and_takes_it_out_again(tmp_path
             "action block",
             "eth0.promote_secondaries = 1",
             "-A -t 192.0.2.10:80 -s",
-            "master sync daemon (mcast=eth0, syncid=51",
+            "master sync daemon (mcast=hadirector-sync, syncid=51",
+            "169.254.88.1/32",
             "Timeout (tcp tcpfin udp): 420",
         ):
             until(what, lambda what=what: what in _kernel())  # type: ignore[misc]  # bound defaults
+        until("the relay listens", lambda: _relays(daemon))
         status = daemon.ask()
         assert status is not None
         assert [line for line in status["trouble"] if "ermi" in line] == []  # Permission denied

@@ -32,7 +32,7 @@ from hadirector.core.messages import (
 )
 from hadirector.core.pacing import Cause, Outcome, Report
 from hadirector.core.settings.checks import Check, CheckType, Target, target_id
-from hadirector.shell import channel, child
+from hadirector.shell import channel, child, outbox
 from hadirector.shell.child import Child
 from hadirector.shell.probes import base
 
@@ -191,31 +191,31 @@ async def test_a_burst_of_changes_waits_for_the_gap_and_only_the_newest_of_a_tar
     None
 ):
     sent: list[Message] = []
-    outbox = checker.Outbox(sent.append)
+    box = outbox.Outbox(sent.append)
     up = Verdict("a", Health.UP, 1.0, None)
 
-    outbox.add(Report(up, changed=True))
+    box.add(Report(up, changed=True))
     await until(lambda: len(sent) == 1, pause=0)
-    outbox.add(Report(replace(up, health=Health.FALLING), changed=True))
-    outbox.add(Report(replace(up, health=Health.DOWN), changed=True))
-    outbox.add(Report(replace(up, health=Health.DOWN, since=2.0), changed=False))
+    box.add(Report(replace(up, health=Health.FALLING), changed=True))
+    box.add(Report(replace(up, health=Health.DOWN), changed=True))
+    box.add(Report(replace(up, health=Health.DOWN, since=2.0), changed=False))
     began = asyncio.get_running_loop().time()
     await until(lambda: len(sent) == 2, pause=0)
 
-    assert asyncio.get_running_loop().time() - began > 0.5 * checker.CHANGE_GAP
+    assert asyncio.get_running_loop().time() - began > 0.5 * outbox.CHANGE_GAP
     assert sent[1] == Verdicts((replace(up, health=Health.DOWN, since=2.0),), whole=False)
 
 
 async def test_a_whole_answer_leaves_nothing_older_to_send() -> None:
     sent: list[Message] = []
-    outbox = checker.Outbox(sent.append)
+    box = outbox.Outbox(sent.append)
     up = Verdict("a", Health.UP, 1.0, None)
-    outbox.add(Report(replace(up, target="b"), changed=False))
-    outbox.add(Report(up, changed=True))
+    box.add(Report(replace(up, target="b"), changed=False))
+    box.add(Report(up, changed=True))
 
-    outbox.send_whole((up,))
-    await asyncio.sleep(checker.REFRESH + 0.1)
-    outbox.add(Report(replace(up, target="c"), changed=True))
+    box.send_whole((up,))
+    await asyncio.sleep(outbox.REFRESH + 0.1)
+    box.add(Report(replace(up, target="c"), changed=True))
     await until(lambda: len(sent) > 1)
 
     assert sent == [

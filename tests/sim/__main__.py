@@ -102,7 +102,8 @@ def _play(chunk: Chunk, episodes: int, traced: bool, keep_going: bool) -> Chunk:
     """Run the seeds of a chunk."""
     began, count, events, virtual = time.process_time(), 0, 0, 0.0
     failed: list[str] = []
-    gc.disable()  # next to nothing goes in circles; what does is collected with its seed
+    gc.disable()  # next to nothing goes in circles; what does is collected with its chunk
+    gc.freeze()
     for seed in range(chunk.first, chunk.first + chunk.seeds):
         story = Story(seed, print if traced else None)
         try:
@@ -115,7 +116,7 @@ def _play(chunk: Chunk, episodes: int, traced: bool, keep_going: bool) -> Chunk:
         virtual += story.world.agenda.now
         if failed and not keep_going:
             break
-        gc.collect()
+    gc.collect()
     gc.enable()
     cpu = time.process_time() - began
     return Chunk(chunk.first, chunk.seeds, count, events, virtual, cpu, ",".join(failed))

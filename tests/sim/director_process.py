@@ -13,7 +13,7 @@ from tests.sim.peer_channel import PeerChannel, Word
 from tests.sim.process import QUEUE, Loop
 
 DISK = (0.0005, 0.02)  # seconds to write a small file
-HEARTBEAT = 2.0  # seconds; in truth 1, but the levels of each 1.5 s are signs of life as well
+HEARTBEAT = 3.0  # seconds; in truth 1, but the levels of each 1.5 s are signs of life as well
 # Who changes IPVS here? Nobody; so its table is read fast until the node is ready, then seldom.
 FIRST_READS, READ_TAKES = 3, 4.0  # reads; seconds
 
@@ -38,6 +38,7 @@ class DirectorProcess:
         self._observe = observe
         self._replied = replied
         self._reads = 0
+        self._saved_at = 0.0
         self._inbox: list[ev.Event | Word] = [ev.Configured(host.config)]
         host.to_director.wake = self.loop.wake
         self._beat()
@@ -60,9 +61,11 @@ class DirectorProcess:
             event = self._channel.hear(one) if isinstance(one, Word) else one
             if event is not None:
                 self._handle(event)
-        if self.core.deadline() <= self.host.clock():
+        due = self.core.deadline()
+        if due <= self.host.clock():
             self._handle(ev.Woken())
-        self.loop.wake(self.host.when(self.core.deadline()))
+            due = self.core.deadline()
+        self.loop.wake(self.host.when(due))
 
     def _handle(self, event: ev.Event) -> None:
         for action in self.core.handle(event, self.host.clock()):
@@ -80,7 +83,10 @@ class DirectorProcess:
             case ev.SendPresence() | ev.TellPeer():
                 self._channel.send(action)
             case ev.SaveStance(stance):
-                self.host.agenda.after(self.host.rng.uniform(*DISK), lambda: self._save(stance))
+                # By one worker, one file after the other.
+                self._saved_at = max(self._saved_at, self.host.agenda.now)
+                self._saved_at += self.host.rng.uniform(*DISK)
+                self.host.agenda.at(self._saved_at, lambda: self._save(stance))
             case ev.Reply():
                 self._replied(action)
             case ev.Write(event):

@@ -400,8 +400,9 @@ def subject_of(world: World) -> str:
 
 
 def reload_priority(scene: Scene, duration: float) -> None:
-    """One node's priority changes; every node reads the new file, one after the other."""
-    chosen, priority = scene.node, scene.rng.randint(1, 254)
+    """One node's priority changes; every node reads the new file, one after the other. Not to 1,
+    which says that anybody else is wanted."""
+    chosen, priority = scene.node, scene.rng.randint(2, 254)
     scene.note(chosen, f"priority of {FRONT} becomes {priority}")
     for node in scene.world.nodes:
         own = node is chosen

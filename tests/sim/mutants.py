@@ -35,6 +35,7 @@ class Mutant:
     seed: int | None = None
 
 
+# Levels are told with each change and again and again: leaving out one way alone is no fault.
 # ruff: noqa: E501  # a table: one mutant a line
 MUTANTS = (
     Mutant("waits-too-long", "listening", "return 3 * interval +", "return 5 * interval +", 1),
@@ -48,7 +49,7 @@ MUTANTS = (
     Mutant("standby-is-no-reason", "priority", "if standing.silent or standing.standby:", "if standing.silent:"),
     Mutant("standby-never-serves", "vrrp", "if self.standing.aside:\n", "if self.standing.standby:\n"),
     Mutant("standby-does-not-wait", "vrrp", "if self.standing.aside:\n", "if False:\n", 14),
-    Mutant("stance-not-told", "director", "self.operations.level(),\n            *self.company", "*self.company"),
+    Mutant("stance-not-told", "operations", "self.stance.level(), LEVEL_HOLDS", "messages.Stance(), LEVEL_HOLDS"),
     Mutant("stance-not-saved", "operations", "return [self.level(), ev.SaveStance(stance)]", "return [self.level()]"),
     Mutant("takes-over-unasked", "handover", "return Prepare(self.token, self.names)", "return TakeOver(self.token, self.names)"),
     Mutant("successor-not-told", "handover", "now if self.commanded else inf)", "inf)"),

@@ -75,6 +75,9 @@ def standby(scene: Scene) -> float:
     victim, keys = a_master(scene)
     scenario = scene.world.scenario
     others = [node for node in scene.world.nodes if node is not victim]
+    every = scene.world.invariants.every()
+    # Who is configured with priority 1 is no better than one in standby.
+    wanted = [key for key in every if any(priority_of(scene, key, node) > 1 for node in others)]
     takes = _gives_up(scene, victim, keys, StandBy(on=True))
     watch = DEAF_FROM + 3 * scenario.patience + scenario.preempt_delay + 2.0
     out = f"{victim.name} is master in standby"
@@ -108,8 +111,7 @@ def standby(scene: Scene) -> float:
         for node in others:
             faults.power_on(scene, node, port=0.0)
         yields = f"{victim.name} gives way to who comes back"
-        every = scene.world.invariants.every()
-        eventually(scene, yields, lambda: not is_master(scene, victim, every), back)
+        eventually(scene, yields, lambda: not is_master(scene, victim, wanted), back)
 
     back = COMES_BACK + 2 * scenario.patience + scenario.preempt_delay
     scene.after(gone_at, lose_the_others)

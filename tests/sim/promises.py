@@ -9,6 +9,7 @@ from tests.sim.invariants import Key, Promise
 from tests.sim.node import Node
 from tests.sim.scenario import ADDED, FRONT
 
+KNOWN_WITHIN = 0.15  # seconds: a burst may have to wait 0.1 s for the one before it
 SLACK = 0.02  # seconds: loops that wake late, packets in flight
 PEER_SILENCE = 2.0  # seconds after which a peer is not alive
 DIRECTOR_SILENCE = 10.0  # seconds after which an election is on its own
@@ -56,6 +57,30 @@ def switch(scene: Scene, victim: Node, keys: list[Key], takes: float) -> float:
     lasts = takes + scene.world.scenario.patience
     always(scene, "an address without a holder", lambda: covered(scene, keys), lasts)
     return lasts
+
+
+def clients_follow(scene: Scene, keys: list[Key], lasts: float) -> None:
+    """Soon after one node alone answers for a router's addresses, clients turn to it: also one that
+    asked while two of them answered."""
+    world, invariants = scene.world, scene.world.invariants
+    alone: dict[Key, tuple[str, float]] = {}  # the one, and since when
+
+    def follow() -> bool:
+        now = world.agenda.now
+        for key in keys:
+            addresses = invariants.addresses(key)
+            holders = {node.name for address in addresses for node in invariants.holders(address)}
+            name = holders.pop() if len(holders) == 1 else ""
+            if key not in alone or alone[key][0] != name:
+                alone[key] = (name, now)
+            late = now - alone[key][1] > KNOWN_WITHIN
+            if name and late and any(world.cache.get(a) != name for a in addresses):
+                return False
+        return True
+
+    world.asked = True
+    scene.after(lasts, lambda: setattr(world, "asked", False))
+    always(scene, "clients turn to the one that answers alone", follow, lasts)
 
 
 def nothing_moves(scene: Scene, keys: list[Key], until: float) -> None:

@@ -16,6 +16,7 @@ from tests.sim.promises import (
     SLACK,
     a_master,
     always,
+    clients_follow,
     covered,
     eventually,
     front,
@@ -142,14 +143,18 @@ def reload_priority(scene: Scene) -> float:
 
 
 def partition(scene: Scene) -> float:
-    """Two halves for a while, then one cluster again: clients are told at once, both families."""
+    """Two halves for a while, then one cluster again: clients are told at once, both families, and
+    by the adverts alone: the peer channel may come back later."""
     scenario, world = scene.world.scenario, scene.world
     lasts = scene.rng.uniform(1.2, 2.0) * scenario.patience
     names = [node.name for node in world.nodes]
     ways = [(one, other) for one in names for other in names if one != other]
     faults.cut(scene, lasts, [(plane, *way) for plane in PLANES for way in ways])
     heals = 2 * scenario.patience + DUEL_ECHO + SLACK
+    if scene.rng.random() < 0.5:
+        faults.cut(scene, lasts + heals, [("peer", *way) for way in ways])
     scene.after(lasts, lambda: eventually(scene, "clients know", lambda: _known(scene), heals))
+    scene.after(lasts, lambda: clients_follow(scene, world.invariants.every(), heals))
     return lasts + heals
 
 
@@ -171,7 +176,7 @@ def loop(scene: Scene) -> float:
 def storm(scene: Scene) -> float:
     """A rival that hears nothing, and whose every advert comes many times: answers are bounded
     (advert-rate), and the addresses have a holder all the time."""
-    lasts = 5 * scene.world.scenario.patience
+    lasts = 3 * scene.world.scenario.patience
     master, keys = a_master(scene)
     deaf = [node for node in scene.world.nodes if node is not master]
     ways = [(plane, master.name, node.name) for plane in INTERFACES for node in deaf]
@@ -370,6 +375,8 @@ SINGLE: tuple[Single, ...] = (
     unheard,
     stranger,
 )
+# They cost several times as much as the others.
+LONG: tuple[Single, ...] = (restart_director, silent_director, storm, comeback, deaf_boot, unheard)
 
 
 def lawful(single: Single, scene: Scene) -> bool:

@@ -13,8 +13,10 @@ START = 5.0  # seconds until a node that is started listens: its port, the gatew
 CATCH_UP = 4.5  # seconds for presences, levels and the refresh of announcements
 CALM = 0.5  # seconds at least of looking at a settled cluster
 PORT_OPENS_IN = (2.0,)  # seconds at most: it is waited for
-WINDOWS = (1.0,) * 10 + (4.0,) * 9 + (30.0,)  # seconds of faults at least
-RESTARTS_IN = 1.0  # seconds after which healing starts what is dead
+WINDOWS = (1.0,) * 20 + (4.0,) * 9 + (30.0,)  # seconds of faults at least
+KINDS = (*single.SINGLE, *planned.PLANNED)
+WEIGHTS = tuple(1 if kind in single.LONG or kind in planned.PLANNED else 2 for kind in KINDS)
+RESTARTS_IN = 0.5  # seconds after which healing starts what is dead
 
 
 class Story:
@@ -59,7 +61,7 @@ class Story:
 
     def _single(self) -> None:
         """One fault, with what it may cost."""
-        choice = self.scene.rng.choice((*single.SINGLE, *planned.PLANNED))
+        (choice,) = self.scene.rng.choices(KINDS, WEIGHTS)
         if single.lawful(choice, self.scene):
             self.world.note("----", f"episode: {choice.__name__} alone")
             self.world.run(choice(self.scene))
@@ -78,7 +80,7 @@ class Story:
     def _window(self) -> float:
         """A few master-down intervals, or long enough for leases and patience to end."""
         patience = self.scenario.patience
-        short = self.scene.rng.uniform(1.5 * patience, 5 * patience)
+        short = self.scene.rng.uniform(1.3 * patience, 4 * patience)
         return max(short, self.scene.rng.choice(WINDOWS))
 
     def _heal(self) -> None:
@@ -105,9 +107,7 @@ class Story:
         pause = max(0.3, 1.1 * scenario.advert_int)
         self.world.run(RESTARTS_IN + pause)
         left -= RESTARTS_IN + pause
-        rests = 0  # looks in a row that found it at rest
-        while rests < 2 and left > 0:
-            rests = rests + 1 if self.world.at_rest() else 0
+        while left > 0 and not self.world.at_rest():
             self.world.run(pause)
             left -= pause
         invariants.promises.clear()

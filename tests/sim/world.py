@@ -3,11 +3,13 @@
 import random
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from hashlib import sha256
 
 from hadirector.core import advert, messages
 from hadirector.core import election_types as et
 from hadirector.core.address import Address
+from hadirector.core.settings.instances import VirtualAddress
 from tests.sim.agenda import Agenda
 from tests.sim.election_process import ElectionProcess
 from tests.sim.host import Host, own_addresses
@@ -17,6 +19,7 @@ from tests.sim.node import Node
 from tests.sim.peer_channel import Word
 from tests.sim.scenario import Scenario
 
+ASKED = (0.0, 0.001)  # seconds from an announcement to a question
 TRACE = 400  # last events kept for a report
 
 
@@ -32,6 +35,7 @@ class World:
         self.network = Network(self.agenda, self.rng)
         self.gateway_answers = True
         self.cache: dict[Address, str] = {}  # what a client believes: address -> node
+        self.asked = False  # clients look for addresses just when they move
         self.trace: deque[str] = deque(maxlen=TRACE)
         self.on_trace: Callable[[str], None] = lambda _: None
         self._hash = sha256()
@@ -148,6 +152,15 @@ class World:
             held = (one.address, one.interface) in node.host.kernel.addresses
             if held and node.hears(one.interface):
                 self.cache[one.address] = node.name
+                if self.asked:
+                    self.agenda.after(self.rng.uniform(*ASKED), partial(self._look_for, one))
+
+    def _look_for(self, what: VirtualAddress) -> None:
+        """A client asks who has an address; of several answers it believes the last."""
+        for node in self.nodes:
+            if node.holds(what.address) and node.hears(what.interface):
+                answer = partial(self.cache.__setitem__, what.address, node.name)
+                self.agenda.after(self.rng.uniform(*FLIGHT), answer)
 
     def _word(self, node: Node, to: str, word: Word) -> None:
         if not node.answers:

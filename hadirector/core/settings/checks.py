@@ -9,7 +9,7 @@ from hadirector.core.settings.questions import Dialogue, Dns, JsonWanted, Smtp, 
 
 
 class CheckType(Enum):
-    """Every type of the contract; ACTIVE_TYPES are those this release probes."""
+    """Every type of the contract."""
 
     TCP = "tcp"
     HTTP = "http"
@@ -23,14 +23,6 @@ class CheckType(Enum):
     PING = "ping"
     AGENT = "agent"
     EXTERNAL = "external"
-
-
-ACTIVE_TYPES = frozenset(
-    {
-        *(CheckType.TCP, CheckType.HTTP, CheckType.HTTPS, CheckType.TLS),
-        *(CheckType.UDP, CheckType.DNS, CheckType.SMTP, CheckType.EXPECT),
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +41,10 @@ class Check:
     `connect` and `port` override the real server's address and port; `source` is what is connected
     from, at most one address of each family. `auth_file` holds `user:password`; `send` is the body
     of an HTTP request. The http fields are read by http and https only, and what another type asks
-    stands in the field of its name; `tls` is there where the connection is to be TLS.
+    stands in the field of its name; `tls` is there where the connection is to be TLS. `command`
+    is run for exec; with `exit_share` its exit status tells a share. What is said of an external
+    one holds for `max_age` seconds. `as_client` asks for probes the way clients' packets go; the
+    checks made for that, one for each service and address, have `client`, the virtual endpoint.
     """
 
     name: str
@@ -77,6 +72,11 @@ class Check:
     dns: Dns | None = None
     smtp: Smtp | None = None
     dialogue: Dialogue | None = None
+    command: tuple[str, ...] = ()
+    exit_share: bool = False
+    max_age: float = 0.0
+    as_client: bool = False
+    client: Endpoint | None = None
 
     def files(self) -> tuple[str, ...]:
         """The files that a probe needs the contents of."""

@@ -18,6 +18,9 @@ from hadirector.shell.probes.own_link import NO_WAY
 Trouble = Callable[[Address], str]
 """Why nothing gets to a server from here; empty: nothing known."""
 
+Dial = Callable[[Target], socket.socket]
+"""Makes a TCP socket on its way to where a target is probed; OSError."""
+
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 _BIND_ADDRESS_NO_PORT = 24  # IP_BIND_ADDRESS_NO_PORT: connect chooses the port, by destination
 _RECVERR = {4: (socket.IPPROTO_IP, 11), 6: (socket.IPPROTO_IPV6, 25)}  # IP(V6)_RECVERR
@@ -59,7 +62,7 @@ def connecting(target: Target, kind: socket.SocketKind) -> socket.socket:
     try:
         source = target.check.source_for(endpoint.address)
         if source is not None:
-            _bind(sock, source)
+            bind(sock, source)
         if kind == socket.SOCK_DGRAM:
             # Without it a connected socket is told of an unreachable port, but not of a host.
             sock.setsockopt(*_RECVERR[family], 1)
@@ -70,6 +73,11 @@ def connecting(target: Target, kind: socket.SocketKind) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def to_server(target: Target) -> socket.socket:
+    """The same by TCP."""
+    return connecting(target, socket.SOCK_STREAM)
 
 
 def outcome_of(error: OSError) -> Outcome:
@@ -94,7 +102,8 @@ def outcome_of_start(error: OSError) -> Outcome:
     return outcome_of(error)
 
 
-def _bind(sock: socket.socket, source: Address) -> None:
+def bind(sock: socket.socket, source: Address) -> None:
+    """Connect from this address; SourceError where it is not ours."""
     sock.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
     try:
         sock.bind((source, 0))

@@ -34,10 +34,16 @@ class StreamEngine:
     """Probes of one check type; `begin` makes the conversation of a probe, `trouble` tells of an
     unanswered one whether our own link is the reason."""
 
-    def __init__(self, begin: Begin, trouble: dial.Trouble = dial.no_trouble) -> None:
+    def __init__(
+        self,
+        begin: Begin,
+        trouble: dial.Trouble = dial.no_trouble,
+        connect: dial.Dial = dial.to_server,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._begin = begin
         self._trouble = trouble
+        self._connect = connect
 
     def start(self, target: Target, done: base.Done) -> base.Running:
         """Begin; an error is an outcome, never an exception."""
@@ -45,7 +51,7 @@ class StreamEngine:
         if isinstance(talk, Outcome):
             return base.Soon(self._loop.call_soon(done, talk))
         finish = partial(self._ended, target.at.address, done)
-        return _Stream(self._loop, talk, target, finish)
+        return _Stream(self._loop, talk, target, finish, self._connect)
 
     def _ended(self, server: Address, done: base.Done, outcome: Outcome) -> None:
         trouble = self._trouble(server) if outcome.cause in _UNANSWERED else ""
@@ -56,6 +62,7 @@ class _Stream:
     """One probe."""
 
     __slots__ = (
+        "_dial",
         "_done",
         "_fd",
         "_known",
@@ -75,7 +82,9 @@ class _Stream:
         talk: base.Conversation,
         target: Target,
         done: base.Done,
+        dialled: dial.Dial,
     ) -> None:
+        self._dial = dialled
         self._loop = loop
         self._talk = talk
         self._target = target
@@ -99,7 +108,7 @@ class _Stream:
         self._close()
 
     def _connect(self) -> None:
-        self._sock = dial.connecting(self._target, socket.SOCK_STREAM)
+        self._sock = self._dial(self._target)
         self._fd = self._sock.fileno()
         self._loop.add_writer(self._fd, self._connected)
 

@@ -31,7 +31,8 @@ def set_up(
             daemon=None if status is None else daemon.read(status),
         ),
     )
-    macs = {a.address: a.mac for a in arp.ask(wishes.arp(case), wires.links)}
+    answers = arp.ask(wishes.arp(case), wires.links)
+    macs = wires.neighbours | {answer.address: answer.mac for answer in answers}
     table = _table()
     stages = tuple(_stage(service, macs, table) for service in config.services)
     fronts = [case.interface_of(v.address) for stage in stages for v in stage.virtual]

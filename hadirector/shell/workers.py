@@ -1,0 +1,241 @@
+"""Checkers under a checker: processes that each probe a share of the servers (core/shards).
+
+The checker that the supervisor started divides targets among them and passes on what they say. A
+worker is a checker like itself, whose director it plays. One that dies is started again and begins
+anew; until its first probes are through, the director keeps what it knew. A worker that is silent
+for SILENCE hangs, and is killed.
+"""
+
+import asyncio
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+
+from hadirector.core import messages, shards
+from hadirector.core.address import Family
+from hadirector.core.as_client import AT_ONCE
+from hadirector.core.blind import REASONS
+from hadirector.core.lawful import lawful
+from hadirector.core.messages import Process
+from hadirector.shell import channel, child
+from hadirector.shell.marked import Marked
+
+log = logging.getLogger(__name__)
+
+WORKER = "HADIRECTOR_CHECKER_WORKER"  # in the environment of one: it divides nothing
+PAUSES = (0.2, 1.0, 5.0)  # seconds before the first, second and any later restart
+STEADY = 30.0  # seconds of life after which a death counts as the first again
+SILENCE = 10.0  # seconds
+START_GRACE = 30.0  # seconds to the first word: imports on a starved host are slow
+LOOK = 1.0  # seconds
+
+Send = Callable[[messages.Message], None]
+Said = Callable[["Worker", messages.Message], None]
+
+
+class Worker:
+    """One process, there until `stop`. Needs a running loop."""
+
+    def __init__(self, number: int, said: Said) -> None:
+        self.number = number
+        self.status = ""
+        self.blind: tuple[str, ...] = ()
+        self._loop = asyncio.get_running_loop()
+        self._said = said
+        self.targets = messages.Targets(())
+        self._process: subprocess.Popen[bytes] | None = None
+        self._link: channel.Channel | None = None
+        self._pidfd = -1
+        self._since = self._heard_at = 0.0
+        self._greeted = False
+        self._quick = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._start()
+
+    def probe(self, targets: messages.Targets) -> None:
+        """All it is to probe."""
+        self.targets = targets
+        self.send(targets)
+
+    def send(self, message: messages.Message, descriptors: tuple[int, ...] = ()) -> None:
+        """Tell it something; a worker that is not there is told when it comes, of its targets."""
+        if self._link is not None:
+            self._link.send(message, descriptors=descriptors)
+        else:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def stop(self) -> None:
+        """End it: it has nothing that is worth a word."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._process is not None:
+            self._loop.remove_reader(self._pidfd)
+            self._process.kill()
+            self._process.wait()
+            self._close()
+
+    def _start(self) -> None:
+        ours, theirs = channel.pair()
+        descriptor = f"{Process.DIRECTOR.value}={theirs.fileno()}"
+        try:
+            with theirs:
+                self._process = subprocess.Popen(
+                    [
+                        *(sys.executable, "-P", "-m", "hadirector.checker"),
+                        *(f"--parent={os.getpid()}", f"--fd={descriptor}"),
+                    ],
+                    pass_fds=(theirs.fileno(),),
+                    stdin=subprocess.DEVNULL,
+                    env=os.environ | {WORKER: str(self.number)},
+                )
+        except OSError as error:
+            ours.close()
+            log.error("worker=%d not started: %s", self.number, error.strerror)
+            self._timer = self._loop.call_later(PAUSES[-1], self._start)
+            return
+        self._pidfd = os.pidfd_open(self._process.pid)
+        self._loop.add_reader(self._pidfd, self._ended)
+        self._since = self._heard_at = child.now()
+        self._greeted = False
+        self._link = channel.Channel(ours, f"checker {self.number}")
+        self._link.start(self._take, partial(lawful, Process.CHECKER, Process.DIRECTOR))
+        self._look()
+
+    def _take(self, received: channel.Received) -> None:
+        self._heard_at, self._greeted = child.now(), True
+        match received.message:
+            case messages.Heartbeat(status=status):
+                self.status = status
+            case messages.Hello() as message:
+                self.send(self.targets)
+                self._said(self, message)
+            case message:
+                self._said(self, message)
+
+    def _look(self) -> None:
+        silent = child.now() - self._heard_at
+        if silent > (SILENCE if self._greeted else START_GRACE) and self._process is not None:
+            log.error("worker=%d silent for %.0f s; killing it", self.number, silent)
+            self._process.kill()
+        self._timer = self._loop.call_later(LOOK, self._look)
+
+    def _ended(self) -> None:
+        assert self._process is not None
+        status = self._process.wait()
+        self._loop.remove_reader(self._pidfd)
+        self._close()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._quick = 0 if child.now() - self._since > STEADY else self._quick + 1
+        pause = PAUSES[min(max(self._quick - 1, 0), len(PAUSES) - 1)]
+        log.warning("worker=%d died (%d); starting again in %.1f s", self.number, status, pause)
+        self._timer = self._loop.call_later(pause, self._start)
+
+    def _close(self) -> None:
+        os.close(self._pidfd)
+        self._process = None
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+
+class Workers:
+    """All of them; `send` tells the director."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._workers: list[Worker] = []
+        self._targets = messages.Targets(())
+        self._lent = Marked()
+        self._loans: dict[str, tuple[int, Family]] = {}
+        self._asked: dict[int, tuple[Worker, int]] = {}  # programs, by our ticket
+        self._ticket = 0
+
+    def __len__(self) -> int:
+        return len(self._workers)
+
+    def probe(self, targets: messages.Targets, count: int) -> None:
+        """Divide this among so many; 0: none."""
+        for worker in self._workers[count:]:
+            worker.stop()
+        del self._workers[count:]
+        while len(self._workers) < count:
+            self._workers.append(Worker(len(self._workers), self._said))
+        self._targets = targets
+        names = {target.id for target in targets.targets}
+        self._lent.keep(names)
+        self._loans = {name: loan for name, loan in self._loans.items() if name in names}
+        if count:
+            for worker, part in zip(self._workers, shards.divide(targets, count), strict=True):
+                worker.probe(part)
+                self._lend_to(worker)
+
+    def receive(self, message: messages.Message) -> None:
+        """What the director says beside targets."""
+        match message:
+            case messages.Hello():
+                for worker in self._workers:
+                    worker.send(message)
+                self._tell_blind()
+            case messages.Executed(ticket):
+                asked = self._asked.pop(ticket, None)
+                if asked is not None:
+                    asked[0].send(replace(message, ticket=asked[1]))
+            case messages.Reports():
+                parts = shards.divide_reports(message, self._targets, len(self._workers))
+                for worker, part in zip(self._workers, parts, strict=True):
+                    worker.send(part)
+            case _:
+                pass  # not for us
+
+    def lend(self, message: messages.Lend, descriptors: tuple[int, ...]) -> None:
+        """Hand each socket on to whoever probes its target; kept for a next life of a worker."""
+        self._lent.take(message, descriptors)
+        self._loans |= dict(
+            zip(message.targets, zip(message.marks, message.families, strict=True), strict=True)
+        )
+        for worker in self._workers:
+            self._lend_to(worker)
+
+    def _lend_to(self, worker: Worker) -> None:
+        homes = {t.id for t in worker.targets.targets}
+        names = [name for name in self._loans if name in homes]
+        for some in (names[i : i + AT_ONCE] for i in range(0, len(names), AT_ONCE)):
+            sockets = [(name, self._lent.copy(name)) for name in some]
+            there = [(name, one) for name, one in sockets if one is not None]
+            marks = tuple(self._loans[name][0] for name, _ in there)
+            families = tuple(self._loans[name][1] for name, _ in there)
+            lend = messages.Lend(tuple(name for name, _ in there), marks, families)
+            worker.send(lend, tuple(one for _, one in there))
+
+    def statuses(self) -> list[str]:
+        """What each says of itself."""
+        return [worker.status for worker in self._workers]
+
+    def _said(self, worker: Worker, message: messages.Message) -> None:
+        match message:
+            case messages.Verdicts():
+                self._send(replace(message, whole=False))
+            case messages.Blind(reasons):
+                worker.blind = reasons
+                self._tell_blind()
+            case messages.Execute(ticket=theirs):
+                self._ticket += 1
+                self._asked[self._ticket] = (worker, theirs)
+                while len(self._asked) > 65_536:  # answers that never came
+                    del self._asked[next(iter(self._asked))]
+                self._send(replace(message, ticket=self._ticket))
+            case messages.Hello():
+                self._lend_to(worker)
+            case _:
+                pass
+
+    def _tell_blind(self) -> None:
+        reasons = (reason for worker in self._workers for reason in worker.blind)
+        self._send(messages.Blind(tuple(islice(reasons, REASONS))))

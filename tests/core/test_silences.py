@@ -1,0 +1,88 @@
+"""A silent server with nobody to compare with: the trouble may be ours."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from hadirector.core.messages import Health, Targets, Verdict
+from hadirector.core.pacing import Report, Schedule, Start, Woken
+from tests.core.test_pacing import CHECK, GOOD, REFUSED, SILENT, ended, target
+
+FAST = replace(CHECK, fall=1, interval=1.0)
+
+
+class Farm:
+    """Servers by number; `answer` ends the next probe of one."""
+
+    def __init__(self, *numbers: int) -> None:
+        self.schedule = Schedule(100)
+        self.now = 10.0
+        self.flying: dict[str, Start] = {}
+        self.verdicts: dict[int, Verdict] = {}
+        self._names = {target(n, FAST).id: n for n in numbers}
+        self._take(self.schedule.handle(Targets(tuple(target(n, FAST) for n in numbers)), 10.0))
+
+    def answer(self, number: int, outcome: object) -> Verdict:
+        name = target(number, FAST).id
+        while name not in self.flying:
+            self.now += 0.01
+            self._take(self.schedule.handle(Woken(), self.now))
+        start = self.flying.pop(name)
+        assert isinstance(outcome, type(GOOD))
+        self._take(self.schedule.handle(ended(start, outcome), self.now))
+        return self.verdicts[number]
+
+    def _take(self, actions: Sequence[object]) -> None:
+        for action in actions:
+            if isinstance(action, Start):
+                self.flying[action.target.id] = action
+            elif isinstance(action, Report):
+                self.verdicts[self._names[action.verdict.target]] = action.verdict
+
+
+def test_one_that_falls_silent_while_others_answer_is_not_alone() -> None:
+    farm = Farm(1, 2)
+    farm.answer(1, GOOD)
+    farm.answer(2, GOOD)
+    start_silence = farm.answer(1, SILENT)
+    farm.answer(2, GOOD)
+
+    again = farm.answer(1, SILENT)
+
+    assert start_silence.health is again.health is Health.DOWN
+    assert not again.alone
+
+
+def test_when_all_fall_silent_each_is_alone_until_another_answers() -> None:
+    farm = Farm(1, 2, 3)
+    for number in (1, 2, 3):
+        farm.answer(number, GOOD)
+    alone = [farm.answer(number, SILENT).alone for number in (1, 2, 3)]
+
+    farm.answer(2, GOOD)
+
+    assert alone == [True, True, True]
+    assert [farm.verdicts[n].alone for n in (1, 2, 3)] == [False, False, False]
+
+
+def test_an_answer_that_is_wrong_is_an_answer() -> None:
+    farm = Farm(1, 2)
+    farm.answer(1, SILENT)
+
+    farm.answer(2, REFUSED)
+
+    assert not farm.verdicts[1].alone
+    assert not farm.verdicts[2].alone
+
+
+def test_its_own_answer_under_another_check_is_no_company() -> None:
+    schedule = Schedule(10)
+    tcp, http = target(1, FAST), replace(target(1, replace(FAST, path="/x")), id="other")
+    schedule.handle(Targets((tcp, http)), 0.0)
+    starts = [a for a in schedule.handle(Woken(), 1.0) if isinstance(a, Start)]
+
+    schedule.handle(ended(starts[0], SILENT), 1.1)
+    actions = schedule.handle(ended(starts[1], GOOD), 1.2)
+
+    told = {v.target: v.alone for v in schedule.verdicts()}
+    assert told[starts[0].target.id] is True
+    assert len([a for a in actions if isinstance(a, Report)]) == 1

@@ -1,0 +1,95 @@
+"""Several checkers under one: real processes that share the targets."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hadirector import checker
+from hadirector.core import shards
+from hadirector.core.address import Endpoint, canonical
+from hadirector.core.messages import Health, Message, Targets, Verdicts
+from hadirector.core.settings.checks import Target, target_id
+from hadirector.shell.workers import Workers
+from tests.core.test_pacing import CHECK
+
+PATIENCE = 60.0  # seconds: processes start slowly on a busy machine
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    with socket.create_server(("0.0.0.0", 0), backlog=512) as listener:
+        yield listener.getsockname()[1]
+
+
+def target(number: int, port: int, interval: float = 0.2) -> Target:
+    check = replace(CHECK, interval=interval, fast_interval=interval)
+    at = Endpoint(canonical(f"127.1.0.{number}"), port)
+    return Target(target_id("port", at), check, at)
+
+
+def children() -> set[int]:
+    pid = os.getpid()
+    return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110  # what is waited for knows no events
+            await asyncio.sleep(0.02)
+
+
+class Desk:
+    """What the workers say."""
+
+    def __init__(self) -> None:
+        self.health: dict[str, Health] = {}
+
+    def take(self, message: Message) -> None:
+        if isinstance(message, Verdicts):
+            self.health.update((v.target, v.health) for v in message.verdicts)
+
+
+async def test_workers_probe_their_shares_and_one_that_dies_is_replaced(port: int) -> None:
+    desk, before = Desk(), children()
+    workers = Workers(desk.take)
+    targets = Targets(tuple(target(n, port) for n in range(1, 21)))
+    up = {t.id: Health.UP for t in targets.targets}
+
+    workers.probe(targets, 2)
+    await until(lambda: desk.health == up)
+    started = children() - before
+    victim = min(started)
+    desk.health.clear()
+    os.kill(victim, signal.SIGKILL)
+    await until(lambda: desk.health == up and len(children() - before - {victim}) == 2)
+    await until(lambda: all("done=" in status for status in workers.statuses()))
+    workers.probe(Targets(()), 0)
+
+    assert len(started) == 2
+    assert children() - before == set()
+    assert len(workers) == 0
+
+
+async def test_the_front_divides_when_the_load_asks_and_comes_back_alone(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "SHARE", 0.002)
+    desk = Desk()
+    workers = Workers(desk.take)
+    front = checker.Front(checker.Checker(desk.take, checker.engines()), workers, cpus=2)
+    many = Targets(tuple(target(n, port) for n in range(1, 21)))
+
+    front.receive(Targets((target(1, port),)))
+    assert len(workers) == 0
+    front.receive(many)
+    assert len(workers) == 2
+    await until(lambda: desk.health == {t.id: Health.UP for t in many.targets})
+    front.receive(Targets((target(1, port, interval=10.0),)))
+    assert len(workers) == 0
+    front.close()
