@@ -20,7 +20,9 @@ from hadirector.shell.resync_link import Link, LinkError, until_one_ends
 log = logging.getLogger(__name__)
 
 TELL_EVERY = 1.0  # seconds
-TELL_WHILE_SENDING = 0.1
+TELL_WHILE_SENDING = 0.05
+BEHIND = 0.1  # seconds that we ourselves may be behind what comes
+SLOW = 1 << 20  # bytes: a queue that slows the master down
 SILENCE = 120.0  # seconds: it compares each minute
 DIGEST_AFTER = 10.0  # seconds at most that what has come is waited for before it is compared
 PART = 256 << 10  # bytes of a listing, and so many buckets, before others have their turn
@@ -34,7 +36,7 @@ class Place:
     known: KnownConnections
     backup: Callable[[], BackupSocket | None]  # looked up anew at each call
     waits: Callable[[], str]  # what keeps this node from being compared
-    caught_up: Callable[[], bool]  # whether all that came was heard
+    behind: Callable[[], float]  # for how many seconds what came was not heard to its end
     judged: Callable[[Standby], None]
 
 
@@ -63,8 +65,12 @@ class Follower:
         while True:
             backup = self._place.backup()
             waits = self._place.waits() if backup else "its backup thread does not listen"
-            thread, drops = (backup.inode, backup.drops) if backup else (0, 0)
-            await self._link.send(said.State(waits, thread, drops))
+            thread, drops, queue = (0, 0, 0)
+            if backup is not None:
+                thread, drops, queue = backup.inode, backup.drops, backup.waiting
+            if self._place.behind() > BEHIND:
+                queue = max(queue, SLOW)
+            await self._link.send(said.State(waits, thread, drops, queue))
             self._wake.clear()
             try:
                 async with asyncio.timeout(TELL_WHILE_SENDING if self.receiving else TELL_EVERY):
@@ -96,7 +102,7 @@ class Follower:
         while child.now() < until:
             await asyncio.sleep(0.02)
             backup = self._place.backup()
-            if backup is None or (not backup.waiting and self._place.caught_up()):
+            if backup is None or (not backup.waiting and not self._place.behind()):
                 break
         known, scope = self._place.known, _scope(compare)
         exact = await known.refresh()

@@ -29,6 +29,8 @@ QUEUE = 64  # parts of a listing that wait
 SETTLE = 0.2  # seconds that what was sent last is given on its way
 RETRY = 0.005  # seconds before a datagram that the network did not take is tried again
 LOOK_AGAIN = 1.0  # seconds while something is waited for
+TOGETHER = 16  # datagrams, before others have their turn
+UNHEARD = 0.15  # seconds while sending: the standby tells how it is each 0.05 s
 STUCK = 5.0  # seconds of that: the link is down
 TOLERANCE = 0.005  # of the active connections: they come and go while both sides count
 
@@ -67,6 +69,8 @@ class Session:
         self._known = around.known
         self._round = 0
         self._state: said.State | None = None
+        self._state_at = child.now()
+        self._reported = asyncio.Event()
         self._answers: asyncio.Queue[said.Digests | said.Listing] = asyncio.Queue(QUEUE)
         self._woken = asyncio.Event()  # its state changed, or somebody asks
         self._asked = True  # it just came
@@ -87,7 +91,9 @@ class Session:
             match message:
                 case said.State():
                     if self._pace is not None:
-                        self._pace.report(message.drops)
+                        self._pace.report(message.drops, message.queue)
+                    self._state_at = child.now()
+                    self._reported.set()
                     news = self._state is None or _differs(self._state, message)
                     self._state = message
                     if news:
@@ -109,9 +115,12 @@ class Session:
                 pause = LOOK_AGAIN
             else:
                 if self._asked or child.now() >= due:
-                    self._asked = False
-                    await self._one_round()
-                    due = child.now() + (PERIOD if self.campaign.done else AGAIN)
+                    asked, self._asked = self._asked, False
+                    young = await self._one_round()
+                    pause = PERIOD if self.campaign.done else AGAIN
+                    if asked and young:  # they may be on their way, or lost
+                        pause = min(pause, YOUNG + LOOK_AGAIN)
+                    due = child.now() + pause
                 pause = 0.0 if self._asked else due - child.now()
             if pause > 0:
                 with contextlib.suppress(TimeoutError):
@@ -131,8 +140,8 @@ class Session:
             self.campaign.unable(why)
             self._around.told()
 
-    async def _one_round(self) -> None:
-        """Compare, judge, tell, send what is missing."""
+    async def _one_round(self) -> bool:
+        """Compare, judge, tell, send what is missing; whether any too young to count is missing."""
         self._round += 1
         begun = child.now()
         scope = self._around.scope()
@@ -161,6 +170,7 @@ class Session:
             self._around.notice("sync_complete", self._link.node, text)
         await self._link.send(self.campaign.standing)
         self._around.told()
+        return len(missing) > len(old)
 
     async def _missing(
         self, ours: bytes, theirs: said.Digests, scope: Scope, salt: bytes
@@ -247,15 +257,25 @@ class Session:
         values = (known.mirror.get(key) for key in keys)
         records = (mirror.record(value, now) for value in values if value is not None)
         longest = min(stream.longest, 1472)  # the peer's interface may be another one than ours
-        for payload, count in ipvs_sync.pack(records, known.sync_id, longest):
+        for number, (payload, count) in enumerate(ipvs_sync.pack(records, known.sync_id, longest)):
             wait = self._pace.wait(count, child.now())
-            if wait:
+            if wait or number % TOGETHER == 0:
                 await asyncio.sleep(wait)
+                await self._hear_of_it()
             until = child.now() + STUCK
             while not stream.send(payload):
                 if child.now() > until:
                     raise LinkError("the sync interface takes no datagrams")
                 await asyncio.sleep(RETRY)
+
+    async def _hear_of_it(self) -> None:
+        """A standby that has no time to tell how it is has no time for more either."""
+        if child.now() - self._state_at < UNHEARD:
+            return
+        self._reported.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_AGAIN):
+                await self._reported.wait()
 
 
 def _differs(before: said.State, after: said.State) -> bool:

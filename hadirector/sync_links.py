@@ -36,7 +36,7 @@ class Host:
     known: KnownConnections
     stream: Callable[[], resyncing.Stream | None]
     backup: Callable[[], BackupSocket | None]  # looked up anew
-    caught_up: Callable[[], bool]  # whether all that came was heard
+    behind: Callable[[], float]  # for how many seconds what came was not heard to its end
     told: Callable[[], None]  # something changed that the director is to know
     notice: Callable[[str, str, str], None]
 
@@ -167,7 +167,7 @@ class Links:
                     self._host.known,
                     self._host.backup,
                     self._waits,
-                    self._host.caught_up,
+                    self._host.behind,
                     partial(self._judged, node),
                 ),
             )

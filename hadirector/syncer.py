@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 LOOK_EVERY = 0.25  # seconds between looks at the sockets
 TELL_EVERY = 1.0  # seconds between accounts to the director
 COUNT_EVERY = 5.0  # seconds between looks at the kernel's counters
+UNSEEN = 0.01  # of the known connections: so many more in the kernel, and the mirror is filled
 OUTLIVE = 190.0  # seconds: the director leaves after the election, which may take 165
 
 
@@ -53,7 +54,7 @@ class Syncer:
                 self._known,
                 lambda: self._wire,
                 self._look_at_backup,
-                self._caught_up,
+                self._behind,
                 self.tell,
                 self.notice,
             ),
@@ -64,7 +65,7 @@ class Syncer:
         self._wire: SyncWire | RelayLink | None = None
         self._backup: BackupSocket | None = None
         self._watch = RecordWatch()
-        self._unseen = self._kept_out = 0
+        self._unseen = 0
         self._trouble = ""
         self._asked = ""
         self._ready: bool | None = None
@@ -151,8 +152,10 @@ class Syncer:
         if outgoing or self._backup is not None:
             self._known.hear(payload)
 
-    def _caught_up(self) -> bool:
-        return not isinstance(self._wire, SyncWire) or self._wire.idle
+    def _behind(self) -> float:
+        """For how many seconds what came was not read to its end."""
+        wire = self._wire
+        return 0.0 if not isinstance(wire, SyncWire) or wire.idle else child.now() - wire.idle_at
 
     def _look_at_backup(self) -> BackupSocket | None:
         """The backup thread's socket: where the kernels speak to each other, or to the relay."""
@@ -191,19 +194,19 @@ class Syncer:
                 continue
             if isinstance(self._wire, RelayLink):
                 self._wire.look()
-            await self._known.expire()
+            await self._known.tend()
             if child.now() - counted > COUNT_EVERY:
                 counted = child.now()
                 count = await self._known.choose()
                 self._unseen = max(0, count - len(self._known.mirror))
-                self._kept_out = (await self._known.survey())[1]
             self.tell()
 
     async def refill(self) -> None:
         """For ever: a mirror that began too late is filled, slowly, where it is needed."""
         while True:
             await asyncio.sleep(COUNT_EVERY)
-            if self._roles is not None and self._roles.role is not SyncRole.BACKUP:
+            master = self._roles is not None and self._roles.role is not SyncRole.BACKUP
+            if master and self._unseen > UNSEEN * len(self._known.mirror):
                 await self._known.refill()
 
     async def show(self) -> None:
@@ -234,11 +237,12 @@ class Syncer:
             source=known.source,
             known=len(known.mirror),
             unseen=self._unseen,
-            kept_out=self._kept_out,
+            kept_out=known.kept_out,
             listening=listening,
             own=tuple(m.standing for m in masters.values() if m.standing),
             standbys=self._links.standbys,
             refused=dict(known.refused),
+            overrun=self._wire.count_lost() if self._wire is not None else 0,
             trouble="; ".join(filter(None, (self._trouble, self._links.trouble, known.trouble))),
             relay=self._wire.state() if isinstance(self._wire, RelayLink) else None,
         )

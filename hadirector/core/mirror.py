@@ -21,7 +21,7 @@ Rules of what is believed:
 import struct
 from collections.abc import Iterable, Iterator
 
-from hadirector.core.ipvs_sync import INACTIVE, TEMPLATE, is_template, timeout_of
+from hadirector.core.ipvs_sync import is_template, timeout_of
 
 BUCKETS = 4096
 GRACE = 20  # tenths of a second a record outlives its time: the kernel's buffer holds it up to 2 s
@@ -30,6 +30,7 @@ _HEAD = _STAMPS.size
 _HEARD, _READ, _MISSED = 0, 1, 2  # standing: by the stream alone, read, left out of one reading
 _KERNEL_TIMEOUTS = {6: 900, 17: 300}  # of a record without a time of its own, in seconds
 _DEFAULT_TIMEOUT = 900
+_ALL = slice(None)
 OLD = 0  # first seen before anybody looked
 
 
@@ -109,9 +110,9 @@ class Mirror:
 
     # What ends
 
-    def expire(self, now: float) -> Iterator[int]:
-        """Forget whose time is up, bucket by bucket; how many went from each."""
-        for bucket in self.buckets:
+    def expire(self, now: float, part: slice = _ALL) -> Iterator[int]:
+        """Forget whose time is up, bucket by bucket, in a part of them; how many went from each."""
+        for bucket in self.buckets[part]:
             limit = int(now * 10) - GRACE
             gone = [key for key, value in bucket.items() if _ends(value) < limit]
             for key in gone:
@@ -164,12 +165,6 @@ def record(value: bytes, now: float) -> bytes:
         return raw
     left = max(1, (_ends(value) - int(now * 10)) // 10)
     return raw[:20] + left.to_bytes(4, "big") + raw[24:]
-
-
-def is_active(value: bytes) -> bool:
-    """Whether the kernel counts it among its server's active connections."""
-    flags = int.from_bytes(value[_HEAD + 4 : _HEAD + 8], "big")
-    return not flags & (INACTIVE | TEMPLATE) and value[_HEAD + 1] != 17
 
 
 def _key(raw: bytes) -> tuple[bytes, int]:

@@ -31,11 +31,13 @@ class Greeting:
 @dataclass(frozen=True, slots=True)
 class State:
     """How the standby is. `waits`: what keeps it from being compared, empty if nothing does;
-    `thread` is another one when the backup thread was started again; `drops` are its losses."""
+    `thread` is another one when the backup thread was started again; `drops` are its losses,
+    `queue` the bytes that it has not taken in yet."""
 
     waits: str
     thread: int
     drops: int
+    queue: int
 
 
 @dataclass(frozen=True, slots=True)

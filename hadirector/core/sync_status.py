@@ -53,6 +53,7 @@ def build(director: Director, threads: tuple[ipvs.SyncThread, ...], offset: floa
         "standbys": {one.node: standing(one, now) for one in synced.standbys} if synced else {},
         "masters": {one.node: standing(one, now) for one in synced.own} if synced else {},
         "refused": dict(synced.refused) if synced else {},
+        "overrun": synced.overrun if synced else None,
         "threads": [thread.role.name.lower() for thread in threads],
         "relay": relay_status.build(relay, offset),
     }

@@ -108,7 +108,8 @@ class Synced:
     `own` is this node as its masters judged it, `standbys` those it is master for. `source` tells
     where the table is known from, `known` how many connections are; `unseen` how many more the
     kernel counts, `kept_out` those that no resync can keep (changed sequence numbers). `refused`
-    counts datagrams of the stream by their flaw. `relay`: of `transport: authenticated`.
+    counts datagrams of the stream by their flaw, `overrun` those that came faster than they were
+    read, which makes the mirror incomplete, not the kernel. `relay`: of `transport: authenticated`.
     """
 
     ready: bool
@@ -122,6 +123,7 @@ class Synced:
     standbys: tuple[Standby, ...] = ()
     refused: dict[str, int] = field(default_factory=dict)
     trouble: str = ""
+    overrun: int = 0
     relay: RelayState | None = None
 
 

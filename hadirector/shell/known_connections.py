@@ -16,7 +16,7 @@ from hadirector.core.address import packed
 from hadirector.core.comparison import Scope
 from hadirector.core.ipvs import Table, Usage
 from hadirector.core.ipvs_sync import SyncError
-from hadirector.core.mirror import Mirror, is_active
+from hadirector.core.mirror import BUCKETS, Mirror
 from hadirector.core.syncer_messages import Source
 from hadirector.shell import child, connection_table
 from hadirector.shell.ipvs import Ipvs
@@ -25,6 +25,8 @@ from hadirector.shell.netlink import KernelError
 SMALL = 50_000  # rows: read in 1.7 s where reading is quadratic
 SMALL_AGAIN = 40_000
 REFILL_SHARE = 0.2  # of a core
+TEND_WITHIN = 16  # seconds for all of a million connections: 5 % of a core
+_PART = BUCKETS // TEND_WITHIN
 TURN = 0.01  # seconds of work before others have their turn
 COUNTS_FOR = 5.0  # seconds the kernel's counters are good for: 10,000 servers take 0.15 s
 
@@ -46,6 +48,8 @@ class KnownConnections:
         self._read_at: float | None = None  # when the last reading began
         self._busy = asyncio.Lock()
         self._refilled = False
+        self.kept_out = 0  # connections that no standby can be given
+        self._kept_out_so_far = self._tended = 0
 
     def hear(self, payload: bytes) -> None:
         """A datagram of the stream that is in the kernel's table, or came from it."""
@@ -75,16 +79,16 @@ class KnownConnections:
         return sum(use.active + use.inactive + use.persistent for use in uses)
 
     async def active(self, scope: Scope) -> int:
-        """Active ones of these virtual addresses, by the kernel's counters."""
-        await self._look()
+        """Active ones of these virtual addresses, by the kernel's counters of this moment."""
+        await self._look(0.0)
         return sum(
             use.active
             for (key, _), use in self._usage.destinations.items()
             if scope is None or not key.address or packed(key.address) in scope
         )
 
-    async def _look(self) -> None:
-        if child.now() - self._counted_at < COUNTS_FOR:
+    async def _look(self, good_for: float = COUNTS_FOR) -> None:
+        if child.now() - self._counted_at < good_for:
             return
         self._counted_at = child.now()
         try:
@@ -119,8 +123,7 @@ class KnownConnections:
             await self._read(REFILL_SHARE, whole=False)
 
     async def _read(self, share: float, whole: bool) -> bool:
-        self._counted_at = float("-inf")
-        await self._look()
+        await self._look(0.0)
         services = sync_table.Services(self._table)
         begun = child.now()
         previous, self._read_at = self._read_at, begun
@@ -138,9 +141,21 @@ class KnownConnections:
             await in_turns(self.mirror.end_reading())
         return True
 
-    async def expire(self) -> None:
-        """Forget whose time is up."""
-        await in_turns(self.mirror.expire(child.now()))
+    async def tend(self) -> None:
+        """A part of it, each second in turn: forget whose time is up, and count those that cannot
+        be kept."""
+        first = self._tended * _PART
+        part = slice(first, first + _PART)
+        await in_turns(self.mirror.expire(child.now(), part))
+
+        def steps() -> Iterator[int]:
+            for bucket in self.mirror.buckets[part]:
+                yield sum(map(comparison.is_kept_out, bucket.values()))
+
+        self._kept_out_so_far += await in_turns(steps())
+        self._tended += 1
+        if first + _PART >= BUCKETS:
+            self.kept_out, self._kept_out_so_far, self._tended = self._kept_out_so_far, 0, 0
 
     async def doubt(self, since: float, until: float) -> int:
         """The kernel dropped datagrams meanwhile; how many connections are not known any more."""
@@ -160,18 +175,6 @@ class KnownConnections:
 
         total = await in_turns(steps())
         return bytes(found), total
-
-    async def survey(self) -> tuple[int, int]:
-        """Active ones among the known, and those that cannot be kept on any standby."""
-        kept_out = 0
-
-        def steps() -> Iterator[int]:
-            nonlocal kept_out
-            for bucket in self.mirror.buckets:
-                kept_out += sum(map(comparison.is_kept_out, bucket.values()))
-                yield sum(map(is_active, bucket.values()))
-
-        return await in_turns(steps()), kept_out
 
 
 async def in_turns(steps: Iterator[int]) -> int:

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable
 
 from hadirector.core.address import Address, family, packed
-from hadirector.shell import bpf
+from hadirector.shell import bpf, child
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ READS = 64  # datagrams for each wake-up
 HEADERS = {4: 28, 6: 48}  # bytes of IP and UDP
 
 _ETH_P_ALL = 0x0003
-_OUTGOING = 4  # PACKET_OUTGOING
+_PACKET_TYPE, _OUTGOING = 0xFFFFF000 + 4, 4  # SKF_AD_PKTTYPE, PACKET_OUTGOING
 _SO_RCVBUFFORCE, _SO_SNDBUFFORCE = 33, 32
 _SOL_PACKET, _PACKET_STATISTICS = 263, 6
 _STATISTICS = struct.Struct("=II")
@@ -43,13 +43,14 @@ class SyncWire:
         self.interface = interface
         self.lost = 0  # datagrams that came faster than they were read
         self.idle = True  # whether all that came was read
+        self.idle_at = child.now()
         self._heard = heard
         self._family = family(group)
         self._ears = self._mouth = None
         try:
             self._mouth = _speak(interface, group, port)
-            self._own = self._mouth.getsockname()[1]
-            self._ears = _listen(interface, group, port)
+            own = self._mouth.getsockname()[1]
+            self._ears = _listen(interface, _filter(group, port, own))
         except OSError:
             self.close()
             raise
@@ -94,23 +95,19 @@ class SyncWire:
             try:
                 packet, sender = self._ears.recvfrom(65_535)
             except OSError:  # nothing more; or the link went down, which is looked after
-                self.idle = True
+                self.idle, self.idle_at = True, child.now()
                 return
             start = 20 if self._family == 4 else 40
-            outgoing = sender[2] == _OUTGOING
-            source = int.from_bytes(packet[start : start + 2], "big")
-            if outgoing and source == self._own:
-                continue
             size = int.from_bytes(packet[start + 4 : start + 6], "big")
-            self._heard(packet[start + 8 : start + size], outgoing)
+            self._heard(packet[start + 8 : start + size], sender[2] == _OUTGOING)
 
 
-def _listen(interface: str, group: Address, port: int) -> socket.socket:
+def _listen(interface: str, program: tuple[bpf.Instruction, ...]) -> socket.socket:
     sock = socket.socket(
         socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0
     )
     try:
-        bpf.attach(sock, _filter(group, port))
+        bpf.attach(sock, program)
         _enlarge(sock, _SO_RCVBUFFORCE, socket.SO_RCVBUF)
         sock.bind((interface, _ETH_P_ALL))
     except OSError:
@@ -119,20 +116,32 @@ def _listen(interface: str, group: Address, port: int) -> socket.socket:
     return sock
 
 
-def _filter(group: Address, port: int) -> tuple[bpf.Instruction, ...]:
-    """UDP to the group and port; the kernel sends without options and in one piece."""
+def _filter(group: Address, port: int, own: int) -> tuple[bpf.Instruction, ...]:
+    """UDP to the group and port, but for what we send ourselves from our `own` port; the kernel
+    sends without options and in one piece."""
     six = family(group) == 6
     raw = packed(group)
     words = [int.from_bytes(raw[at : at + 4], "big") for at in range(0, len(raw), 4)]
-    start = 24 if six else 16
-    tests = [(bpf.LOAD_BYTE, 6 if six else 9, _UDP), (bpf.LOAD_HALF, 42 if six else 22, port)]
-    tests += [(_LOAD_WORD, start + 4 * n, word) for n, word in enumerate(words)]
-    tests.insert(0, (bpf.LOAD_BYTE, 0, 0x60 if six else 0x45))
+    start, head = (24, 40) if six else (16, 20)
+    tests = [
+        (bpf.LOAD_BYTE, 0, 0x60 if six else 0x45),
+        (bpf.LOAD_BYTE, 6 if six else 9, _UDP),
+        (bpf.LOAD_HALF, head + 2, port),
+        *((_LOAD_WORD, start + 4 * number, word) for number, word in enumerate(words)),
+    ]
     program: list[bpf.Instruction] = []
     for number, (load, offset, value) in enumerate(tests):
-        left = 2 * (len(tests) - number - 1)
-        program += [(load, 0, 0, offset), (bpf.JUMP_EQUAL, 0, left + 1, value)]
-    return (*program, (bpf.RETURN, 0, 0, bpf.ALL), (bpf.RETURN, 0, 0, bpf.NOTHING))
+        behind = 2 * (len(tests) - number - 1)  # instructions of the tests that follow
+        program += [(load, 0, 0, offset), (bpf.JUMP_EQUAL, 0, behind + 5, value)]
+    return (
+        *program,
+        (bpf.LOAD_HALF, 0, 0, _PACKET_TYPE),
+        (bpf.JUMP_EQUAL, 0, 2, _OUTGOING),
+        (bpf.LOAD_HALF, 0, 0, head),
+        (bpf.JUMP_EQUAL, 1, 0, own),
+        (bpf.RETURN, 0, 0, bpf.ALL),
+        (bpf.RETURN, 0, 0, bpf.NOTHING),
+    )
 
 
 def _speak(interface: str, group: Address, port: int) -> socket.socket:

@@ -6,14 +6,16 @@ that send packets, and of those only now and then. Once the standby says that it
 keepalived, after 10 s) the master loses power.
 
 `slow`: connections that say something each 4 s under a TCP timeout of 12 s, which age out of a
-standby that is told every 50th packet only. At the end the dead master comes back, with the higher
+standby that is told every 50th packet only. `sealed`: over the relay (transport: authenticated).
+`loss`: 30 % of the sync datagrams do not get to the standby. At the end the dead master comes back, with the higher
 priority: it must not take over before it has all connections.
 """
 
 import resource
 import time
-from dataclasses import replace
+from dataclasses import dataclass
 
+from labkit import sealed
 from labkit.director import Director, Hadirector
 from labkit.drills import Figures, Goal, at_least, at_most
 from labkit.lab import Lab
@@ -23,39 +25,58 @@ from labkit.setup import Setup, direct, nat
 MANY = 500
 DESCRIPTORS = 8192
 WAIT = 10.0  # seconds for a rival that does not tell when it is ready
-VARIANTS = {
-    "nat": (80, {"fresh": MANY, "idle": MANY, "active": MANY}, ""),
-    "dr": (DIRECT_PORT, {"fresh": MANY, "idle": MANY, "active": MANY}, ""),
-    "slow": (80, {"slow": MANY}, "timeouts: {tcp: 12s}\n"),
-}
 RUNS = 3
 
 
-def _goals(kinds: dict[str, int]) -> dict[str, Goal]:
-    survive: dict[str, Goal] = {f"{kind}_survive": at_least(count) for kind, count in kinds.items()}
-    return {**survive, "ready_s": at_most(10), "early_takeover": at_most(0)}
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One variant. `period` is that of active connections, in seconds; `outlast`: the blow comes so
+    many seconds after READY; `loss` in percent of the sync datagrams that leave the master."""
+
+    kinds: dict[str, int]
+    port: int = 80
+    period: float = 2.0
+    extra: str = ""
+    sealed: bool = False
+    loss: int = 0
+    outlast: float = 0.0
 
 
-GOALS = {name: _goals(kinds) for name, (_, kinds, _) in VARIANTS.items()}
+_ALL = {"fresh": MANY, "idle": MANY, "active": MANY}
+VARIANTS = {
+    "nat": Scene(_ALL),
+    "dr": Scene(_ALL, port=DIRECT_PORT),
+    # Twice the timeout after READY: who is not repeated meanwhile is gone.
+    "slow": Scene({"active": MANY}, period=4.0, extra="timeouts: {tcp: 12s}\n", outlast=25.0),
+    "sealed": Scene(_ALL, sealed=True),
+    "loss": Scene(_ALL, loss=30),
+}
 
 
-def run(lab: Lab, variant: tuple[int, dict[str, int], str]) -> Figures:
-    port, kinds, extra = variant
-    slow = "slow" in kinds
+def _goals(scene: Scene) -> dict[str, Goal]:
+    survive: dict[str, Goal] = {f"{kind}_survive": at_least(n) for kind, n in scene.kinds.items()}
+    # The whole table, what of it was lost, and at most what of that was lost again.
+    return {**survive, "ready_s": at_most(15), "rounds": at_most(4), "early_takeover": at_most(0)}
+
+
+GOALS = {name: _goals(scene) for name, scene in VARIANTS.items()}
+
+
+def run(lab: Lab, variant: Scene) -> Figures:
     resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
-    setup = Setup(services=(nat(), direct()), advert_int=0.5, preempt="when-synced", extra=extra)
-    lab.start(setup if lab.product == "hadirector" else replace(setup, preempt="always"))
-    asked = {"active": kinds["slow"]} if slow else kinds
-    with lab.hold(port=port, period=4.0 if slow else 2.0, **asked) as held:
+    lab.start(_setup(lab, variant))
+    with lab.hold(port=variant.port, period=variant.period, **variant.kinds) as held:
         lab.note("lb2 reboots")
         lab.lb2.power_off()
         time.sleep(1.0)
+        if variant.loss:
+            sealed.lose(lab.lb1.node, variant.loss)
         lab.lb2.power_on()
         lab.lb2.configure(lab.lb1.setup)
         lab.lb2.start()
         took = _wait_ready(lab.lb2)
-        if slow:
-            time.sleep(25.0)  # twice the timeout: who is not repeated is gone
+        rounds = _rounds(lab.lb2)
+        time.sleep(variant.outlast)
         lab.note("lb1 loses power")
         lab.lb1.power_off()
         lab.lb2.wait_master()
@@ -63,8 +84,26 @@ def run(lab: Lab, variant: tuple[int, dict[str, int], str]) -> Figures:
         lab.note("connections are asked")
         survivors = held.survivors()
         early = _comes_back_too_early(lab)
-    told = {f"{kind}_survive": survivors["active" if slow else kind] for kind in kinds}
-    return {**told, "ready_s": took, "early_takeover": early}
+    told = {f"{kind}_survive": survivors[kind] for kind in variant.kinds}
+    return {**told, "ready_s": took, "rounds": rounds, "early_takeover": early}
+
+
+def _setup(lab: Lab, scene: Scene) -> Setup:
+    ours = lab.product == "hadirector"
+    return Setup(
+        services=(nat(), direct()),
+        advert_int=0.5,
+        preempt="when-synced" if ours else "always",
+        extra=scene.extra + (sealed.key(lab.directory) if scene.sealed and ours else ""),
+        transport="transport: authenticated" if scene.sealed and ours else "",
+    )
+
+
+def _rounds(standby: Director) -> int:
+    """Comparisons it took, the last one of which found nothing missing."""
+    if not isinstance(standby, Hadirector):
+        return 0
+    return int(standby.status()["sync"]["masters"]["lb1"]["rounds"])
 
 
 def _wait_ready(standby: Director) -> float:

@@ -102,14 +102,22 @@ def test_an_empty_table_is_complete() -> None:
 def test_the_pace_grows_until_the_standbys_kernel_drops_and_is_halved_then() -> None:
     one = pace.Pace(0.0, drops=3)
     for _ in range(20):
-        one.report(3)
+        one.report(3, 0)
     assert one.rate == pace.FASTEST
 
-    one.report(5)
+    one.report(5, 0)
     assert one.rate == pace.FASTEST / 2
     for drops in range(6, 40):
-        one.report(drops)
+        one.report(drops, 0)
     assert one.rate == pace.SLOWEST
+
+
+def test_the_pace_falls_while_much_is_waiting_there() -> None:
+    one = pace.Pace(0.0, drops=0)
+
+    one.report(0, pace.LONG + 1)
+
+    assert one.rate < pace.FIRST
 
 
 @pytest.mark.parametrize("rate", [10_000.0, 40_000.0])
