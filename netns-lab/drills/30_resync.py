@@ -7,8 +7,8 @@ keepalived, after 10 s) the master loses power.
 
 `slow`: connections that say something each 4 s under a TCP timeout of 12 s, which age out of a
 standby that is told every 50th packet only. `sealed`: over the relay (transport: authenticated).
-`loss`: 30 % of the sync datagrams do not get to the standby. At the end the dead master comes back, with the higher
-priority: it must not take over before it has all connections.
+`loss`: 30 % of the sync datagrams do not get to the standby. At the end the dead master comes back,
+with the higher priority: it must not take over before it has all connections.
 """
 
 import resource

@@ -238,7 +238,7 @@ def _deaf(asked: Asked) -> Finding:
             *fix,
             f"on {where}: sysctl -w net.ipv4.conf.all.arp_ignore=1 "
             "net.ipv4.conf.all.arp_announce=2",
-            f"or all of it on {where}: hadirector agent --setup {kind}",
+            f"or all of it on {where}: hadirector agent --setup {kind} {virtual}",
         ),
         run_again(f"on {where}: tcpdump -ni any host {virtual}"),
     )

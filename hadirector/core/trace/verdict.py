@@ -385,7 +385,8 @@ def _error_from_beyond(walk: Walk, server: Spot) -> Verdict | None:
         if packet.outer is not None and icmp.trouble in (Trouble.PORT, Trouble.PROTOCOL):
             # Linux says "port" where no tunnel device takes a packet, others say "protocol".
             cause = "the server has no tunnel device that is up: nobody unwraps them there"
-            fix = "modprobe ipip; ip link set tunl0 up; or hadirector agent --setup tun"
+            setup = f"hadirector agent --setup tun {walk.virtual.address}"
+            fix = f"modprobe ipip; ip link set tunl0 up; or {setup}"
             return Verdict(Hop.SERVER, what, cause, (f"on {server.endpoint.address}: {fix}",))
         cause = "a filter of the server rejects them, or nothing listens there"
         if not at_server:
