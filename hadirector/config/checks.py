@@ -185,8 +185,11 @@ def _http(section: Section, check: Check) -> Check:
 
 
 def _body(tree: Tree) -> str:
-    """The body of a request: any text that is not empty."""
-    return payload.payload(tree).decode("utf-8", "surrogateescape")
+    """The body of a request: any text that is not empty. JSON has a use for a written-out \\n."""
+    value = scalars.plain(tree)
+    if not value or len(value.encode("utf-8", "replace")) > payload.LARGEST:
+        raise Wrong(f"needs a text of 1 to {payload.LARGEST} bytes")
+    return value
 
 
 def _option(section: Section, options: frozenset[str], key: str, parse: Parse[T], default: T) -> T:

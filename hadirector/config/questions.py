@@ -225,7 +225,9 @@ def _word(tree: Tree) -> str:
 
 
 def _without_port(host: str | None) -> str | None:
+    """What a Host field names, as a certificate has it."""
     if host is None:
         return None
-    name, colon, port = host.rpartition(":")
-    return name.strip("[]") if colon and port.isdecimal() and name.count(":") != 1 else host
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0] if host.count(":") == 1 else host

@@ -32,6 +32,15 @@ class Easing:
     def __init__(self) -> None:
         self._services: dict[str, _Service] = {}
 
+    def copy(self) -> "Easing":
+        """Another one, to try something with."""
+        twin = Easing()
+        twin._services = {
+            name: _Service(dict(known.ramps), dict(known.dampers))
+            for name, known in self._services.items()
+        }
+        return twin
+
     def keep(self, settings: Mapping[str, VirtualService]) -> None:
         """Forget what is no longer configured."""
         for name, known in list(self._services.items()):

@@ -19,6 +19,7 @@ from hadirector.core.server_health import combine
 from hadirector.core.service_news import (
     Change as Change,  # who tells of services takes it from here
 )
+from hadirector.core.settings.checks import Check
 from hadirector.core.settings.cluster import Config
 from hadirector.core.settings.services import VirtualService
 from hadirector.core.views import Out
@@ -72,18 +73,37 @@ class Services:
         self._due: dict[str, float] = {}  # by service: when time alone may change its weights
         self.paths: tuple[as_client.Path, ...] = ()  # of probes as clients' packets go
         self._probed = Probed()
+        self._checks: dict[str, Check] = {}
         # A service is well until something else was told: a director that starts tells no news.
         self._quorum_told: dict[str, bool] = {}
         self._state_told: dict[str, weight.ServiceState] = {}
         self._kept_told: set[str] = set()
 
+    def copy(self) -> "Services":
+        """Another one, to try a configuration with."""
+        twin = Services()
+        twin.settings, twin.weights = dict(self.settings), dict(self.weights)
+        twin.verdicts, twin.entries = dict(self.verdicts), dict(self.entries)
+        twin.files, twin._rulings = self.files, self._rulings
+        twin._probed, twin._checks, twin.paths = self._probed, self._checks, self.paths
+        twin._adopted, twin._easing = dict(self._adopted), self._easing.copy()
+        twin._quorum_told, twin._state_told = dict(self._quorum_told), dict(self._state_told)
+        twin._kept_told = set(self._kept_told)
+        return twin
+
     def configure(
         self, config: Config, actual: ipvs.Table, now: float, rulings: Rulings = NO_RULINGS
     ) -> list[Change]:
-        """Take a configuration; servers without a verdict keep the weight they have in `actual`."""
+        """Take a configuration; servers without a verdict keep the weight they have in `actual`.
+
+        What did not change of a service was decided already, and stays: a reload of 37,000 servers
+        for the sake of one decides that one's service.
+        """
+        settings = {service.name: service for service in config.services}
+        settled = self._settled(settings, config, rulings)
         self._rulings = rulings
-        before = set(self.settings)
-        self.settings = {service.name: service for service in config.services}
+        before, self.settings = set(self.settings), settings
+        self._checks = {check.name: check for check in config.checks}
         self._probed = targets_of(config)
         self.verdicts = self._probed.inherit(self.verdicts)
         self.weights = {name: w for name, w in self.weights.items() if name in self.settings}
@@ -91,27 +111,51 @@ class Services:
         self._state_told = {n: t for n, t in self._state_told.items() if n in self.settings}
         self._kept_told &= self.settings.keys()
         self._easing.keep(self.settings)
-        self._due = {}
+        self._due = {name: at for name, at in self._due.items() if name in settled}
+        kept = {key for name in settled for key in settings[name].keys}
+        entries = {key: entry for key, entry in self.entries.items() if key in kept}
         self.paths = as_client.paths_of(config)
-        self.entries = dict(path.entry for path in self.paths)
+        self.entries = dict(path.entry for path in self.paths) | entries
         self.unsettled, self.out = Unsettled(), Out()
+        for name in settled:
+            self.out.put(name, self.weights[name])
         changes = [
             Change("service_removed", name, "no longer configured")
             for name in sorted(before - set(self.settings))
         ]
-        return changes + self.adopt(actual, now)
+        return changes + self._adopt(actual, now, [n for n in settings if n not in settled])
+
+    def _settled(
+        self, settings: Mapping[str, VirtualService], config: Config, rulings: Rulings
+    ) -> set[str]:
+        """The services that are decided, and that nothing of this concerns."""
+        checks = {c.name for c in config.checks if self._checks.get(c.name) == c}
+        return {
+            name
+            for name, service in settings.items()
+            if name in self.weights
+            and name not in self._due  # time has something to say
+            and not self.weights[name].unsettled
+            and self.settings.get(name) == service
+            and checks.issuperset(service.asked)
+            and self._rulings.get(name) == rulings.get(name)
+        }
 
     def adopt(self, actual: ipvs.Table, now: float) -> list[Change]:
         """Take the weights found in the kernel for servers that have no verdict yet."""
-        self._adopted = {}
-        for name, service in self.settings.items():
+        return self._adopt(actual, now, list(self.settings))
+
+    def _adopt(self, actual: ipvs.Table, now: float, names: list[str]) -> list[Change]:
+        self._adopted = {n: found for n, found in self._adopted.items() if n in self.settings}
+        for name in names:
+            service = self.settings[name]
             found = _weights_found(service, actual)
             decided = self.weights.get(name)
             if service.fallback and decided is not None and decided.fallback is not None:
                 # Another one takes the place of a fallback that serves.
                 found.setdefault(service.fallback.endpoint, service.fallback.weight)
             self._adopted[name] = found
-        return self._decide(self.settings, now)
+        return self._decide(names, now)
 
     def hear(self, news: Verdicts, now: float) -> Outcome:
         """Verdicts came."""

@@ -12,8 +12,10 @@ import itertools
 import json
 import resource
 import socket
+import ssl
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,11 +26,14 @@ from hadirector.core import messages
 from hadirector.core.address import Endpoint, canonical
 from hadirector.core.pacing import Cause, Outcome
 from hadirector.core.settings.checks import Check, CheckType, Target, target_id
+from hadirector.core.settings.questions import Dialogue, Dns, Preset, Tls
 from hadirector.shell.probes import base
 
 TARGETS = 1000
 AT_ONCE = 50
 INTERVAL = 0.25
+PKTINFO = 8  # IP_PKTINFO
+KINDS = (CheckType.TCP, CheckType.HTTP, CheckType.EXPECT, CheckType.DNS, CheckType.HTTPS)
 BODY = b"all is well here: status OK\n"
 ANSWER = (
     b"HTTP/1.1 200 OK\r\nServer: bench\r\nContent-Type: text/plain\r\n"
@@ -54,30 +59,75 @@ class Row:
         return self.cpu_seconds / self.probes * 1e6
 
 
-def serve(listener: socket.socket) -> None:
-    """One answer a connection, for ever."""
+def serve(listener: socket.socket, kind: CheckType) -> None:
+    """One answer a connection, for ever; datagrams where that is asked."""
+    if kind is CheckType.DNS:
+        return resolve(listener)
+    context = _context() if kind is CheckType.HTTPS else None
+    answer = b"+PONG\r\n" if kind is CheckType.EXPECT else ANSWER
     while True:
         connection, _ = listener.accept()
         try:
+            if context is not None:
+                connection = context.wrap_socket(connection, server_side=True)
             if connection.recv(4096):
-                connection.send(ANSWER)
-        except ConnectionError:
+                connection.send(answer)
+        except (ConnectionError, ssl.SSLError):
             pass
         finally:
             connection.close()
 
 
+def resolve(sock: socket.socket) -> None:
+    """192.0.2.10, whatever is asked; from the address that was asked."""
+    sock.setsockopt(socket.IPPROTO_IP, PKTINFO, 1)
+    while True:
+        question, told, _, sender = sock.recvmsg(512, 64)
+        head = question[:2] + b"\x84\x00\x00\x01\x00\x01\x00\x00\x00\x00"
+        record = b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\xc0\x00\x02\x0a"
+        asked = told[0][2][8:12]
+        source = (socket.IPPROTO_IP, PKTINFO, bytes(4) + asked + bytes(4))
+        sock.sendmsg([head + question[12:] + record], [source], 0, sender)
+
+
+def _context() -> ssl.SSLContext:
+    """ECDSA P-256, no resumption: every handshake is a whole one."""
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(
+            [
+                *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt"),
+                *("ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=bench"),
+                *("-keyout", "key", "-out", "pem", "-days", "3"),
+            ],
+            cwd=folder,
+            check=True,
+            capture_output=True,
+        )
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(f"{folder}/pem", f"{folder}/key")
+    return context
+
+
 @contextmanager
-def server() -> Iterator[int]:
+def server(kind: CheckType = CheckType.HTTP) -> Iterator[int]:
     """A server of its own process on every address of 127.0.0.0/8; its port."""
-    with socket.create_server(("0.0.0.0", 0), backlog=4096) as listener:
-        command = [sys.executable, __file__, "--serve", str(listener.fileno())]
+    with _listener(kind) as listener:
+        number = str(listener.fileno())
+        command = [sys.executable, __file__, "--serve", number, "--as", kind.value]
         process = subprocess.Popen(command, pass_fds=(listener.fileno(),))
         try:
             yield listener.getsockname()[1]
         finally:
             process.kill()
             process.wait()
+
+
+def _listener(kind: CheckType) -> socket.socket:
+    if kind is not CheckType.DNS:
+        return socket.create_server(("0.0.0.0", 0), backlog=4096)
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(("0.0.0.0", 0))
+    return sock
 
 
 def targets(kind: CheckType, port: int) -> tuple[Target, ...]:
@@ -93,6 +143,9 @@ def targets(kind: CheckType, port: int) -> tuple[Target, ...]:
         held=False,
         path="/healthz",
         body="status OK",
+        tls=Tls(verify=False) if kind is CheckType.HTTPS else None,
+        dns=Dns("shop.example", "A", ("192.0.2.10",)),
+        dialogue=Dialogue(preset=Preset.REDIS),
     )
     numbers = range(1, TARGETS + 1)
     endpoints = (Endpoint(canonical(f"127.1.{n >> 8}.{n & 255}"), port) for n in numbers)
@@ -162,15 +215,15 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
     parser.add_argument("--json", action="store_true", help="one JSON object a row")
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--as", dest="kind", default="http", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve is not None:
-        return serve(socket.socket(fileno=options.serve))
+        return serve(socket.socket(fileno=options.serve), CheckType(options.kind))
     rows = []
-    with server() as port:
-        for kind, measure in itertools.product(
-            (CheckType.TCP, CheckType.HTTP), (measure_engine, measure_checker)
-        ):
-            rows.append(asyncio.run(measure(kind, port, options.seconds)))
+    for kind in KINDS:
+        with server(kind) as port:
+            for measure in (measure_engine, measure_checker):
+                rows.append(asyncio.run(measure(kind, port, options.seconds)))
     if options.json:
         for row in rows:
             per = {"per_cpu_second": round(row.per_cpu_second())}

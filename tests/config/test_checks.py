@@ -42,6 +42,23 @@ def test_https_verifies_by_default_and_asks_for_its_host(tmp_path: Path) -> None
     )
 
 
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("shop.example", "shop.example"),
+        ("shop.example:8443", "shop.example"),
+        ("192.0.2.1:8443", "192.0.2.1"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("[2001:db8::1]:8443", "2001:db8::1"),
+    ],
+)
+def test_the_name_in_a_certificate_has_no_port(tmp_path: Path, host: str, name: str) -> None:
+    tls = one(tmp_path, f"type: https, host: '{host}'").tls
+
+    assert tls is not None
+    assert tls.name == name
+
+
 def test_a_tls_check_may_want_a_protocol_chosen(tmp_path: Path) -> None:
     check = one(tmp_path, "type: tls, verify: false, alpn: [h2], warn_days: 0")
 
@@ -74,10 +91,10 @@ def test_json_values_are_what_yaml_shows(tmp_path: Path) -> None:
 
 
 def test_credentials_and_a_body_of_a_request(tmp_path: Path) -> None:
-    options = """type: http, method: POST, send: '{"ping": 1}', auth_file: /etc/hadirector/auth"""
+    options = r"""type: http, method: POST, send: '{"a": "\n"}', auth_file: /etc/hadirector/auth"""
     check = one(tmp_path, options)
 
-    assert check.send == '{"ping": 1}'
+    assert check.send == r'{"a": "\n"}'
     assert check.files() == ("/etc/hadirector/auth",)
 
 

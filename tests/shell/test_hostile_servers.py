@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -110,12 +111,16 @@ async def test_asking_for_new_keys_again_and_again_costs_a_server_its_time(
             assert line, "it ended"
         port = int(line.rsplit(b":", 1)[1])
         probing = asyncio.create_task(timed(HTTPS, port))
+        while not (line := await server.stdout.readline()).startswith(b"GET /"):
+            assert line, "it ended before the request came"
         for _ in range(100):
             await asyncio.sleep(0.01)
-            server.stdin.write(key)
+            if server.returncode is None:  # it may give up
+                server.stdin.write(key)
         outcome, took = await probing
     finally:
-        server.kill()
+        with suppress(ProcessLookupError):
+            server.kill()
         await server.wait()
 
     assert outcome.cause in (Cause.ANSWERED, Cause.PARTIAL)

@@ -2,18 +2,23 @@
 
 import asyncio
 import ssl
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hadirector.core.address import Endpoint, canonical
 from hadirector.core.keys import FileText
 from hadirector.core.pacing import Cause, Outcome
-from hadirector.core.settings.checks import Check, CheckType
+from hadirector.core.settings.checks import Check, CheckType, Target
 from hadirector.core.settings.questions import Tls
-from hadirector.shell.probes import certificate
+from hadirector.shell.probes import base, certificate, http
+from hadirector.shell.probes.search import Search
+from hadirector.shell.probes.tls import Secured, Wrap
+from hadirector.shell.probes.tls_contexts import Contexts
 from tests.shell.authority import DAY, Authority, der
 from tests.shell.probing import answered, check, good, probe, says, serving
 
@@ -205,3 +210,64 @@ def test_no_bytes_make_the_parser_of_certificates_fail_in_another_way(
             continue
         assert isinstance(before, int)
         assert isinstance(after, int)
+
+
+def sides(authority: Authority) -> tuple[Secured, ssl.SSLObject, ssl.MemoryBIO, ssl.MemoryBIO]:
+    """A conversation inside TLS, and a server's end of it with what it reads and writes."""
+    contexts = Contexts({})
+    unverified = Tls(verify=False)
+    wrap = Wrap(contexts.bare(unverified), unverified, "127.0.0.1", lambda: Outcome(Cause.OURS, ""))
+    page = Target("t", https(), Endpoint(canonical("127.0.0.1"), 443))
+    ours = Secured(http.Talk(page, Search()), wrap)
+    reads, writes = ssl.MemoryBIO(), ssl.MemoryBIO()
+    theirs = authority.context("sides").wrap_bio(reads, writes, server_side=True)
+    return ours, theirs, reads, writes
+
+
+def shaken(
+    ours: Secured, theirs: ssl.SSLObject, reads: ssl.MemoryBIO, writes: ssl.MemoryBIO
+) -> None:
+    said = ours.opened()
+    for _ in range(4):
+        assert isinstance(said, bytes)
+        reads.write(said)
+        with suppress(ssl.SSLWantReadError):
+            theirs.do_handshake()
+            return
+        said = ours.received(writes.read())
+
+
+@settings(max_examples=60)
+@given(noise=st.lists(st.binary(min_size=1, max_size=200), min_size=1, max_size=4))
+def test_no_bytes_make_tls_fail_in_another_way(authority: Authority, noise: list[bytes]) -> None:
+    first, _, _, _ = sides(authority)
+    first.opened()
+    second, theirs, reads, writes = sides(authority)
+    shaken(second, theirs, reads, writes)
+    for one in (first, second):
+        for data in noise:
+            reply = one.received(data)
+            if reply is not None and not isinstance(reply, bytes):
+                assert isinstance(reply, Outcome | base.Parting)
+                break
+        assert isinstance(one.closed(), Outcome)
+
+
+def test_an_answer_that_ends_with_the_connection_is_whole_with_or_without_a_word_of_it(
+    authority: Authority,
+) -> None:
+    for parting in (True, False):
+        ours, theirs, reads, writes = sides(authority)
+        shaken(ours, theirs, reads, writes)
+        assert theirs.read(4096).startswith(b"GET /healthz ")
+        theirs.write(b"HTTP/1.0 200 OK\r\n\r\nall is well")
+        if parting:
+            with suppress(ssl.SSLWantReadError):
+                theirs.unwrap()
+        reply = ours.received(writes.read())
+        if not parting:
+            assert reply is None or isinstance(reply, bytes)
+            reply = ours.closed()
+        found = reply.outcome if isinstance(reply, base.Parting) else reply
+        assert isinstance(found, Outcome)
+        assert found.detail == "HTTP 200"
