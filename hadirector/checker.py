@@ -172,8 +172,8 @@ class Checker:
     def _set_wake(self) -> None:
         at = self._schedule.next_at()
         wanted = float("inf") if at is None else at
-        if wanted == self._wake_at:
-            return
+        if self._wake_at <= wanted:
+            return  # woken early it finds nothing to do: cheaper than a new timer for each probe
         if self._wake is not None:
             self._wake.cancel()
         self._wake, self._wake_at = None, wanted
@@ -253,7 +253,8 @@ class Front:
 async def body(process: child.Child) -> None:
     """Run until told to stop; without a supervisor, until the director has no more use for it."""
     descriptors = confine.raise_descriptor_limit()
-    in_flight = max(1, min(IN_FLIGHT, descriptors - SPARE_DESCRIPTORS))
+    # Where there are few, half of them are for held connections.
+    in_flight = max(1, min(IN_FLIGHT, (descriptors - SPARE_DESCRIPTORS) // 2))
     room = max(0, descriptors - SPARE_DESCRIPTORS - in_flight)
     files: dict[str, FileText] = {}
     send = partial(process.send, messages.Process.DIRECTOR)

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 
-from hadirector import __version__, kept, reloading
+from hadirector import __version__, kept, planning, reloading
 from hadirector.core import director as core
 from hadirector.core import director_events as ev
 from hadirector.core import explain, messages, peer_messages, peers, status
@@ -86,6 +86,7 @@ class DirectorProcess:
                 self._pending.ask,
                 (
                     ipvs_api.IpvsApi(self._services, self._notice).add_routes,
+                    planning.Planning(self._core, self._put).add_routes,
                     self._records.add_routes,
                     orders_api.OrdersApi(
                         self._pending.ask, drain_watch.DrainWatch(lambda: self._core)

@@ -1,4 +1,4 @@
-"""Verbs that show the kernel's IPVS table: `ipvs`, and `export ipvsadm`.
+"""Verbs about the kernel's IPVS table: `ipvs`, `export ipvsadm`; `plan` and `pause` in cli/plan.
 
 The table is read from the kernel where that is allowed (root), as ipvsadm does; else, or with
 --socket, the daemon is asked. What changes something (--zero) goes to the daemon, and to the
@@ -16,7 +16,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from hadirector.cli import live
+from hadirector.cli import live, plan
 from hadirector.core import ipvs_connections, ipvs_text, ipvs_view, ipvsadm_order, ipvsadm_rules
 from hadirector.core.errors import HadirectorError
 from hadirector.core.ipvs import ServiceKey
@@ -50,6 +50,7 @@ class Refused(HadirectorError):
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add these verbs."""
+    plan.add_parser(verbs)
     parser = verbs.add_parser(
         "ipvs",
         help="the kernel's table: services, servers, counters, connections",
@@ -262,7 +263,12 @@ def _read(options: argparse.Namespace) -> IpvsView:
         except KernelError as error:
             if error.errno != errno.EPERM:
                 raise
-    code, told = live.ask_raw(options.socket or live.SOCKET, "GET", "/v1/ipvs", _IPVS_DEADLINE)
+    try:
+        code, told = live.ask_raw(options.socket or live.SOCKET, "GET", "/v1/ipvs", _IPVS_DEADLINE)
+    except live.Unreachable as error:
+        if options.socket is not None:
+            raise
+        raise Refused(f"only root is told by the kernel, and {error}") from None
     if code != HTTPStatus.OK:
         raise Refused(live.error_of(told))
     return shell_view.decode(told)

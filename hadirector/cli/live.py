@@ -177,11 +177,13 @@ def ask(path: str, method: str, target: str, deadline: float = DEADLINE) -> tupl
         raise Unreachable(_no_answer(path, error)) from None
 
 
-def ask_raw(path: str, method: str, target: str, deadline: float = DEADLINE) -> tuple[int, bytes]:
-    """As `ask`, with the answer's bytes."""
+def ask_raw(
+    path: str, method: str, target: str, deadline: float = DEADLINE, body: bytes | None = None
+) -> tuple[int, bytes]:
+    """As `ask`, with the answer's bytes; `body` goes along with the question."""
     connection = _UnixConnection(path, deadline)
     try:
-        connection.request(method, target)
+        connection.request(method, target, body)
         answer = connection.getresponse()
         return answer.status, answer.read()
     except PermissionError:

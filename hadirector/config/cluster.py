@@ -4,8 +4,8 @@ from hadirector.config import (
     addresses,
     checks,
     connection_sync,
-    inactive,
     instances,
+    ipvs_settings,
     nodes,
     programs,
     scalars,
@@ -15,7 +15,7 @@ from hadirector.config.problem import Problems, Wrong
 from hadirector.config.reader import Section
 from hadirector.config.routing import Tables
 from hadirector.config.tree import Mapping, Scalar, Tree, digest
-from hadirector.core.address import Address
+from hadirector.core.address import Address, family
 from hadirector.core.ipvs import Timeouts
 from hadirector.core.settings.checks import Check
 from hadirector.core.settings.cluster import (
@@ -71,11 +71,14 @@ def read(
         timeouts=_timeouts(root),
         checks=(*known_checks.values(), *of_services.derived.values()),
         services=virtual_services,
+        ipvs=ipvs_settings.read(root),
+        linger=root.read("linger", scalars.duration(0, 86400), 60.0),
     )
     root.close()
     _lint(root, known_checks, virtual_services, found_instances)
+    if config.connection_sync is not None:
+        _lint_mixed(root, virtual_services)
     programs.lint(root, scripts, found_instances)
-    inactive.warn(tree, problems)
     return None if problems.errors else config
 
 
@@ -158,6 +161,20 @@ def _lint(
             section = _place(root, "virtual_services", service.name)
             text = f"{lost[0]} is on no instance: a takeover does not bring it along"
             section.warn(section.value_at("address"), "address", text)
+
+
+def _lint_mixed(root: Section, found: tuple[VirtualService, ...]) -> None:
+    """The kernel starts no sync thread beside such a server, and takes none beside a thread."""
+    for service in () if root.problems.errors else found:
+        kinds = {key.family for key in service.keys if not key.fwmark}
+        odd = [s for s in service.real_servers if kinds and family(s.endpoint.address) not in kinds]
+        if odd:
+            text = (
+                f"{odd[0].endpoint} is of another family than the service, which the kernel cannot "
+                "have beside connection_sync: take one of the two out"
+            )
+            section = _place(root, "virtual_services", service.name)
+            section.error(section.value_at("real_servers"), "real_servers", text)
 
 
 def _lint_servers(root: Section, found: tuple[VirtualService, ...], virtual: set[Address]) -> None:

@@ -128,7 +128,7 @@ class Director:
                 self.refused = event.trouble
                 news = [Change("config_refused", self._name(), reason)] if reason else []
                 return self._tell(news, now)
-            case ev.KernelRead() | ev.KernelUnreadable() | ev.Applied():
+            case ev.KernelRead() | ev.KernelUnreadable() | ev.Applied() | ev.Paused():
                 return self._carry_out(self.kernel.handle(event, now), now)
             case ev.From(sender, message):
                 return self._from(sender, message, now)
@@ -150,6 +150,7 @@ class Director:
         before, self.config, self.configured_at = self.config, config, now
         self.refused = ""
         company = self.company.configure(config, now)
+        self.kernel.configured(before, config, now)
         changes = self.services.configure(
             config, self.kernel.actual or {}, now, self._rulings(config, now)
         )

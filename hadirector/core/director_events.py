@@ -53,6 +53,14 @@ class Applied:
 
 
 @dataclass(frozen=True, slots=True)
+class Paused:
+    """An operator works on IPVS by hand for `seconds`; 0 ends that."""
+
+    seconds: float
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class From:
     """A message of another process; `valid_until` is CLOCK_BOOTTIME."""
 
@@ -133,7 +141,7 @@ class Woken:
     """The deadline came."""
 
 
-Kernel = KernelRead | KernelUnreadable | Applied
+Kernel = KernelRead | KernelUnreadable | Applied | Paused
 
 Order = PeerSaid | Asked | StanceSaved
 """What core/operations takes, of those two that are its own."""

@@ -13,8 +13,10 @@ from collections.abc import Callable, Collection
 
 from hadirector.core import director_events as ev
 from hadirector.core import ipvs, plan
+from hadirector.core.departures import Departures
 from hadirector.core.drift import DriftNews
 from hadirector.core.services import Change, Services
+from hadirector.core.settings.cluster import Config
 from hadirector.core.takeover import Step
 
 READ_EVERY = 0.5  # seconds between reads of IPVS while they are cheap: it sends no change events
@@ -28,7 +30,8 @@ class KernelTable:
 
     `owned` are the IPVS services that are ours to change and delete, `node` gives the name that is
     told. `trouble` says why IPVS cannot be read, `failing` what it refused, by service. `seen_at`:
-    when the last read began that shows everything applied so far.
+    when the last read began that shows everything applied so far. While it is paused nothing is
+    written: an operator works on the table by hand.
     """
 
     def __init__(
@@ -46,6 +49,10 @@ class KernelTable:
         self._services = services
         self._owned = owned
         self._node = node
+        self.departures = Departures(lambda: self.usage)
+        self.paused_until: float | None = None
+        self._resumed = False  # by itself, which is told with the next read
+        self._now = now
         self._drift = DriftNews()
         self._applying = False
         self._pending: set[ipvs.ServiceKey] | None = set()  # None: all
@@ -65,8 +72,15 @@ class KernelTable:
         """Whether it is known which weights are in the kernel: nothing is decided before."""
         return self.actual is not None or bool(self.trouble)
 
+    def configured(self, before: Config | None, config: Config, now: float) -> None:
+        """Another configuration: who left it may stay for a while."""
+        self._now = now
+        known = before.services if before else ()
+        self.departures.configure(known, config.services, config.linger, now)
+
     def handle(self, event: ev.Kernel, now: float) -> list[Step]:
         """The kernel was read, or could not be, or did what was asked."""
+        self._now = now
         match event:
             case ev.KernelRead():
                 return self._read(event, now)
@@ -74,6 +88,8 @@ class KernelTable:
                 return self._unreadable(reason, now)
             case ev.Applied():
                 return self._applied(event)
+            case ev.Paused(seconds, reason):
+                return self._pause(seconds, reason)
 
     def follow(self, keys: Collection[ipvs.ServiceKey]) -> list[ev.Action]:
         """The services want these otherwise now; none of them is new, and none is gone."""
@@ -90,8 +106,15 @@ class KernelTable:
         """What takes every service of ours out of the kernel."""
         return plan.plan({}, self.actual or {}, self._owned)
 
+    def preview(self, wanted: ipvs.Table) -> tuple[plan.Operation, ...]:
+        """What would be done if this were wanted."""
+        return plan.plan(wanted, self.actual or {}, self._owned)
+
     def due(self, now: float) -> list[ev.Action]:
         """Time passed."""
+        self._now = now
+        if self.paused_until is not None and now >= self.paused_until:
+            self.paused_until, self._read_at, self._resumed = None, now, True
         if self._read_at is None or now < self._read_at:
             return []
         self._read_at = None  # one read under way at a time
@@ -99,13 +122,17 @@ class KernelTable:
 
     def deadline(self) -> float | None:
         """When `due` has something to do."""
-        return self._read_at
+        due = [at for at in (self._read_at, self.paused_until) if at is not None]
+        return min(due, default=None)
 
     def _read(self, event: ev.KernelRead, now: float) -> list[Step]:
         pause = min(READ_AT_LEAST, max(READ_EVERY, event.took / READ_SHARE))
         self._read_at = now + pause
         self.usage = event.usage
         told: list[Step] = []
+        if self._resumed:
+            self._resumed = False
+            told.append(Change("ipvs_resumed", self._node(), "the pause is over"))
         if self.trouble:
             self.trouble = ""
             told.append(Change("ipvs_back", self._node(), "IPVS answers again"))
@@ -115,14 +142,40 @@ class KernelTable:
         first, self.actual = self.actual is None, dict(event.table)
         if first:
             told += self._services.adopt(event.table, now)
-        steps = plan.plan(self._services.entries, self.actual, self._owned)
+        told += self._left(now)
+        steps = plan.plan(self._wanted(), self.actual, self._owned)
         wrong = {plan.service_of(step) for step in steps}
-        if not first and self._pending == set():
+        if not first and self._pending == set() and self.paused_until is None:
             drift = (step for step in steps if plan.service_of(step) not in self.failing)
             told += [Change("drift", *line) for line in self._drift.tell(drift, now)]
         self.failing = {key: text for key, text in self.failing.items() if key in wrong}
         self._pending = None
         return [*told, *self._disown(), *self._reconcile()]
+
+    def _pause(self, seconds: float, reason: str) -> list[Step]:
+        """Nothing is written for so long; what happens meanwhile is made good after."""
+        was, self._pending = self.paused_until, None
+        why = f": {reason}" if reason else ""
+        if seconds:
+            self.paused_until = self._now + seconds
+            text = f"IPVS is left alone for {seconds:.0f} s: an operator works on it{why}"
+            return [Change("ipvs_paused", self._node(), text)]
+        self.paused_until = None
+        ended = [Change("ipvs_resumed", self._node(), f"IPVS is looked after again{why}")]
+        return [*(ended if was is not None else ()), *self._reconcile()]
+
+    def _wanted(self) -> ipvs.Table:
+        """What the services want, and who is on the way out."""
+        return self.departures.extend(self._services.entries, self.actual or {}, self._now)
+
+    def _left(self, now: float) -> list[Change]:
+        """Who goes with this read: that is no drift."""
+        ended = self.departures.end(self.actual or {}, now) if self.departures.leaving else []
+        if ended:
+            self._pending = None
+        return [
+            Change("server_left", f"{key}/{endpoint}", reason) for (key, endpoint), reason in ended
+        ]
 
     def _unreadable(self, reason: str, now: float) -> list[Step]:
         self._read_at = now + UNREADABLE_RETRY
@@ -144,7 +197,10 @@ class KernelTable:
         """Plan what is pending against the picture, and carry it out."""
         if self.actual is None or self._applying or self._pending == set():
             return []
-        desired = self._services.entries
+        if self.paused_until is not None:
+            self._pending = None
+            return []
+        desired = self._wanted()
         save: list[ev.Action] = []
         if self._pending is None:
             steps = plan.plan(desired, self.actual, self._owned)

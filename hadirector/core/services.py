@@ -11,19 +11,19 @@ from collections.abc import Iterable, Mapping
 from hadirector.core import as_client, ipvs, service_news, weight
 from hadirector.core.address import Endpoint
 from hadirector.core.admin import Ruling
+from hadirector.core.deafness import Deafness
 from hadirector.core.easing import Easing
 from hadirector.core.keys import FileText
-from hadirector.core.messages import Health, Targets, Verdict, Verdicts
+from hadirector.core.messages import Health, Targets, Verdict, Verdicts, Wish
 from hadirector.core.probed import Probed, targets_of
-from hadirector.core.server_health import combine
+from hadirector.core.server_health import wish
 from hadirector.core.service_news import (
     Change as Change,  # who tells of services takes it from here
 )
+from hadirector.core.settings.checks import Check
 from hadirector.core.settings.cluster import Config
 from hadirector.core.settings.services import VirtualService
 from hadirector.core.views import Out
-
-HOLD = 30.0  # seconds that a silence which may be ours keeps servers in: longer than a switch needs
 
 Outcome = tuple[set[ipvs.ServiceKey], list[Change]]
 """The IPVS services that are to change, and what to tell."""
@@ -67,51 +67,98 @@ class Services:
         self.files: dict[str, FileText] = {}  # that the checks name, as they were read last
         self._adopted: dict[str, dict[Endpoint, int]] = {}
         self._rulings: Rulings = {}
-        self._elsewhere: Mapping[str, bool] = {}
+        self._deafness = Deafness()
+        self._wishing: set[str] = set()  # the targets whose servers' own operators want something
         self._easing = Easing()
         self._due: dict[str, float] = {}  # by service: when time alone may change its weights
         self.paths: tuple[as_client.Path, ...] = ()  # of probes as clients' packets go
         self._probed = Probed()
+        self._checks: dict[str, Check] = {}
         # A service is well until something else was told: a director that starts tells no news.
         self._quorum_told: dict[str, bool] = {}
         self._state_told: dict[str, weight.ServiceState] = {}
         self._kept_told: set[str] = set()
 
+    def copy(self) -> "Services":
+        """Another one, to try a configuration with."""
+        twin = Services()
+        twin.settings, twin.weights = dict(self.settings), dict(self.weights)
+        twin.verdicts, twin.entries = dict(self.verdicts), dict(self.entries)
+        twin.files, twin._rulings = self.files, self._rulings
+        twin._probed, twin._checks, twin.paths = self._probed, self._checks, self.paths
+        twin._adopted, twin._easing = dict(self._adopted), self._easing.copy()
+        twin._quorum_told, twin._state_told = dict(self._quorum_told), dict(self._state_told)
+        twin._kept_told = set(self._kept_told)
+        return twin
+
     def configure(
         self, config: Config, actual: ipvs.Table, now: float, rulings: Rulings = NO_RULINGS
     ) -> list[Change]:
-        """Take a configuration; servers without a verdict keep the weight they have in `actual`."""
+        """Take a configuration; servers without a verdict keep the weight they have in `actual`.
+
+        What did not change of a service was decided already, and stays: a reload of 37,000 servers
+        for the sake of one decides that one's service.
+        """
+        settings = {service.name: service for service in config.services}
+        settled = self._settled(settings, config, rulings)
         self._rulings = rulings
-        before = set(self.settings)
-        self.settings = {service.name: service for service in config.services}
+        before, self.settings = set(self.settings), settings
+        self._checks = {check.name: check for check in config.checks}
         self._probed = targets_of(config)
         self.verdicts = self._probed.inherit(self.verdicts)
         self.weights = {name: w for name, w in self.weights.items() if name in self.settings}
         self._quorum_told = {n: t for n, t in self._quorum_told.items() if n in self.settings}
         self._state_told = {n: t for n, t in self._state_told.items() if n in self.settings}
         self._kept_told &= self.settings.keys()
+        targets = self._probed.targets
+        self._deafness.keep({name: target.at.address for name, target in targets.items()})
+        self._wishing &= targets.keys()
         self._easing.keep(self.settings)
-        self._due = {}
+        self._due = {name: at for name, at in self._due.items() if name in settled}
+        kept = {key for name in settled for key in settings[name].keys}
+        entries = {key: entry for key, entry in self.entries.items() if key in kept}
         self.paths = as_client.paths_of(config)
-        self.entries = dict(path.entry for path in self.paths)
+        self.entries = dict(path.entry for path in self.paths) | entries
         self.unsettled, self.out = Unsettled(), Out()
+        for name in settled:
+            self.out.put(name, self.weights[name])
         changes = [
             Change("service_removed", name, "no longer configured")
             for name in sorted(before - set(self.settings))
         ]
-        return changes + self.adopt(actual, now)
+        return changes + self._adopt(actual, now, [n for n in settings if n not in settled])
+
+    def _settled(
+        self, settings: Mapping[str, VirtualService], config: Config, rulings: Rulings
+    ) -> set[str]:
+        """The services that are decided, and that nothing of this concerns."""
+        checks = {c.name for c in config.checks if self._checks.get(c.name) == c}
+        return {
+            name
+            for name, service in settings.items()
+            if name in self.weights
+            and name not in self._due  # time has something to say
+            and not self.weights[name].unsettled
+            and self.settings.get(name) == service
+            and checks.issuperset(service.asked)
+            and self._rulings.get(name) == rulings.get(name)
+        }
 
     def adopt(self, actual: ipvs.Table, now: float) -> list[Change]:
         """Take the weights found in the kernel for servers that have no verdict yet."""
-        self._adopted = {}
-        for name, service in self.settings.items():
+        return self._adopt(actual, now, list(self.settings))
+
+    def _adopt(self, actual: ipvs.Table, now: float, names: list[str]) -> list[Change]:
+        self._adopted = {n: found for n, found in self._adopted.items() if n in self.settings}
+        for name in names:
+            service = self.settings[name]
             found = _weights_found(service, actual)
             decided = self.weights.get(name)
             if service.fallback and decided is not None and decided.fallback is not None:
                 # Another one takes the place of a fallback that serves.
                 found.setdefault(service.fallback.endpoint, service.fallback.weight)
             self._adopted[name] = found
-        return self._decide(self.settings, now)
+        return self._decide(names, now)
 
     def hear(self, news: Verdicts, now: float) -> Outcome:
         """Verdicts came."""
@@ -127,7 +174,7 @@ class Services:
     def seen_elsewhere(self, seen: Mapping[str, bool], now: float) -> Outcome:
         """Whether peers can reach those that are out here: who is seen there is not dead, and this
         node is deaf; who is not seen there either is."""
-        before, self._elsewhere = self._elsewhere, seen
+        before, self._deafness.seen_elsewhere = self._deafness.seen_elsewhere, seen
         names = before.keys() | seen.keys()
         changed = {n.partition("/")[0] for n in names if before.get(n) != seen.get(n)}
         services = sorted(changed & self.settings.keys())
@@ -156,6 +203,9 @@ class Services:
             if verdict.health is Health.UNKNOWN and before is not None:
                 continue
             self.verdicts.update(dict.fromkeys(names, verdict))
+            wishes = verdict.last is not None and verdict.last.wish is not Wish.NONE
+            (self._wishing.add if wishes else self._wishing.discard)(verdict.target)
+            self._deafness.hear(verdict)
             if before is None or _differs(before, verdict):
                 concerned |= self._probed.users[verdict.target]
         return concerned
@@ -196,29 +246,26 @@ class Services:
     def _facts(self, service: VirtualService, now: float) -> weight.Facts:
         before = self.weights.get(service.name)
         adopted = self._adopted.get(service.name, {})
-        served, held = set(before.serving) if before else set(), set()
+        served = set(before.serving) if before else set()
         for known in before.servers if before else ():
             if known.health.health is Health.UNKNOWN and adopted.get(known.server.endpoint):
                 served.add(known.server.endpoint)
-        for server in service.real_servers:
-            health = combine(service.check, server.endpoint, self.verdicts)
-            seen = self._elsewhere.get(f"{service.name}/{server.endpoint}")
-            if health.alone and (now < health.since + HOLD if seen is None else seen):
-                held.add(server.endpoint)
+        wishes = {
+            server.endpoint: wish(service.asked, server.endpoint, self.verdicts)
+            for server in (service.real_servers if self._wishing else ())
+        }
         return weight.Facts(
             rulings=self._rulings.get(service.name, {}),
             ramps=self._easing.ramps(service, now),
             shares=self._easing.shares(service, now),
+            wishes=wishes,
             served=served,
-            held=held,
+            held=self._deafness.held(service, self.verdicts, before, now),
         )
 
     def _await(self, service: VirtualService, decided: weight.ServiceWeights, now: float) -> None:
-        due = [s.health.since + HOLD for s in decided.servers if s.health.alone]
-        due = [at for at in due if at > now]
-        eased = self._easing.next_at(service, now)
-        if eased is not None:
-            due.append(eased)
+        ends = (self._deafness.next_at(decided, now), self._easing.next_at(service, now))
+        due = [at for at in ends if at is not None]
         self._due.pop(service.name, None)
         if due:
             self._due[service.name] = min(due)

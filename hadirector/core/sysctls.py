@@ -5,11 +5,11 @@ so that sync_threshold is "0 1" only while a refresh period damps it. With no re
 threshold would send one sync record per packet.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from hadirector.core.address import Family, family
-from hadirector.core.ipvs import Forward, Timeouts
+from hadirector.core.ipvs import Forward, Protocol, Service, Timeouts
 from hadirector.core.settings.checks import Check, CheckType
 from hadirector.core.settings.instances import VirtualAddress
 from hadirector.core.settings.services import VirtualService
@@ -41,28 +41,82 @@ def nat_families(services: Iterable[VirtualService]) -> frozenset[Family]:
     return frozenset(family(server.endpoint.address) for server in servers)
 
 
-def for_director(nat: Collection[Family], heeding: Iterable[str] = ()) -> tuple[Sysctl, ...]:
-    """What balancing needs; `nat` are the families that need forwarding, `heeding` the interfaces
-    that heed IPv6 router advertisements as long as this node does not forward.
+def hashes_all(services: Iterable[VirtualService]) -> bool:
+    """Whether each TCP service finds a client's server by its address alone (mh, sh)."""
+    found = [one.scheduler in ("mh", "sh") for s in services for one in s.services if _has_tcp(one)]
+    return bool(found) and all(found)
 
-    net.ipv4.vs.conntrack is the operator's: it costs per packet and serves netfilter rules.
+
+def _has_tcp(service: Service) -> bool:
+    return service.key.protocol == Protocol.TCP or bool(service.key.fwmark)
+
+
+@dataclass(frozen=True, slots=True)
+class Tunable:
+    """A setting of net.ipv4.vs: from `low` to `high`, and what another value than 0 does.
+    `default` None leaves the operator's."""
+
+    why: str
+    default: str | None = None
+    low: int = 0
+    high: int = 1
+
+
+TUNABLE = {
+    "expire_nodest_conn": Tunable(
+        "clients of a removed server get an error and reconnect, instead of a black hole", "1"
+    ),
+    "expire_quiescent_template": Tunable(
+        "persistent clients leave a server of weight 0 with their next connection", "1"
+    ),
+    "conn_reuse_mode": Tunable(
+        "a client port used again is scheduled afresh; 0 also switches expire_nodest_conn off",
+        "1",
+        high=3,
+    ),
+    "sloppy_tcp": Tunable(
+        "a connection that this node never heard of goes on, to the server its client hashes to"
+    ),
+    "sloppy_sctp": Tunable("as sloppy_tcp, for SCTP"),
+    "conntrack": Tunable("netfilter sees these connections, which costs something per packet"),
+    "cache_bypass": Tunable("without a server, requests to a cache go to where they are addressed"),
+    "drop_entry": Tunable(
+        "gives up half-open connections when memory is short (1, 2) or now (3)", high=3
+    ),
+    "drop_packet": Tunable("drops packets when memory is short (1, 2) or now (3)", high=3),
+    "secure_tcp": Tunable(
+        "half-open connections end sooner under attack (1, 2) or now (3)", high=3
+    ),
+    "amemthresh": Tunable("pages that are called short of memory", high=2**31 - 1),
+    "am_droprate": Tunable("one of so many packets is dropped by drop_packet 3", high=2**31 - 1),
+    "ignore_tunneled": Tunable("packets that came out of a tunnel of IPVS are not scheduled again"),
+    "nat_icmp_send": Tunable("says by ICMP that there is no connection, where NAT hears of none"),
+    "pmtu_disc": Tunable("asks the way to a tunnel's end for its MTU"),
+    "schedule_icmp": Tunable("ICMP errors of connections nobody knows are scheduled too"),
+    "snat_reroute": Tunable("answers of NAT find their way by their new source address"),
+    "run_estimation": Tunable("counts rates; 0 saves time where there are very many services"),
+}
+"""What `ipvs:` may set: net.ipv4.vs but for what connection sync needs (`for_sync`)."""
+
+
+def for_director(
+    nat: Collection[Family],
+    heeding: Iterable[str] = (),
+    chosen: Mapping[str, str | None] | None = None,
+    hashing: bool = False,
+) -> tuple[Sysctl, ...]:
+    """What balancing needs; `nat` are the families that need forwarding, `heeding` the interfaces
+    that heed IPv6 router advertisements as long as this node does not forward. `chosen` values of
+    TUNABLE go before their defaults, None keeps the operator's; `hashing` as `hashes_all` says.
     """
+    values = {name: tunable.default for name, tunable in TUNABLE.items()}
+    if hashing:
+        values["sloppy_tcp"] = "1"
+    values |= chosen or {}
     settings = [
-        Sysctl(
-            "net.ipv4.vs.expire_nodest_conn",
-            "1",
-            "clients of a removed server get an error and reconnect, instead of a black hole",
-        ),
-        Sysctl(
-            "net.ipv4.vs.expire_quiescent_template",
-            "1",
-            "persistent clients leave a server of weight 0 with their next connection",
-        ),
-        Sysctl(
-            "net.ipv4.vs.conn_reuse_mode",
-            "1",
-            "a client port used again is scheduled afresh; 0 also switches expire_nodest_conn off",
-        ),
+        Sysctl(f"net.ipv4.vs.{name}", value, TUNABLE[name].why)
+        for name, value in values.items()
+        if value is not None
     ]
     if 4 in nat:
         why = "NAT: real servers answer through this node"

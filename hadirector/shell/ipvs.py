@@ -26,6 +26,7 @@ from hadirector.core.ipvs import (
     Usage,
 )
 from hadirector.shell import ipvs_codec as codec
+from hadirector.shell import ipvs_modules
 from hadirector.shell.ipvs_layout import DestinationReader
 from hadirector.shell.netlink import (
     FIRST_OF_FAMILY,
@@ -258,11 +259,7 @@ def _reason(operation: plan.Operation, refusal: Refusal) -> str:
     """What the kernel's bare number means for this operation (ip_vs_ctl.c)."""
     match operation, refusal.errno:
         case (plan.AddService(service) | plan.EditService(service), errno.ENOENT):
-            missing = f"scheduler {service.scheduler} is not in this kernel"
-            missing += f" (modprobe ip_vs_{service.scheduler})"
-            if service.pe_name:
-                missing += f" or persistence engine {service.pe_name} is not"
-            return missing
+            return _missing(service)
         case (plan.AddService(), errno.EEXIST):
             return "the service exists already"
         case (plan.AddDestination(), errno.EEXIST):
@@ -276,3 +273,14 @@ def _reason(operation: plan.Operation, refusal: Refusal) -> str:
         case (plan.AddDestination(_, destination), errno.EINVAL):
             return f"the kernel does not take {destination.endpoint} as a server of this service"
     return refusal.text
+
+
+def _missing(service: Service) -> str:
+    """A scheduler or engine that the kernel does not have, and those it has."""
+    text = f"scheduler {service.scheduler} is not in this kernel"
+    there = ipvs_modules.schedulers()
+    if service.pe_name and (not there or service.scheduler in there):
+        return f"persistence engine {service.pe_name} is not in this kernel (modprobe ip_vs_pe_sip)"
+    if not there:
+        return f"{text} (modprobe ip_vs_{service.scheduler})"
+    return f"{text}, which has {', '.join(there)}"

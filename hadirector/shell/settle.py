@@ -145,7 +145,9 @@ class Settle:
 
     def _for_ipvs(self, config: Config) -> tuple[sysctls.Sysctl, ...]:
         nat = sysctls.nat_families(config.services)
-        wanted = sysctls.for_director(nat, self._loan.heeding() if 6 in nat else ())
+        heeding = self._loan.heeding() if 6 in nat else ()
+        hashing = sysctls.hashes_all(config.services)
+        wanted = sysctls.for_director(nat, heeding, dict(config.ipvs), hashing)
         return wanted + (sysctls.for_sync(config.timeouts) if config.connection_sync else ())
 
     def _apply(

@@ -3,6 +3,8 @@
     python netns-lab/bench/scale.py [--targets 10000] [--seconds 20] [--type tcp] [--json]
     python netns-lab/bench/scale.py --quiet-host      the adverts alone: what this host allows
     python netns-lab/bench/scale.py --keepalived      keepalived's checkers instead (needs ip_vs)
+    python netns-lab/bench/scale.py --type http --fail 1 --fall 3 --interval 0.1 --targets 200
+                                    --seconds 60      one answer in a hundred is 503, by chance
 
 Runs as root in a network namespace of its own, with the product's own processes: the checker (with
 as many workers as it takes) probes addresses of 127.0.0.0/8, each of which answers and closes; the
@@ -16,6 +18,7 @@ import asyncio
 import ctypes
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -24,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,12 +35,13 @@ from pathlib import Path
 from hadirector.config.load import load
 from hadirector.core import messages
 from hadirector.core.address import Endpoint, canonical
-from hadirector.core.messages import ElectionSettings, Process, Ready, Targets
+from hadirector.core.messages import ElectionSettings, Health, Process, Ready, Targets
 from hadirector.core.settings.checks import Check, CheckType, Target, target_id
 from hadirector.shell import channel
 
 ADVERT_INT = 0.01
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nOK"
+FAILURE = b"HTTP/1.1 503 Busy\r\nContent-Length: 2\r\nConnection: close\r\n\r\nNO"
 WARM_UP = 6.0  # seconds: first verdicts, held connections
 INSTANCE = f"""
 cluster: bench
@@ -65,26 +70,26 @@ CLONE_NEWNET = 0x40000000
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def serve(listener: socket.socket, says: bytes) -> None:
-    """Accept, answer, close, for ever; who says nothing is held until he goes."""
-    loop = asyncio.new_event_loop()
+def serve(listener: socket.socket, says: bytes, fail: float) -> None:
+    """Accept, answer, close, for ever. `fail` percent of the answers are 503."""
+    while not says:  # as cheap as it can be: who measures has the same CPUs
+        connection, _ = listener.accept()
+        os.close(connection.detach())
+    loop, dice = asyncio.new_event_loop(), random.Random(1)
     listener.setblocking(False)
 
     def accept() -> None:
         with suppress(BlockingIOError):
             for _ in range(256):
                 connection, _ = listener.accept()
-                if says:
-                    connection.setblocking(False)
-                    loop.add_reader(connection.fileno(), answer, connection)
-                else:
-                    connection.close()
+                connection.setblocking(False)
+                loop.add_reader(connection.fileno(), answer, connection)
 
     def answer(connection: socket.socket) -> None:
         loop.remove_reader(connection.fileno())
         with suppress(OSError):
             if connection.recv(4096):
-                connection.send(says)
+                connection.send(FAILURE if dice.random() < fail / 100 else says)
         connection.close()
 
     loop.add_reader(listener.fileno(), accept)
@@ -92,12 +97,12 @@ def serve(listener: socket.socket, says: bytes) -> None:
 
 
 @contextmanager
-def server(says: bytes) -> Iterator[int]:
+def server(says: bytes, fail: float = 0.0) -> Iterator[int]:
     """A server of its own process on every address of 127.0.0.0/8; its port."""
     with socket.create_server(("0.0.0.0", 8080), backlog=65535) as listener:
         pid = os.fork()
         if pid == 0:
-            serve(listener, says)
+            serve(listener, says, fail)
     try:
         yield 8080
     finally:
@@ -105,7 +110,9 @@ def server(says: bytes) -> Iterator[int]:
         os.waitpid(pid, 0)
 
 
-def targets(kind: CheckType, count: int, interval: float, port: int) -> tuple[Target, ...]:
+def targets(
+    kind: CheckType, count: int, interval: float, port: int, fall: int = 2
+) -> tuple[Target, ...]:
     """The addresses 127.1.0.1 and up."""
     check = Check(
         name="bench",
@@ -114,7 +121,7 @@ def targets(kind: CheckType, count: int, interval: float, port: int) -> tuple[Ta
         fast_interval=interval,
         timeout=min(1.0, interval),
         rise=2,
-        fall=2,
+        fall=fall,
         held=False,
     )
     found = (
@@ -151,12 +158,19 @@ class Child:
         )
         theirs.close()
         self.status = ""
+        self.health: dict[str, Health] = {}
+        self.changes: Counter[str] = Counter()
         self.link = channel.Channel(ours, process.value)
         self.link.start(self._take)
 
     def _take(self, received: channel.Received) -> None:
         if isinstance(received.message, messages.Heartbeat):
             self.status = received.message.status
+        elif isinstance(received.message, messages.Verdicts):
+            for verdict in received.message.verdicts:
+                if self.health.get(verdict.target) is not verdict.health:
+                    self.health[verdict.target] = verdict.health
+                    self.changes[verdict.health.value] += 1
 
     def end(self) -> None:
         self.process.terminate()
@@ -268,11 +282,12 @@ async def measure(options: argparse.Namespace) -> dict[str, float]:
     checker = Child(Process.CHECKER)
     await asyncio.sleep(3)
     empty = memory(family_of(checker.process.pid))
-    with server(ANSWER if kind is CheckType.HTTP else b"") as port:
-        probed = targets(kind, options.targets, options.interval, port)
+    with server(ANSWER if kind is CheckType.HTTP else b"", options.fail) as port:
+        probed = targets(kind, options.targets, options.interval, port, options.fall)
         checker.link.send(Targets(probed))
         await asyncio.sleep(WARM_UP + options.targets / 5000)
         before, since = counted(checker.status), len(adverts.stamps)
+        checker.changes.clear()
         pids = family_of(checker.process.pid)
         began, used = time.monotonic(), cpu(pids)
         await asyncio.sleep(options.seconds)
@@ -293,6 +308,8 @@ async def measure(options: argparse.Namespace) -> dict[str, float]:
         "missed": told["missed"],
         "late": told["late"],
         "void": told["void"],
+        "doubts": checker.changes["falling"],
+        "taken_out": checker.changes["down"],
         "checks_per_second": done / took,
         "cpus": used / took,
         "cpu_ms_per_1000_checks": 1e6 * used / done if done else 0.0,
@@ -373,6 +390,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--interval", type=float, default=1.0)
     parser.add_argument("--type", choices=("tcp", "http", "ping"), default="tcp")
+    parser.add_argument(
+        "--fail", type=float, default=0.0, help="percent of http answers, by chance"
+    )
+    parser.add_argument("--fall", type=int, default=2)
     parser.add_argument("--quiet-host", action="store_true", help="adverts alone")
     parser.add_argument("--keepalived", action="store_true", help="its checkers instead of ours")
     parser.add_argument("--json", action="store_true", help="one JSON object")

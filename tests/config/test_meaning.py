@@ -156,6 +156,16 @@ def test_the_checksum_of_a_tunnel_is_in_ipvsadms_words(tmp_path: Path) -> None:
     assert servers[0].destination(1).tunnel_flags == 1
 
 
+def test_settings_of_ipvs_are_chosen_or_left_to_the_operator(tmp_path: Path) -> None:
+    text = "ipvs: {conntrack: 1, expire_nodest_conn: keep, conn_reuse_mode: 1, sloppy_tcp: keep}"
+
+    assert config_of(tmp_path, text).ipvs == (
+        ("expire_nodest_conn", None),
+        ("sloppy_tcp", None),
+        ("conntrack", "1"),
+    )
+
+
 def test_calls_of_sip_are_persistent_by_their_call_id(tmp_path: Path) -> None:
     rest = "real_servers: [10.0.1.11], protocol: udp, persistence: {timeout: 1m, engine: sip}"
 

@@ -203,6 +203,9 @@ SERVICES = [
     (V + R + "    scheduler: lc\n    slow_start: 30s", "8:17 warning: "
      "virtual_services.web.slow_start: scheduler lc heeds no weights: it does nothing; use wlc or "
      "wrr"),
+    (V + R + "    scheduler: mh\n    scheduler_flags: [mh-fallback]\n    slow_start: 30s",
+     "9:17 warning: virtual_services.web.slow_start: scheduler mh places clients by weight: each "
+     "step moves some of them"),
     (V + R + "    scheduler: ovf\n    slow_start: 30s", "8:17 error: "
      "virtual_services.web.slow_start: scheduler ovf takes a weight for a number of connections: "
      "use wlc or wrr"),
@@ -281,8 +284,8 @@ def test_all_mistakes_of_a_file_are_told_at_once(tmp_path: Path) -> None:
         "3:44 error: virtual_services.web.address: '1' is no address and port: write "
         '192.0.2.10:80, "[2001:db8::10]:80", 192.0.2.10-19:80 or 192.0.2.10:8000-8003',
         "4:1 error: unknown key 'foo': known here are api, checks, cluster, connection_sync, "
-        "hooks, key_file, nodes, peer, runtime_dir, scripts, state_dir, timeouts, vip_lease, "
-        "virtual_services, vrrp",
+        "hooks, ipvs, key_file, linger, nodes, peer, runtime_dir, scripts, state_dir, timeouts, "
+        "vip_lease, virtual_services, vrrp",
     ]
 
 
@@ -359,3 +362,16 @@ def test_a_file_with_an_error_gives_no_configuration_and_one_with_a_warning_does
 
 def problems_of(path: Path) -> tuple[Problem, ...]:
     return load(str(path), host="lb1").problems
+
+
+def test_servers_of_another_family_and_connection_sync_exclude_each_other(tmp_path: Path) -> None:
+    text = (
+        "virtual_services:\n  web: {address: '[2001:db8::10]:80', forward: tun, "
+        "real_servers: [10.0.1.11]}\n"
+    )
+
+    assert told(tmp_path, text) == []
+    assert told(tmp_path, text + "connection_sync: {interface: eth1}\n") == [
+        "2:67 error: virtual_services.web.real_servers: 10.0.1.11:80 is of another family than the "
+        "service, which the kernel cannot have beside connection_sync: take one of the two out"
+    ]

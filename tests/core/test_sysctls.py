@@ -85,6 +85,37 @@ def test_what_heeds_router_advertisements_goes_on_doing_so_before_forwarding_is_
     assert not any("accept_ra" in each.name for each in sysctls.for_director({4}, ["eth0"]))
 
 
+def test_what_is_chosen_goes_before_the_defaults() -> None:
+    chosen = {"conntrack": "1", "expire_nodest_conn": None}
+
+    settings = {each.name: each.value for each in sysctls.for_director((), chosen=chosen)}
+
+    assert settings == {
+        "net.ipv4.vs.expire_quiescent_template": "1",
+        "net.ipv4.vs.conn_reuse_mode": "1",
+        "net.ipv4.vs.conntrack": "1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("schedulers", "hashing"),
+    [((), False), (("mh",), True), (("mh", "sh"), True), (("mh", "wlc"), False)],
+)
+def test_unknown_connections_go_on_where_all_clients_are_hashed(
+    schedulers: tuple[str, ...], hashing: bool
+) -> None:
+    services = [
+        replace(farm.WEB, services=(replace(farm.WEB.services[0], scheduler=scheduler),))
+        for scheduler in schedulers
+    ]
+
+    assert sysctls.hashes_all(services) is hashing
+    names = {each.name for each in sysctls.for_director((), hashing=hashing)}
+    assert ("net.ipv4.vs.sloppy_tcp" in names) is hashing
+    kept = sysctls.for_director((), chosen={"sloppy_tcp": None}, hashing=hashing)
+    assert "net.ipv4.vs.sloppy_tcp" not in {each.name for each in kept}
+
+
 def test_an_address_that_may_be_the_first_of_its_net_needs_promotion() -> None:
     virtual = [
         VirtualAddress(Address("192.0.2.10"), 24, "eth0"),

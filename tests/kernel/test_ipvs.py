@@ -241,7 +241,8 @@ async def test_a_service_that_cannot_be_added_is_told_once_with_the_cure(ipvs: I
     assert failure == Failure(
         plan.AddService(bad),
         errno.ENOENT,
-        "scheduler nosuch is not in this kernel (modprobe ip_vs_nosuch)",
+        "scheduler nosuch is not in this kernel, which has rr, wrr, lc, wlc, lblc, lblcr, dh, sh, "
+        "sed, nq, fo, ovf, mh",
     )
     assert str(failure).startswith("add service tcp 192.0.2.10:80: scheduler nosuch: scheduler")
     assert (await ipvs.read())[0] == table(entry(Service(DNS, "rr"), A))

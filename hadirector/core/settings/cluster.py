@@ -115,6 +115,10 @@ class Config:
     timeouts: Timeouts
     checks: tuple[Check, ...]
     services: tuple[VirtualService, ...]
+    ipvs: tuple[tuple[str, str | None], ...] = ()
+    """Settings of net.ipv4.vs by name; None: the operator's is kept (core/sysctls)."""
+    linger: float = 60.0
+    """Seconds that what leaves the configuration may wait for its connections to end."""
 
     @property
     def peers(self) -> tuple[Node, ...]:
