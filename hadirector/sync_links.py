@@ -21,12 +21,11 @@ from hadirector.core.syncer_messages import Standby, SyncRole, SyncRoles, SyncSe
 from hadirector.shell import child
 from hadirector.shell.backup_socket import BackupSocket
 from hadirector.shell.known_connections import KnownConnections
-from hadirector.shell.resync_link import Identity, Link, LinkError, connect, listen
+from hadirector.shell.resync_link import LIMIT, Identity, Link, LinkError, connect, listen
 
 log = logging.getLogger(__name__)
 
 RECONNECT = 1.0  # seconds before a master that did not answer is tried again
-LIMIT = 1 << 20  # bytes of a link that wait to be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +194,8 @@ class Links:
     def _visited(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Somebody connected to us: a peer may, as long as we are master of something."""
         nodes = self._settings.nodes if self._settings else ()
-        address = writer.get_extra_info("peername")[0]
-        node = next((n.name for n in nodes if n.address == address), "")
+        where = writer.get_extra_info("peername")  # None where it has gone again
+        node = next((n.name for n in nodes if where and n.address == where[0]), "")
         master = self._roles is not None and self._roles.role is not SyncRole.BACKUP
         if not node or not master:
             writer.transport.abort()

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 _MORE = """\
 Looks at the live system and asks the network: settings, routes, modules, other programs, who
 answers ARP for the virtual addresses, by which way real servers answer, whether adverts, sync
-records and the peer channel get through. It sends a few packets (one ARP request for an address,
-two SYNs for a server, given up at once) and changes nothing. Beside a running daemon it takes the
-configuration from there; with -c it needs none. Without root it says what it could not look at.
+records and the peer channel get through. It sends a few packets (an ARP request for each address,
+a SYN or two for each server, given up at once) and changes nothing. Beside a running daemon it
+takes the configuration from there; with -c it needs none. Without root it says what it could not
+look at.
 Exit status: 0 nothing found; 1 something found, or no configuration; 2 usage."""
 
 

@@ -263,7 +263,12 @@ def _read(options: argparse.Namespace) -> IpvsView:
         except KernelError as error:
             if error.errno != errno.EPERM:
                 raise
-    code, told = live.ask_raw(options.socket or live.SOCKET, "GET", "/v1/ipvs", _IPVS_DEADLINE)
+    try:
+        code, told = live.ask_raw(options.socket or live.SOCKET, "GET", "/v1/ipvs", _IPVS_DEADLINE)
+    except live.Unreachable as error:
+        if options.socket is not None:
+            raise
+        raise Refused(f"only root is told by the kernel, and {error}") from None
     if code != HTTPStatus.OK:
         raise Refused(live.error_of(told))
     return shell_view.decode(told)

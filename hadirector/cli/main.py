@@ -42,6 +42,7 @@ def _parser() -> "argparse.ArgumentParser":
         run,
         servers,
         sync,
+        trace,
     )
 
     parser = argparse.ArgumentParser(
@@ -50,7 +51,20 @@ def _parser() -> "argparse.ArgumentParser":
     )
     parser.add_argument("--version", action="version", version=f"hadirector {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    families = (run, check, live, operate, report, servers, sync, kernel, importing, doctor, agent)
+    families = (
+        run,
+        check,
+        live,
+        operate,
+        report,
+        servers,
+        sync,
+        kernel,
+        importing,
+        doctor,
+        trace,
+        agent,
+    )
     for family in families:
         family.add_parser(verbs)
     return parser

@@ -9,13 +9,14 @@ from hadirector.cli.live import ask
 EXITS = {"done": 0, "refused": 4, "failed": 1}
 
 
-def post(options: argparse.Namespace, target: str, deadline: float) -> int:
+def post(options: argparse.Namespace, target: str, deadline: float, *, more: bool = False) -> int:
     """Give the order; the answer comes when it is known how it went. What is not done is told on
-    stderr."""
+    stderr. `more`: where it goes well, somebody else prints JSON."""
     _, told = ask(options.socket, "POST", target, deadline)
     verdict = told.get("verdict", "failed")
     if options.json:
-        print(json.dumps(told))
+        if not more or verdict != "done":
+            print(json.dumps(told))
         return EXITS[verdict]
     for warning in told.get("warnings", []):
         print(f"warning: {warning}", file=sys.stderr)

@@ -3,6 +3,7 @@
 import argparse
 import getpass
 import os
+import time
 from urllib.parse import urlencode
 
 from hadirector.cli import outcome, waiting
@@ -46,7 +47,9 @@ def _add(
 ) -> argparse.ArgumentParser:
     parser = add_verb(verbs, name, order, text, more + _SERVER)
     parser.set_defaults(verb=name)
-    parser.add_argument("server", metavar="SERVER", help="web/10.0.1.12, or 10.0.1.12")
+    count = 1 if name == "weight" else "+"
+    about = "web/10.0.1.12, or 10.0.1.12"
+    parser.add_argument("server", nargs=count, metavar="SERVER", help=about)
     parser.add_argument("--reason", default="", metavar="TEXT", help="for status and journal")
     text = "it ends by itself after that: 30m, 2h"
     parser.add_argument("--expires", type=duration, metavar="TIME", help=text)
@@ -54,19 +57,28 @@ def _add(
 
 
 def order(options: argparse.Namespace) -> int:
-    """Give the order, and say what became of each server."""
+    """Give the order about each server, and say what became of it; the worst exit status."""
+    waits = options.verb == "drain" and options.wait
+    began = time.monotonic()
+    worst = max(_order(options, server, waits) for server in options.server)
+    if worst or not waits:
+        return worst
+    for server in options.server:
+        left = max(0.0, options.deadline - (time.monotonic() - began))
+        worst = max(worst, waiting.until_safe(options.socket, server, left, options.json))
+    return worst
+
+
+def _order(options: argparse.Namespace, server: str, waits: bool) -> int:
     asked = {
-        "server": options.server,
+        "server": server,
         "reason": options.reason,
         "by": whoami(),
         "expires": "" if options.expires is None else f"{options.expires:g}",
         "weight": options.weight if options.verb == "weight" else "",
     }
     query = urlencode({name: value for name, value in asked.items() if value})
-    status = outcome.post(options, f"/v1/servers/{options.verb}?{query}", DEADLINE)
-    if status or options.verb != "drain" or not options.wait:
-        return status
-    return waiting.until_safe(options.socket, options.server, options.deadline, options.json)
+    return outcome.post(options, f"/v1/servers/{options.verb}?{query}", DEADLINE, more=waits)
 
 
 def duration(text: str) -> float:

@@ -3,6 +3,8 @@
 import time
 from typing import Any
 
+from hadirector.cli import relay_table
+
 
 def table(sync: dict[str, Any]) -> str:
     """The lines of `hadirector sync`."""
@@ -28,6 +30,7 @@ def table(sync: dict[str, Any]) -> str:
     refused = ", ".join(f"{count} {flaw}" for flaw, count in sync["refused"].items())
     if refused:
         lines.append(f"datagrams refused: {refused}")
+    lines += relay_table.lines(sync["relay"])
     if sync["kept_out"]:
         lines.append(f"{sync['kept_out']} connections cannot be kept: changed sequence numbers")
     return "\n".join(lines)

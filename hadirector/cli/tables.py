@@ -21,6 +21,7 @@ def status(told: dict[str, Any]) -> str:
         about = f"STANDBY for {_since(standby['since'])}{why}\n{about}"
     parts = [told["headline"], *(f"TROUBLE: {text}" for text in told["trouble"]), able, about]
     parts += [_instances(told), _tracked(told["instances"]), _services(told["services"])]
+    parts.append(_orders(told.get("overrides", [])))
     parts += [_sync(told["sync"]), _hooks(told["hooks"]), _peers(told["peers"])]
     parts.append(_processes(told["processes"]))
     return "\n".join(part for part in parts if part)
@@ -165,11 +166,32 @@ def _servers(servers: dict[str, Any]) -> str:
             server["admin"],
             server["active"],
             server["inactive"],
-            server["reason"],
+            "; ".join(text for text in (server["reason"], server.get("views")) if text),
         )
         for address, server in servers.items()
     ]
     return table(head, rows)
+
+
+def _orders(orders: Sequence[dict[str, Any]]) -> str:
+    """What operators ordered of servers and still holds."""
+    head = ("\nORDERS", "WHAT", "BY", "FOR", "UNTIL", "REASON")
+    rows = [
+        (
+            order["server"],
+            order["what"],
+            f"{order['by']} on {order['node']}",
+            _since(order["at"]),
+            "revoked" if order["expires"] is None else _instant(order["expires"]),
+            order["reason"],
+        )
+        for order in orders
+    ]
+    return table(head, rows) if rows else ""
+
+
+def _instant(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
 
 
 def _peers(peers: dict[str, Any]) -> str:

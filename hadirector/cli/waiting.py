@@ -38,7 +38,7 @@ def until_safe(socket: str, server: str, deadline: float, as_json: bool) -> int:
                 _tell(found, told_at, now)
             elsewhere = [s["why_not"] for s in found["servers"].values() if _is_away(s)]
             if found["safe"] or elsewhere or now - began >= deadline:
-                return _end(found, elsewhere, deadline, as_json)
+                return _end(found, elsewhere, as_json)
         time.sleep(min(EVERY, max(0.05, deadline - (now - began))))
 
 
@@ -46,7 +46,7 @@ def _is_away(server: dict[str, Any]) -> bool:
     return str(server["why_not"]).startswith("this node is ")
 
 
-def _end(found: dict[str, Any], elsewhere: list[str], deadline: float, as_json: bool) -> int:
+def _end(found: dict[str, Any], elsewhere: list[str], as_json: bool) -> int:
     if as_json:
         print(json.dumps(found))
     if found["safe"]:
@@ -57,7 +57,7 @@ def _end(found: dict[str, Any], elsewhere: list[str], deadline: float, as_json: 
         print(f"failed: {elsewhere[0]}: only the master knows what is left", file=sys.stderr)
         return FAILED
     left = [f"{name}: {s['why_not']}" for name, s in found["servers"].items() if not s["safe"]]
-    print(f"not safe after {_spell(deadline)}: {'; '.join(left)}", file=sys.stderr)
+    print(f"not safe, and the deadline has passed: {'; '.join(left)}", file=sys.stderr)
     return LATE
 
 

@@ -4,7 +4,6 @@ from hadirector.config import (
     addresses,
     checks,
     connection_sync,
-    inactive,
     instances,
     ipvs_settings,
     nodes,
@@ -80,7 +79,6 @@ def read(
     if config.connection_sync is not None:
         _lint_mixed(root, virtual_services)
     programs.lint(root, scripts, found_instances)
-    inactive.warn(tree, problems)
     return None if problems.errors else config
 
 

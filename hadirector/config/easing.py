@@ -10,6 +10,7 @@ from hadirector.core.settings.services import Feedback
 
 # These look at nothing but whether a weight is 0; fo takes the greatest, ovf counts connections.
 _WEIGHTLESS = frozenset({Scheduler.RR, Scheduler.LC, Scheduler.LBLC, Scheduler.LBLCR, Scheduler.DH})
+_PLACING = frozenset({Scheduler.SH, Scheduler.MH})
 _OTHERWISE = {
     Scheduler.FO: "gives all connections to the server of the greatest weight",
     Scheduler.OVF: "takes a weight for a number of connections",
@@ -58,6 +59,10 @@ def lint(section: Section, scheduler: Scheduler, fed: bool) -> None:
         at = section.value_at(key)
         if scheduler in _WEIGHTLESS:
             text = f"scheduler {scheduler.value} heeds no weights: it does nothing; use wlc or wrr"
+            section.warn(at, key, text)
+        elif scheduler in _PLACING:
+            name = scheduler.value
+            text = f"scheduler {name} places clients by weight: each step moves some of them"
             section.warn(at, key, text)
         elif scheduler in _OTHERWISE:
             text = f"scheduler {scheduler.value} {_OTHERWISE[scheduler]}: use wlc or wrr"

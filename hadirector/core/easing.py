@@ -12,7 +12,7 @@ from hadirector.core import feedback
 from hadirector.core.address import Endpoint
 from hadirector.core.admin import Admin
 from hadirector.core.messages import Verdict
-from hadirector.core.server_health import IN_SERVICE, OUT_OF_SERVICE
+from hadirector.core.server_health import is_in, is_out
 from hadirector.core.settings.checks import target_id
 from hadirector.core.settings.services import VirtualService
 from hadirector.core.weight import STEPS, ServerWeight, ServiceWeights
@@ -74,11 +74,11 @@ class Easing:
             ]
             if not found:
                 continue
-            share = min(share for share, _ in found)
+            share, at = min(found)
             if known is None:
-                dampers[server.endpoint] = feedback.begin(share, settings, now)
+                dampers[server.endpoint] = feedback.begin(share, at, settings, now)
             else:
-                dampers[server.endpoint] = feedback.report(known, share, settings, now)
+                dampers[server.endpoint] = feedback.report(known, share, at, settings, now)
 
     def decided(
         self,
@@ -143,11 +143,11 @@ def _ramp(passed: float, whole: float) -> float:
 
 
 def _in(server: ServerWeight) -> bool:
-    return server.admin is Admin.ENABLED and server.health.health in IN_SERVICE
+    return server.admin is Admin.ENABLED and is_in(server.health.health)
 
 
 def _out(server: ServerWeight) -> bool:
     """It was out, and that was known: a server without a verdict was not."""
     if server.kept:  # it had its weight all the time
         return False
-    return server.admin is not Admin.ENABLED or server.health.health in OUT_OF_SERVICE
+    return server.admin is not Admin.ENABLED or is_out(server.health.health)

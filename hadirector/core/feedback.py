@@ -39,17 +39,17 @@ class Damper:
     at: float
 
 
-def begin(reported: float, settings: Feedback, now: float) -> Damper:
-    """The first report of a server."""
+def begin(reported: float, at: float, settings: Feedback, now: float) -> Damper:
+    """The first report of a server, which came at that instant."""
     share = _bounded(reported, settings)
-    return Damper(share, now, share, share, False, now)
+    return Damper(share, at, share, share, False, now)
 
 
-def report(damper: Damper, reported: float, settings: Feedback, now: float) -> Damper:
-    """One more report."""
+def report(damper: Damper, reported: float, at: float, settings: Feedback, now: float) -> Damper:
+    """One more report, or the last one again."""
     before = step(damper, settings, now)
     share = _bounded(reported, settings)
-    return Damper(share, now, before.smoothed, before.applied, before.moving, now)
+    return Damper(share, at, before.smoothed, before.applied, before.moving, now)
 
 
 def step(damper: Damper, settings: Feedback, now: float) -> Damper:

@@ -22,7 +22,7 @@ from hashlib import blake2b
 from ipaddress import ip_address
 
 from hadirector.core.address import Address, Endpoint, canonical, family
-from hadirector.core.admin import Admin, Ruling
+from hadirector.core.admin import FREE, Admin, Ruling
 from hadirector.core.settings.services import VirtualService
 
 MOST = 5000  # orders kept
@@ -162,32 +162,24 @@ class Overrides:
 
     def ruling(self, service: str, server: Endpoint, now: float) -> Ruling:
         """What holds for a server."""
-        about = [o for o in self if o.holds(now) and o.subject.concerns(service, server)]
-        admins = [order for order in about if order.admin is not None]
-        weights = [order for order in about if order.admin is None]
-        admin = max(admins, key=lambda order: order.stamp, default=None)
-        weight = max(weights, key=lambda order: order.stamp, default=None)
-        return Ruling(
-            Admin.ENABLED if admin is None or admin.admin is None else admin.admin,
-            "" if admin is None or admin.neutral else admin.why,
-            None if weight is None else weight.weight,
-            "" if weight is None or weight.neutral else weight.why,
-        )
+        return _ruling(o for o in self if o.holds(now) and o.subject.concerns(service, server))
 
     def rulings(
         self, services: Iterable[VirtualService], now: float
     ) -> dict[str, dict[Endpoint, Ruling]]:
         """What holds for each server that an order is about."""
-        addresses = {order.subject.address for order in self if order.holds(now)}
+        by_address: dict[Address, list[Override]] = {}
+        for order in self:
+            if order.holds(now):
+                by_address.setdefault(order.subject.address, []).append(order)
         found: dict[str, dict[Endpoint, Ruling]] = {}
-        if not addresses:
-            return found
-        for service in services:
+        for service in services if by_address else ():
             for server in service.real_servers:
-                if server.endpoint.address not in addresses:
-                    continue
-                ruling = self.ruling(service.name, server.endpoint, now)
-                if ruling != Ruling():
+                some = by_address.get(server.endpoint.address, ())
+                ruling = _ruling(
+                    order for order in some if order.subject.concerns(service.name, server.endpoint)
+                )
+                if ruling != FREE:
                     found.setdefault(service.name, {})[server.endpoint] = ruling
         return found
 
@@ -217,6 +209,23 @@ class Overrides:
         """The same where the same orders are known."""
         stamps = sorted((str(o.subject), o.admin is None, o.stamp.ms, o.stamp.node) for o in self)
         return blake2b(repr(stamps).encode(), digest_size=8).hexdigest()
+
+
+def _ruling(orders: Iterable[Override]) -> Ruling:
+    """What these orders about one server come to."""
+    about = list(orders)
+    if not about:
+        return FREE
+    admins = [order for order in about if order.admin is not None]
+    weights = [order for order in about if order.admin is None]
+    admin = max(admins, key=lambda order: order.stamp, default=None)
+    weight = max(weights, key=lambda order: order.stamp, default=None)
+    return Ruling(
+        Admin.ENABLED if admin is None or admin.admin is None else admin.admin,
+        "" if admin is None or admin.neutral else admin.why,
+        None if weight is None else weight.weight,
+        "" if weight is None or weight.neutral else weight.why,
+    )
 
 
 def _over_since(order: Override) -> float:

@@ -101,6 +101,7 @@ class _Entry:
     signs: list[_Sign] = field(default_factory=list)  # of death, that the next probe is to settle
     silent_since: float | None = None  # the start of the first of its last probes without an answer
     alone: bool = False  # as in Verdict
+    freed_at: float | None = None  # another one answered then: a probe begun since will tell
 
     def verdict(self) -> Verdict:
         state = self.state
@@ -250,6 +251,8 @@ class Schedule:
         if entry.signs:
             looks = entry.signs[0].looks
             self._await(entry, now + LOOKS[looks - 1] if looks else AT_ONCE)
+        elif entry.freed_at is not None:
+            self._await(entry, AT_ONCE)
         else:
             self._await_slot(entry, before, now)
         return actions
@@ -264,21 +267,27 @@ class Schedule:
         if silent:
             entry.silent_since = entry.started if entry.silent_since is None else entry.silent_since
         else:
-            entry.silent_since = None
+            entry.silent_since = entry.freed_at = None
             self._silences.forget(entry.target.id)
             freed = self._silences.answered(server, now)
         report = self._count(entry, ended, now)
         alone = False
-        if entry.silent_since is not None and isinstance(entry.state, health.Down):
+        if entry.freed_at is not None and entry.started < entry.freed_at:
+            alone = entry.alone  # asked while nobody answered: no news
+        elif entry.silent_since is not None and isinstance(entry.state, health.Down):
+            entry.freed_at = None
             alone = self._silences.falls_silent(entry.target.id, server, entry.silent_since)
         if alone != entry.alone:
             entry.alone = alone
             report = Report(entry.verdict(), True)
         actions: list[Action] = [report]
         for name in freed:
+            # That they did not answer before says nothing of them: the network may just be back.
+            # They stay alone until they are asked again, which is at once.
             other = self._entries[name]
-            other.alone = False
-            actions.append(Report(other.verdict(), True))
+            other.freed_at = now
+            if other.ticket not in self._flying:
+                self._await(other, AT_ONCE)
         return actions
 
     def _count(self, entry: _Entry, ended: Ended, now: float) -> Report:

@@ -24,10 +24,11 @@ class RelayPeer:
 @dataclass(frozen=True, slots=True)
 class RelayState:
     """The relay as it is. `sent` datagrams went to the peers. `overrun` were lost between the
-    kernel and the relay of this node, in either direction; `unsent` found no room on the wire, and
-    are sent again when they are asked for. `local` were sent to the private interface by another
-    program of this host, `strangers` came from nobody we know, by flaw; none of them counted for
-    anything. `troubles`: what keeps it from working, a sentence each."""
+    kernel and the relay of this node, in either direction, or could not be sealed; `unsent` found
+    no room on the wire, and are sent again when they are asked for. `local` were sent to the
+    private interface by another program of this host, `strangers` came from nobody we know, by
+    flaw; none of them counted for anything. `troubles`: what keeps it from working, a sentence
+    each."""
 
     peers: dict[str, RelayPeer]
     sent: int = 0

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from hadirector.core import weight
 from hadirector.core.address import Endpoint
-from hadirector.core.server_health import IN_SERVICE, OUT_OF_SERVICE
+from hadirector.core.server_health import is_in, is_out
 from hadirector.core.settings.services import VirtualService
 
 
@@ -57,9 +57,9 @@ def told_before(
 
 def _side(server: weight.ServerWeight) -> str:
     """up, down or unknown: what hooks and events tell; rising and falling are not told."""
-    if server.health.health in IN_SERVICE:
+    if is_in(server.health.health):
         return "up"
-    return "down" if server.health.health in OUT_OF_SERVICE else "unknown"
+    return "down" if is_out(server.health.health) else "unknown"
 
 
 def _server_change(

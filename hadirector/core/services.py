@@ -11,11 +11,12 @@ from collections.abc import Iterable, Mapping
 from hadirector.core import as_client, ipvs, service_news, weight
 from hadirector.core.address import Endpoint
 from hadirector.core.admin import Ruling
+from hadirector.core.deafness import Deafness
 from hadirector.core.easing import Easing
 from hadirector.core.keys import FileText
-from hadirector.core.messages import Health, Targets, Verdict, Verdicts
+from hadirector.core.messages import Health, Targets, Verdict, Verdicts, Wish
 from hadirector.core.probed import Probed, targets_of
-from hadirector.core.server_health import combine
+from hadirector.core.server_health import wish
 from hadirector.core.service_news import (
     Change as Change,  # who tells of services takes it from here
 )
@@ -23,8 +24,6 @@ from hadirector.core.settings.checks import Check
 from hadirector.core.settings.cluster import Config
 from hadirector.core.settings.services import VirtualService
 from hadirector.core.views import Out
-
-HOLD = 30.0  # seconds that a silence which may be ours keeps servers in: longer than a switch needs
 
 Outcome = tuple[set[ipvs.ServiceKey], list[Change]]
 """The IPVS services that are to change, and what to tell."""
@@ -68,7 +67,8 @@ class Services:
         self.files: dict[str, FileText] = {}  # that the checks name, as they were read last
         self._adopted: dict[str, dict[Endpoint, int]] = {}
         self._rulings: Rulings = {}
-        self._elsewhere: Mapping[str, bool] = {}
+        self._deafness = Deafness()
+        self._wishing: set[str] = set()  # the targets whose servers' own operators want something
         self._easing = Easing()
         self._due: dict[str, float] = {}  # by service: when time alone may change its weights
         self.paths: tuple[as_client.Path, ...] = ()  # of probes as clients' packets go
@@ -110,6 +110,9 @@ class Services:
         self._quorum_told = {n: t for n, t in self._quorum_told.items() if n in self.settings}
         self._state_told = {n: t for n, t in self._state_told.items() if n in self.settings}
         self._kept_told &= self.settings.keys()
+        targets = self._probed.targets
+        self._deafness.keep({name: target.at.address for name, target in targets.items()})
+        self._wishing &= targets.keys()
         self._easing.keep(self.settings)
         self._due = {name: at for name, at in self._due.items() if name in settled}
         kept = {key for name in settled for key in settings[name].keys}
@@ -171,7 +174,7 @@ class Services:
     def seen_elsewhere(self, seen: Mapping[str, bool], now: float) -> Outcome:
         """Whether peers can reach those that are out here: who is seen there is not dead, and this
         node is deaf; who is not seen there either is."""
-        before, self._elsewhere = self._elsewhere, seen
+        before, self._deafness.seen_elsewhere = self._deafness.seen_elsewhere, seen
         names = before.keys() | seen.keys()
         changed = {n.partition("/")[0] for n in names if before.get(n) != seen.get(n)}
         services = sorted(changed & self.settings.keys())
@@ -200,6 +203,9 @@ class Services:
             if verdict.health is Health.UNKNOWN and before is not None:
                 continue
             self.verdicts.update(dict.fromkeys(names, verdict))
+            wishes = verdict.last is not None and verdict.last.wish is not Wish.NONE
+            (self._wishing.add if wishes else self._wishing.discard)(verdict.target)
+            self._deafness.hear(verdict)
             if before is None or _differs(before, verdict):
                 concerned |= self._probed.users[verdict.target]
         return concerned
@@ -240,29 +246,26 @@ class Services:
     def _facts(self, service: VirtualService, now: float) -> weight.Facts:
         before = self.weights.get(service.name)
         adopted = self._adopted.get(service.name, {})
-        served, held = set(before.serving) if before else set(), set()
+        served = set(before.serving) if before else set()
         for known in before.servers if before else ():
             if known.health.health is Health.UNKNOWN and adopted.get(known.server.endpoint):
                 served.add(known.server.endpoint)
-        for server in service.real_servers:
-            health = combine(service.check, server.endpoint, self.verdicts)
-            seen = self._elsewhere.get(f"{service.name}/{server.endpoint}")
-            if health.alone and (now < health.since + HOLD if seen is None else seen):
-                held.add(server.endpoint)
+        wishes = {
+            server.endpoint: wish(service.asked, server.endpoint, self.verdicts)
+            for server in (service.real_servers if self._wishing else ())
+        }
         return weight.Facts(
             rulings=self._rulings.get(service.name, {}),
             ramps=self._easing.ramps(service, now),
             shares=self._easing.shares(service, now),
+            wishes=wishes,
             served=served,
-            held=held,
+            held=self._deafness.held(service, self.verdicts, before, now),
         )
 
     def _await(self, service: VirtualService, decided: weight.ServiceWeights, now: float) -> None:
-        due = [s.health.since + HOLD for s in decided.servers if s.health.alone]
-        due = [at for at in due if at > now]
-        eased = self._easing.next_at(service, now)
-        if eased is not None:
-            due.append(eased)
+        ends = (self._deafness.next_at(decided, now), self._easing.next_at(service, now))
+        due = [at for at in ends if at is not None]
         self._due.pop(service.name, None)
         if due:
             self._due[service.name] = min(due)

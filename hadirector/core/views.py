@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from hadirector.core.peers import Known, View
-from hadirector.core.server_health import OUT_OF_SERVICE
+from hadirector.core.server_health import is_out
 from hadirector.core.service_news import Change
 from hadirector.core.weight import ServiceWeights
 
@@ -49,7 +49,7 @@ class Out:
         down = tuple(
             f"{service}/{server.server.endpoint}"
             for server in weights.servers
-            if server.health.health in OUT_OF_SERVICE
+            if is_out(server.health.health)
         )
         self._servers.pop(service, None)
         if down:

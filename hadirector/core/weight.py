@@ -34,8 +34,8 @@ from enum import Enum
 from hadirector.core.address import Endpoint
 from hadirector.core.admin import FREE, Admin, Ruling
 from hadirector.core.ipvs import Protocol, ServiceFlags
-from hadirector.core.messages import Health, Verdict
-from hadirector.core.server_health import IN_SERVICE, OUT_OF_SERVICE, ServerHealth, combine, wish
+from hadirector.core.messages import Health, Verdict, Wish
+from hadirector.core.server_health import ServerHealth, combine, is_in, is_out
 from hadirector.core.settings.services import OnFailure, RealServer, VirtualService
 
 STEPS = 20  # that the smallest weight has while anything is held back: 5 % each
@@ -88,14 +88,15 @@ class ServiceWeights:
 class Facts:
     """What counts beside verdicts, each by server.
 
-    `rulings` are operators'; `ramps` the share of its weight that a server in slow start has so
-    far; `shares` what feedback leaves a server that ever reported. `served` had
-    weight until now; `held` are those whose silence may be our own trouble.
+    `rulings` are operators', `wishes` those of the servers' own; `ramps` the share of its weight
+    that a server in slow start has so far; `shares` what feedback leaves a server that ever
+    reported. `served` had weight until now; `held` are those whose silence may be our own trouble.
     """
 
     rulings: Mapping[Endpoint, Ruling] = field(default_factory=dict)
     ramps: Mapping[Endpoint, float] = field(default_factory=dict)
     shares: Mapping[Endpoint, float] = field(default_factory=dict)
+    wishes: Mapping[Endpoint, Wish] = field(default_factory=dict)
     served: Set[Endpoint] = frozenset()
     held: Set[Endpoint] = frozenset()
 
@@ -119,7 +120,7 @@ class _Case:
     @property
     def up(self) -> bool:
         """It can take connections, and may."""
-        return self.health.health in IN_SERVICE and self.ruling.admin is Admin.ENABLED
+        return is_in(self.health.health) and self.ruling.admin is Admin.ENABLED
 
 
 def decide(
@@ -176,15 +177,15 @@ def _case(
 ) -> _Case:
     health = combine(service.check, server.endpoint, verdicts)
     ruling = facts.rulings.get(server.endpoint, FREE)
-    asked = wish(service.asked, server.endpoint, verdicts)
-    return _Case(server, health, ruling.with_wish(asked))
+    asked = facts.wishes.get(server.endpoint)
+    return _Case(server, health, ruling if asked is None else ruling.with_wish(asked))
 
 
 def _scale(cases: Iterable[_Case], facts: Facts) -> int:
     """How many times each weight is taken: 1 while every server has its whole weight."""
     up = [case for case in cases if case.base]
     parts = facts.ramps.keys() | facts.shares.keys()
-    if not any(case.server.endpoint in parts for case in up):
+    if not parts or not any(case.server.endpoint in parts for case in up):
         return 1
     bases = [case.base for case in up]
     return max(1, min(math.ceil(STEPS / min(bases)), LARGEST // max(bases)))
@@ -198,6 +199,8 @@ def _by_floor(
     settled: bool,
 ) -> frozenset[Endpoint]:
     """The failed servers that the floor keeps in."""
+    if not service.floor:
+        return frozenset()
     able = [case for case in cases if case.base and case.ruling.admin is Admin.ENABLED]
     configured = sum(1 for server in service.real_servers if server.weight)
     wanted = math.ceil(service.floor * configured - 1e-9)
@@ -209,8 +212,7 @@ def _by_floor(
     failed = [
         case
         for case in able
-        if case.health.health in OUT_OF_SERVICE
-        and (settled or case.server.endpoint in facts.served)
+        if is_out(case.health.health) and (settled or case.server.endpoint in facts.served)
     ]
     failed.sort(key=lambda case: case.health.since, reverse=True)
     failed.sort(key=lambda case: case.health.health is not Health.RISING)
@@ -252,12 +254,14 @@ def _unknown(case: _Case, adopted: Mapping[Endpoint, int]) -> ServerWeight:
 def _whole(case: _Case, facts: Facts, scale: int) -> ServerWeight:
     """It is up: what it has, and what holds it back."""
     endpoint = case.server.endpoint
+    doubt = "in doubt: " if case.health.health is Health.FALLING else ""
+    if scale == 1:
+        return _weight(case, case.base, f"{_base_words(case)}; {doubt}{case.health.detail}")
     ramp, share = facts.ramps.get(endpoint, 1.0), facts.shares.get(endpoint, 1.0)
     told = [_base_words(case)]
     told += [f"{ramp:.0%} of it in slow start"] if ramp < 1 else []
     told += [f"{share:.0%} of it by feedback"] if share < 1 else []
-    told += [f"times {scale} for finer steps"] if scale > 1 else []
-    doubt = "in doubt: " if case.health.health is Health.FALLING else ""
+    told.append(f"times {scale} for finer steps")
     effective = round(case.base * scale * ramp * share)
     at_least = 1 if case.base else 0
     reason = f"{', '.join(told)}; {doubt}{case.health.detail}"
@@ -276,7 +280,7 @@ def _failed(
         reason = f"{rising}, kept by the floor of {service.floor:g}: {detail}"
         return _weight(case, case.base * scale, reason, kept=True)
     elif endpoint in facts.held and endpoint in facts.served:
-        told = f"{rising}, but nobody answers this node, which may be the one to blame"
+        told = f"{rising}, but nobody else answered this node either, which may be to blame"
         if service.fallback is None:
             return _weight(case, case.base * scale, f"{told}: weight kept; {detail}", kept=True)
         return _weight(case, 0, f"{told}: quiesced; {detail}")

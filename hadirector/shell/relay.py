@@ -226,7 +226,9 @@ class RelayLink:
 
     def _said(self, payload: bytes) -> None:
         self._heard(payload, True)
-        self.send(payload)
+        if not self.send(payload):  # no key, no wire, or nothing that can be sealed
+            overrun, local, unsent = self._past
+            self._past = (overrun + 1, local, unsent)
 
     def _came(self, raw: bytes, source: Address) -> None:
         self._act(self._core.incoming(raw, source, child.now()))

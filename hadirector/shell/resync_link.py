@@ -21,9 +21,10 @@ from hadirector.core.errors import HadirectorError
 from hadirector.core.keys import Key
 from hadirector.core.resync_seal import MAC, Seal
 
-MOST = 1 << 20  # bytes of a frame: lists are sent in parts
+MOST = 16 << 20  # bytes of a frame: a list is sent in parts, of one bucket at least
 GREET_WITHIN = 5.0  # seconds
 CONNECT_WITHIN = 5.0
+LIMIT = 1 << 20  # bytes that wait to be read before the sender is held up
 SEND_WITHIN = 30.0  # seconds a reader may be busy
 BACKLOG = 8
 
@@ -184,7 +185,7 @@ async def connect(
     """From our address, by which the peer knows us; LinkError."""
     try:
         async with asyncio.timeout(CONNECT_WITHIN):
-            return await asyncio.open_connection(peer, port, local_addr=(own, 0), limit=MOST)
+            return await asyncio.open_connection(peer, port, local_addr=(own, 0), limit=LIMIT)
     except (OSError, TimeoutError) as error:
         why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "silent"
         raise LinkError(f"{node} at {peer} port {port}: {why}") from error

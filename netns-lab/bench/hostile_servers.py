@@ -106,9 +106,9 @@ def hostile() -> Iterator[dict[str, int]]:
             process.wait()
 
 
-def honest(port: int) -> list[Target]:
+def honest(port: int, count: int) -> list[Target]:
     endpoints = [
-        Endpoint(canonical(f"127.1.{n >> 8}.{n & 255}"), port) for n in range(1, HONEST + 1)
+        Endpoint(canonical(f"127.1.{n >> 8}.{n & 255}"), port) for n in range(1, count + 1)
     ]
     return [Target(target_id("honest", one), BASE, one) for one in endpoints]
 
@@ -186,14 +186,16 @@ def main() -> int:
     """Both runs, and whether the goals are met."""
     parser = argparse.ArgumentParser(description="a checker among hostile servers")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each run")
+    parser.add_argument("--honest", type=int, default=HONEST, help="targets, each 0.25 s")
     options = parser.parse_args()
     with server() as port, hostile() as ports:
         began = time.monotonic()
-        alone, first = asyncio.run(run(honest(port), options.seconds))
+        few = honest(port, options.honest)
+        alone, first = asyncio.run(run(few, options.seconds))
         before = rss()
-        beside, second = asyncio.run(run(honest(port) + harmful(ports), options.seconds))
+        beside, second = asyncio.run(run(few + harmful(ports), options.seconds))
         middle = rss()
-        again, third = asyncio.run(run(honest(port) + harmful(ports), options.seconds))
+        again, third = asyncio.run(run(few + harmful(ports), options.seconds))
         after = rss()
         took = time.monotonic() - began
     show("alone", alone, first)

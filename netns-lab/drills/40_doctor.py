@@ -34,9 +34,12 @@ class Score:
     def __init__(self) -> None:
         self.planted = self.not_found = self.unplanted = 0
 
-    def expect(self, where: str, told: dict[str, Any], wanted: Iterable[str]) -> None:
-        """Exactly these."""
-        found, expected = faults.codes(told), set(wanted)
+    def expect(
+        self, where: str, told: dict[str, Any], wanted: Iterable[str], follow: Iterable[str] = ()
+    ) -> None:
+        """Exactly these, and perhaps those that follow from them."""
+        expected = set(wanted)
+        found = faults.codes(told) - set(follow)
         self.planted += len(expected)
         self.not_found += len(expected - found)
         self.unplanted += len(found - expected)
@@ -44,7 +47,7 @@ class Score:
         for code in sorted(expected - found):
             print(f"      NOT FOUND: {code}", flush=True)
         for finding in told["findings"]:
-            if finding["code"] not in expected:
+            if finding["code"] in found - expected:
                 print(f"      NOT PLANTED: {finding['code']}: {finding['what']}", flush=True)
         for each in told["not_checked"]:
             print(f"      not checked: {each['check']}: {each['reason']}", flush=True)
@@ -89,7 +92,9 @@ def on_the_standby(lab: Lab, lb2: Hadirector, score: Score) -> None:
     with faults.planted(lab, [faults.PEER_FILTERED]):
         score.expect("the peer channel filtered", faults.examine(lb2), {"peer-port"})
     with faults.planted(lab, [faults.VRRP_FILTERED]):
-        score.expect("protocol 112 filtered", faults.examine(lb2), {"vrrp-filtered"})
+        told = faults.examine(lb2)
+        # It becomes master beside lb1 in a moment, and then servers answer that one.
+        score.expect("protocol 112 filtered", told, {"vrrp-filtered"}, {"return-route"})
     lab.wait(lambda: not lb2.holds(topology.VIP), "one master again")
     with faults.planted(lab, [faults.SYNC_FILTERED]), faults.asking_itself(lab, "lb2"):
         expected = {"sync-filtered", "own-requests"}
@@ -120,7 +125,9 @@ def limited(lab: Lab, lb2: Hadirector, score: Score) -> None:
     try:
         lab.wait(lambda: answers(lb2), "daemon with limits", 30)
         expected = {"memory-not-locked", "not-realtime"}
-        score.expect("a daemon with limits", faults.examine(lb2), expected)
+        told = faults.examine(lb2)
+        # IPVS still remembers the connection of the program that asked from here.
+        score.expect("a daemon with limits", told, expected, {"own-requests"})
     finally:
         daemon.terminate()
         daemon.wait(30)

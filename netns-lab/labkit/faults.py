@@ -43,6 +43,9 @@ class Fault:
     seconds: float = 0.0
 
 
+NONE = Fault("", ())
+
+
 def healthy() -> Setup:
     """A pair that balances by NAT, direct routing and tunnels."""
     tunnels = {f"{topology.front(h)}:{TUNNEL_PORT}": 1 for h in topology.SERVERS.values()}

@@ -203,6 +203,9 @@ SERVICES = [
     (V + R + "    scheduler: lc\n    slow_start: 30s", "8:17 warning: "
      "virtual_services.web.slow_start: scheduler lc heeds no weights: it does nothing; use wlc or "
      "wrr"),
+    (V + R + "    scheduler: mh\n    scheduler_flags: [mh-fallback]\n    slow_start: 30s",
+     "9:17 warning: virtual_services.web.slow_start: scheduler mh places clients by weight: each "
+     "step moves some of them"),
     (V + R + "    scheduler: ovf\n    slow_start: 30s", "8:17 error: "
      "virtual_services.web.slow_start: scheduler ovf takes a weight for a number of connections: "
      "use wlc or wrr"),

@@ -372,3 +372,29 @@ def test_virtual_addresses_servers_and_peers_are_asked_for_on_their_segment(conf
         ("eth1", PEER),
         ("eth0", Address("192.0.2.2")),
     )
+
+
+def not_checked(config: Config, facts: Facts) -> list[str]:
+    """The reasons."""
+    return [each.reason for each in examine(config, facts).not_checked]
+
+
+def test_servers_that_were_too_many_to_ask_are_told(config: Config) -> None:
+    assert not_checked(config, replace(HEALTHY, left_out=94)) == [
+        "94 of 100 questions were left out: the same holds for most, as a rule"
+    ]
+
+
+def test_a_server_that_could_not_be_asked_for_the_virtual_address_is_told(config: Config) -> None:
+    facts = replace(HEALTHY, asked=tuple(a for a in ASKED if a.question != VIRTUAL_DR))
+
+    assert not_checked(config, facts) == [
+        f"{DR}:81: no MAC address of it is known, or no way there"
+    ]
+
+
+def test_a_server_that_says_nothing_at_all_is_left_to_its_checks(config: Config) -> None:
+    silent = tuple(replace(a, answer=Answer.NOTHING) for a in ASKED)
+
+    assert found(config, replace(HEALTHY, asked=silent)) == []
+    assert len(not_checked(config, replace(HEALTHY, asked=silent))) == 3

@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from hadirector.core.admin import Admin, Ruling
+from hadirector.core.deafness import GRACE, HOLD
 from hadirector.core.messages import Health, Probe, Verdict, Verdicts, Wish
-from hadirector.core.services import HOLD, Services
+from hadirector.core.services import Services
 from hadirector.core.settings.checks import target_id
 from hadirector.core.settings.services import Feedback, VirtualService
 from tests.core import farm
@@ -160,10 +161,12 @@ def test_while_nobody_answers_this_node_weights_stay_for_a_time_and_that_is_told
     _, told = made.hear(silence(True, True), 1.0)
     held = weights(made)
     state = made.weights["web"].quorum_met
+    made.due(1.0 + GRACE)
+    later = weights(made)
     deadline = made.deadline()
     made.due(1.0 + HOLD)
 
-    assert (held, state, deadline) == ([3, 1], False, 1.0 + HOLD)
+    assert (held, later, state, deadline) == ([3, 1], [3, 1], False, 1.0 + HOLD)
     assert "servers_kept" in [change.kind for change in told]
     assert weights(made) == [None, None]
 
@@ -221,3 +224,33 @@ def test_a_peer_that_sees_the_server_keeps_it_in_and_one_that_does_not_either_en
     unseen.seen_elsewhere(dict.fromkeys(names, False), 1.2)
 
     assert (weights(seen), weights(unseen)) == ([3, 1], [None, None])
+
+
+def test_a_silent_server_is_dead_after_a_moment_when_the_others_were_dead_before() -> None:
+    made = services(farm.WEB)
+    made.hear(farm.verdicts((TWO, Health.DOWN), at=1.0), 1.0)
+
+    made.hear(silence(True, False, at=50.0), 50.0)
+    at_once = weights(made)
+    made.due(50.0 + GRACE)
+
+    assert (at_once, weights(made)) == ([3, None], [None, None])
+
+
+def test_a_single_host_is_dead_when_it_is_silent() -> None:
+    made = services(replace(farm.WEB, real_servers=farm.WEB.real_servers[:1]))
+
+    made.hear(silence(True, True), 1.0)
+
+    assert weights(made) == [None]
+
+
+def test_a_server_that_was_kept_stays_in_while_it_rises() -> None:
+    made = services(farm.WEB)
+    made.hear(silence(True, True), 1.0)
+
+    made.hear(farm.verdicts((ONE, Health.RISING), at=4.0), 4.0)
+    rising = weights(made)
+    made.hear(farm.verdicts((ONE, Health.UP), at=4.2), 4.2)
+
+    assert (rising, weights(made)) == ([3, 1], [3, 1])

@@ -15,10 +15,10 @@ SETTINGS = Feedback(checks=("load",))
 
 def follow(reports: list[float], settings: Feedback = SETTINGS) -> list[float]:
     """The applied share after each report, one a second."""
-    damper = feedback.begin(reports[0], settings, 0.0)
+    damper = feedback.begin(reports[0], 0.0, settings, 0.0)
     applied = [damper.applied]
     for second, reported in enumerate(reports[1:], 1):
-        damper = feedback.report(damper, reported, settings, float(second))
+        damper = feedback.report(damper, reported, float(second), settings, float(second))
         applied.append(damper.applied)
     return applied
 
@@ -64,7 +64,7 @@ def test_load_alone_never_takes_a_server_out(reports: list[float]) -> None:
 
 def test_two_servers_that_share_one_load_settle_instead_of_swinging() -> None:
     """The loop closed: the load a server reports is what its weight brought it a moment ago."""
-    dampers = [feedback.begin(share, SETTINGS, 0.0) for share in (0.9, 0.9)]
+    dampers = [feedback.begin(share, 0.0, SETTINGS, 0.0) for share in (0.9, 0.9)]
     strength = (1.0, 0.4)  # the second one is weaker
     shares: list[list[float]] = [[], []]
     for second in range(1, 600):
@@ -72,7 +72,9 @@ def test_two_servers_that_share_one_load_settle_instead_of_swinging() -> None:
         for place, damper in enumerate(dampers):
             load = damper.applied / total / strength[place]
             reported = max(0.0, 1 - load / 2)
-            dampers[place] = feedback.report(damper, reported, SETTINGS, float(second))
+            dampers[place] = feedback.report(
+                damper, reported, float(second), SETTINGS, float(second)
+            )
             shares[place].append(dampers[place].applied)
 
     assert max(turns(applied) for applied in shares) <= 2
@@ -82,7 +84,7 @@ def test_two_servers_that_share_one_load_settle_instead_of_swinging() -> None:
 
 
 def test_a_server_that_reports_no_more_gets_its_whole_weight_back_slowly() -> None:
-    damper = feedback.begin(0.4, SETTINGS, 0.0)
+    damper = feedback.begin(0.4, 0.0, SETTINGS, 0.0)
     seen = []
     for second in range(1, 120):
         damper = feedback.step(damper, SETTINGS, float(second))

@@ -10,7 +10,8 @@ from hadirector.core import ipvs, messages, plan
 from hadirector.core.admin import Admin
 from hadirector.core.director import Director
 from hadirector.core.messages import Health, Process
-from hadirector.core.overrides import Override
+from hadirector.core.overrides import Override, Stamp, Subject
+from hadirector.core.peer_messages import Told
 from hadirector.core.peers import INTERVAL, Presence
 from hadirector.core.requests import OrderKind, OrderServer, Outcome, Verdict
 from tests.core import farm
@@ -228,6 +229,28 @@ def test_whoever_takes_the_last_server_out_is_told() -> None:
     one.order(OrderKind.DRAIN)
 
     assert one.replies[1].warnings[-1] == "web: no server has weight; nobody takes new connections"
+
+
+def test_a_peer_cannot_order_what_no_operator_could() -> None:
+    one = Node("lb1")
+    fine = Override(
+        Subject("web", ONE.address), None, 5, "", "root", Stamp(10**12, "lb2"), -1.0, None
+    )
+    unfit = (
+        replace(fine, weight=65536),
+        replace(fine, weight=-1),
+        replace(fine, reason="x" * 201),
+        replace(fine, by="a\x1b[2J"),
+        replace(fine, stamp=Stamp(2**60, "lb2")),
+        replace(fine, subject=replace(fine.subject, port=65536)),
+    )
+
+    one.feed(ev.PeerSaid("lb2", Told(unfit)))
+    refused = (one.weights, one.saved)
+    one.feed(ev.PeerSaid("lb2", Told((fine,))))
+
+    assert refused == ([3, 1], ())
+    assert one.weights == [5, 1]
 
 
 def test_an_unknown_server_is_refused_with_those_that_are_known() -> None:

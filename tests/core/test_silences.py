@@ -52,16 +52,21 @@ def test_one_that_falls_silent_while_others_answer_is_not_alone() -> None:
     assert not again.alone
 
 
-def test_when_all_fall_silent_each_is_alone_until_another_answers() -> None:
+def test_when_all_fall_silent_each_is_alone_until_it_is_asked_after_another_answered() -> None:
     farm = Farm(1, 2, 3)
     for number in (1, 2, 3):
         farm.answer(number, GOOD)
     alone = [farm.answer(number, SILENT).alone for number in (1, 2, 3)]
 
     farm.answer(2, GOOD)
+    waiting = [farm.verdicts[n].alone for n in (1, 2, 3)]
+    began = farm.now
+    dead, back = farm.answer(1, SILENT), farm.answer(3, GOOD)
 
-    assert alone == [True, True, True]
-    assert [farm.verdicts[n].alone for n in (1, 2, 3)] == [False, False, False]
+    assert (alone, waiting) == ([True, True, True], [True, False, True])
+    assert farm.now - began < 0.1  # they are asked at once
+    assert (dead.alone, dead.health) == (False, Health.DOWN)
+    assert (back.alone, back.health) == (False, Health.RISING)
 
 
 def test_an_answer_that_is_wrong_is_an_answer() -> None:
@@ -70,7 +75,7 @@ def test_an_answer_that_is_wrong_is_an_answer() -> None:
 
     farm.answer(2, REFUSED)
 
-    assert not farm.verdicts[1].alone
+    assert not farm.answer(1, SILENT).alone
     assert not farm.verdicts[2].alone
 
 

@@ -11,7 +11,7 @@ from hadirector.core import weight
 from hadirector.core.address import Address, Endpoint
 from hadirector.core.admin import Admin, Ruling
 from hadirector.core.ipvs import Forward, Service, ServiceFlags
-from hadirector.core.messages import Health, Probe, Verdict
+from hadirector.core.messages import Health, Probe, Verdict, Wish
 from hadirector.core.server_health import IN_SERVICE
 from hadirector.core.settings.checks import target_id
 from hadirector.core.settings.services import OnFailure, RealServer, VirtualService
@@ -72,11 +72,12 @@ def worlds(draw: st.DrawFn) -> World:
     }
     part = st.sampled_from((0.05, 0.3, 0.95))
     facts = weight.Facts(
-        rulings,
-        {server: draw(part) for server in some(draw, servers)},
-        {server: draw(part) for server in some(draw, servers)},
-        frozenset(some(draw, servers)),
-        frozenset(some(draw, servers)),
+        rulings=rulings,
+        ramps={server: draw(part) for server in some(draw, servers)},
+        shares={server: draw(part) for server in some(draw, servers)},
+        wishes={server: draw(st.sampled_from(Wish)) for server in some(draw, servers)},
+        served=frozenset(some(draw, servers)),
+        held=frozenset(some(draw, servers)),
     )
     adopted = {server: draw(st.sampled_from((0, 1, 9))) for server in some(draw, servers)}
     return World(service, verdicts, adopted, facts)
@@ -94,7 +95,8 @@ def is_up(world: World, server: weight.ServerWeight) -> bool:
     """It could take connections, and is to."""
     ruling = world.facts.rulings.get(server.server.endpoint, Ruling())
     base = server.server.weight if ruling.weight is None else ruling.weight
-    enabled = ruling.admin is Admin.ENABLED
+    wish = world.facts.wishes.get(server.server.endpoint, Wish.NONE)
+    enabled = ruling.admin is Admin.ENABLED and wish is Wish.NONE
     return server.health.health in IN_SERVICE and enabled and base > 0
 
 

@@ -1,6 +1,7 @@
 """Plans in the real kernel: any table to any other, and the verbs of a running daemon."""
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -189,3 +190,42 @@ def test_reload_does_what_plan_said_and_a_pause_lets_an_operator_work(tmp_path: 
         assert run("ipvsadm", "-Sn") == ""
         assert daemon.run("pause", "--end").returncode == 0
         until("it is repaired", lambda: "10.0.1.13:80" in run("ipvsadm", "-Ln"))
+
+
+def test_a_connection_to_a_server_that_leaves_goes_on_until_it_ends(tmp_path: Path) -> None:
+    with fresh_namespace(), socket.create_server(("127.0.0.1", 8080)) as listener:
+        run("ip", "address", "add", "192.0.2.10/32", "dev", "lo")
+        here = "'127.0.0.1:8080', '10.0.1.12:8080'"
+        with Daemon(tmp_path, CONFIG % ("rr", here)) as daemon:
+            until("it is made", lambda: "10.0.1.12:8080" in run("ipvsadm", "-Ln"))
+            run("ipvsadm", "-e", "-t", "192.0.2.10:80", "-r", "10.0.1.12:8080", "-m", "-w", "0")
+            with socket.create_connection(("192.0.2.10", 80), 10) as client:
+                accepted, _ = listener.accept()
+                until("it is counted", lambda: uses(daemon) == 1)
+                daemon.write((CONFIG % ("rr", "'10.0.1.12:8080'")).replace("5s", "10s"))
+
+                planned = daemon.run("plan", "-c", str(tmp_path / "hadirector.yaml"))
+                assert daemon.run("reload").returncode == 0
+
+                assert "weight 0 first: 1 connections may end within 10 s" in planned.stdout
+                until(
+                    "it is quiesced", lambda: "127.0.0.1:8080               Masq    0" in listed()
+                )
+                client.sendall(b"still here")
+                assert accepted.recv(100) == b"still here"
+            accepted.close()
+            until("it has left", lambda: "127.0.0.1:8080" not in listed())
+            left = "server_left      tcp 192.0.2.10:80/127.0.0.1:8080: no longer configured"
+            assert left in daemon.run("events").stdout
+
+
+def uses(daemon: Daemon) -> int:
+    """Connections to the local server, as the daemon knows them."""
+    told = daemon.ask()
+    return (
+        0 if told is None else int(told["services"]["web"]["servers"]["127.0.0.1:8080"]["active"])
+    )
+
+
+def listed() -> str:
+    return run("ipvsadm", "-Ln")

@@ -1,5 +1,7 @@
 """Two daemons with `transport: authenticated`: keys rotate, links go, nothing is unsealed."""
 
+import json
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -138,6 +140,20 @@ def test_what_one_kernel_says_is_in_the_table_of_the_other_while_keys_are_rotate
     assert (told["key"], told["lost"]) == (2, 0)
     assert set(told["refused"]) <= {"stale"}
     assert two.sync["transport"] == "authenticated"
+
+
+def test_records_are_shown_as_they_pass(pair: tuple[Node, Node]) -> None:
+    one, two = pair
+    command = [sys.executable, "-m", "hadirector", "sync", "--watch", "--json", *two.daemon.where]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout is not None
+        with one.feed(3000, 500, pace=100) as feeding:
+            told = json.loads(watching.stdout.readline())
+            feeding.kill()
+        watching.kill()
+
+    assert told["client"].startswith("10.9.9.9:3")
+    assert (told["virtual"], told["state"], told["sent"]) == ("192.0.2.10:80", "ESTABLISHED", False)
 
 
 def test_a_private_interface_that_was_taken_away_comes_back_with_its_threads(

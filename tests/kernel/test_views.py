@@ -70,8 +70,27 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
             ends.callback(serving.wait)
             ends.callback(serving.kill)
         made = Pair(one, two, tmp_path, CONFIG.format(key=key))
+        made.daemons = tuple(
+            Alike(daemon.folder, daemon.text, daemon.node, daemon.within) for daemon in made.daemons
+        )
         ends.callback(made.end)
         yield made
+
+
+class Alike(Daemon):
+    """Its directories have the same path on both nodes, so that both have the same text."""
+
+    def __post_init__(self) -> None:
+        here = self.folder.parent / "here"
+        here.mkdir(exist_ok=True)
+        mount = f'mount --bind {self.folder} {here} && exec "$@"'
+        self.within = (*self.within, "unshare", "--mount", "sh", "-c", mount, "sh")
+        super().__post_init__()
+
+    def write(self, text: str) -> None:
+        here = self.folder.parent / "here"
+        own = f"state_dir: {here}/state\nruntime_dir: {here}/run\n"
+        (self.folder / "hadirector.yaml").write_text(own + text)
 
 
 def views(daemon: Daemon) -> dict[str, str | None]:
@@ -87,7 +106,7 @@ def test_each_director_says_what_only_it_sees_and_a_takeover_begins_with_its_own
     lb1, lb2 = pair.begin()
     one, two = pair.machines
     until("both are settled", lambda: table(one) == {A: 2, B: 3, C: 0} and table(two)[B] == 0)
-    lb1.run("weight", "web/127.0.0.11", "7")
+    assert lb1.run("weight", "web/127.0.0.11", "7").returncode == 0
     until("the peer knows the order", lambda: table(two) == {A: 7, B: 0, C: 0})
     until("they tell where they differ", lambda: views(lb2)[B] is not None)
     seen = (views(lb1), views(lb2))

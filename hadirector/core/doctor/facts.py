@@ -240,6 +240,7 @@ class Facts:
     modules: Modules = Modules()
     arp: tuple[ArpAnswer, ...] = ()
     asked: tuple[Asked, ...] = ()
+    left_out: int = 0  # questions that were too many to be asked
     adverts: tuple[AdvertSeen, ...] = ()
     passage: Passage | None = None
     programs: tuple[Program, ...] = ()

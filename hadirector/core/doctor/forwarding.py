@@ -40,6 +40,7 @@ def checks() -> tuple[Check, ...]:
             _goes_around,
         ),
         Check("segments fit into tunnels", (Group.SERVERS,), tunnel_mtu, _has_tunnels),
+        Check("every server is asked", (Group.SERVERS,), not_asked, _has_services),
     )
 
 
@@ -190,11 +191,13 @@ def _gateway(case: Case, server: Address, interface: str) -> Address | str:
 def deaf_to_virtual_address(case: Case) -> Iterator[Finding | NotChecked]:
     """A server that is well at its own address and says nothing, or no, at the virtual one."""
     plain = _by_server(case, Manner.PLAIN)
+    asked_so = set()
     for asked in case.facts.asked:
         question = asked.question
         direct = plain.get(question.server)
         if question.manner is not Manner.VIRTUAL or direct is None:
             continue
+        asked_so.add(question.server)
         if direct.answer is Answer.NOTHING and asked.answer is not Answer.OPEN:
             title = f"{question.service}/{question.server}: takes packets for {question.target}"
             yield NotChecked(title, "no answer at all from it: see hadirector status")
@@ -202,6 +205,11 @@ def deaf_to_virtual_address(case: Case) -> Iterator[Finding | NotChecked]:
             yield _deaf(asked)
         elif asked.answer is Answer.REFUSED and direct.answer is Answer.OPEN:
             yield _not_listening(asked)
+    rest = [s.endpoint for _, s in case.servers(*AROUND) if s.endpoint in plain]
+    rest = [each for each in dict.fromkeys(rest) if each not in asked_so]
+    if rest:
+        title = "DR and tunnel servers take packets for their virtual address"
+        yield NotChecked(title, f"{_listed(rest)}: no MAC address of it is known, or no way there")
 
 
 def _deaf(asked: Asked) -> Finding:
@@ -230,7 +238,7 @@ def _deaf(asked: Asked) -> Finding:
             *fix,
             f"on {where}: sysctl -w net.ipv4.conf.all.arp_ignore=1 "
             "net.ipv4.conf.all.arp_announce=2",
-            f"or all of it on {where}: hadirector agent --setup {kind}",
+            f"or all of it on {where}: hadirector agent --setup {kind} {virtual}",
         ),
         run_again(f"on {where}: tcpdump -ni any host {virtual}"),
     )
@@ -277,6 +285,14 @@ def tunnel_mtu(case: Case) -> Iterator[Finding]:
             ),
             run_again(f"on {where}: ip route show"),
         )
+
+
+def not_asked(case: Case) -> Iterator[NotChecked]:
+    """Of very many servers the first are asked."""
+    if case.facts.left_out:
+        count = len(case.facts.asked) + case.facts.left_out
+        text = f"{case.facts.left_out} of {count} questions were left out"
+        yield NotChecked("every server is asked", f"{text}: the same holds for most, as a rule")
 
 
 def _by_server(case: Case, manner: Manner) -> dict[Endpoint, Asked]:

@@ -82,7 +82,7 @@ def _server_answers(virtual: Address, interface: str, mac: str, owner: Address) 
             f"on {owner}: sysctl -w net.ipv4.conf.all.arp_ignore=1 "
             "net.ipv4.conf.all.arp_announce=2, and the address on lo: "
             f"ip address add {virtual}/32 dev lo",
-            f"on {owner}, for good: hadirector agent --setup dr",
+            f"on {owner}, for good: hadirector agent --setup dr {virtual}",
             "on the router of the segment: let it forget what it learnt (arp -d, clear arp)",
         ),
         run_again(f"arping -D -I {interface} -c 3 {virtual}"),

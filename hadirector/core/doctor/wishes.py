@@ -15,7 +15,7 @@ from hadirector.core.ipvs import Forward, Protocol, TunnelType
 from hadirector.core.settings.cluster import Config
 from hadirector.core.settings.services import RealServer, VirtualService
 
-MOST_QUESTIONS = 512  # SYNs of one examination
+MOST_QUESTIONS = 512  # of one examination; who asks leaves the rest out, and says so
 MOST_ARP = 512  # addresses asked for
 
 # Anybody beyond the next router: only a default route leads there. No packet is ever sent to it.
@@ -73,7 +73,7 @@ def questions(case: Case) -> tuple[Question, ...]:
         for question in _of(case, service, server):
             same = (question.manner, question.server, question.target, question.tunnel)
             found.setdefault(same, question)
-    return tuple(found.values())[:MOST_QUESTIONS]
+    return tuple(found.values())
 
 
 def _of(case: Case, service: VirtualService, server: RealServer) -> Iterator[Question]:

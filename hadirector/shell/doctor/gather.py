@@ -7,6 +7,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, TypeVar
 
+from hadirector.core.address import Address
 from hadirector.core.doctor import host, wishes
 from hadirector.core.doctor.case import Case
 from hadirector.core.doctor.facts import (
@@ -44,19 +45,20 @@ _NO_ROOT = "not permitted: run it as root (CAP_NET_ADMIN and CAP_NET_RAW)"
 def gather(config: Config, status: dict[str, Any] | None, why_not: str) -> Facts:
     """`status` is the daemon's; None: none answers, `why_not` says why. Takes some seconds."""
     with _Finding() as found:
-        base = _base(found, config, status, why_not)
+        base, neighbours = _base(found, config, status, why_not)
         case = Case(config, base)
         waiting = _start(found, case)
         answers: tuple[ArpAnswer, ...] = found.out(
             Group.ARP, lambda: arp.ask(wishes.arp(case), base.links), ()
         )
-        macs = {answer.address: answer.mac for answer in answers}
+        macs = neighbours | {answer.address: answer.mac for answer in answers}
         ways = servers.Ways(base.links, base.paths, macs)
-        asked: tuple[Asked, ...] = found.out(
-            Group.SERVERS, lambda: servers.ask(wishes.questions(case), ways), ()
-        )
+        questions = wishes.questions(case)
+        some = questions[: wishes.MOST_QUESTIONS]
+        asked: tuple[Asked, ...] = found.out(Group.SERVERS, lambda: servers.ask(some, ways), ())
         facts = waiting()
-    return replace(facts, arp=answers, asked=asked, unknown=found.unknown)
+    left_out = len(questions) - len(some)
+    return replace(facts, arp=answers, asked=asked, left_out=left_out, unknown=found.unknown)
 
 
 class _Finding(AbstractContextManager["_Finding"]):
@@ -90,8 +92,10 @@ class _Finding(AbstractContextManager["_Finding"]):
         self._pool.shutdown()
 
 
-def _base(found: _Finding, config: Config, status: dict[str, Any] | None, why_not: str) -> Facts:
-    """What the other questions follow from."""
+def _base(
+    found: _Finding, config: Config, status: dict[str, Any] | None, why_not: str
+) -> tuple[Facts, dict[Address, str]]:
+    """What the other questions follow from, and the neighbours the kernel knows."""
     wires = found.out(
         Group.NETWORK,
         lambda: network.read(wishes.destinations(config), wishes.BEYOND),
@@ -99,13 +103,14 @@ def _base(found: _Finding, config: Config, status: dict[str, Any] | None, why_no
     )
     if status is None:
         found.unknown[Group.DAEMON] = why_not
-    return Facts(
+    facts = Facts(
         links=wires.links,
         addresses=wires.addresses,
         paths=wires.paths,
         beyond=wires.beyond,
         daemon=None if status is None else daemon.read(status),
     )
+    return facts, wires.neighbours
 
 
 def _start(found: _Finding, case: Case) -> Callable[[], Facts]:

@@ -21,6 +21,7 @@ class Network:
     addresses: tuple[LocalAddress, ...] = ()
     paths: dict[Address, Path | None] = field(default_factory=dict)
     beyond: dict[Family, Path | None] = field(default_factory=dict)
+    neighbours: dict[Address, str] = field(default_factory=dict)  # MACs the kernel knows
 
 
 def read(destinations: Iterable[Address], beyond: dict[Family, Address]) -> Network:
@@ -34,7 +35,8 @@ def read(destinations: Iterable[Address], beyond: dict[Family, Address]) -> Netw
         addresses = tuple(_address(names, each) for each in route.get_addr())
         paths = {each: _path(route, each, names, mtus) for each in destinations}
         far = {number: _path(route, each, names, mtus) for number, each in beyond.items()}
-    return Network(links, tuple(a for a in addresses if a is not None), paths, far)
+        known = dict(filter(None, map(_neighbour, route.get_neighbours())))
+    return Network(links, tuple(a for a in addresses if a is not None), paths, far, known)
 
 
 def _link(link: Any) -> Link:
@@ -56,6 +58,11 @@ def _address(names: dict[int, str], entry: Any) -> LocalAddress | None:
     if told is None or name is None:
         return None
     return LocalAddress(name, canonical(told), entry["prefixlen"])
+
+
+def _neighbour(entry: Any) -> tuple[Address, str] | None:
+    where, mac = entry.get_attr("NDA_DST"), entry.get_attr("NDA_LLADDR")
+    return (canonical(where), mac) if where and mac else None
 
 
 def _path(

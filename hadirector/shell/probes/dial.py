@@ -21,6 +21,8 @@ Trouble = Callable[[Address], str]
 Dial = Callable[[Target], socket.socket]
 """Makes a TCP socket on its way to where a target is probed; OSError."""
 
+RECEIVE = 64 << 10  # bytes the kernel takes for us: it would grow to 6 MiB for who floods
+
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 _BIND_ADDRESS_NO_PORT = 24  # IP_BIND_ADDRESS_NO_PORT: connect chooses the port, by destination
 _RECVERR = {4: (socket.IPPROTO_IP, 11), 6: (socket.IPPROTO_IPV6, 25)}  # IP(V6)_RECVERR
@@ -63,6 +65,8 @@ def connecting(target: Target, kind: socket.SocketKind) -> socket.socket:
         source = target.check.source_for(endpoint.address)
         if source is not None:
             bind(sock, source)
+        if kind == socket.SOCK_STREAM:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE)
         if kind == socket.SOCK_DGRAM:
             # Without it a connected socket is told of an unreachable port, but not of a host.
             sock.setsockopt(*_RECVERR[family], 1)

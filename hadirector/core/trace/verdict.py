@@ -1,0 +1,418 @@
+"""Where packets stop, and the likeliest cause.
+
+Packets say where; why is decided by what else is known: errors and resets among them, ARP that was
+not answered, counters, settings, the IPVS table, and how the server answers when it is asked as
+doctor asks.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from hadirector.core.address import Address, Endpoint, family
+from hadirector.core.doctor import forwarding, segment
+from hadirector.core.doctor.case import Case
+from hadirector.core.doctor.facts import Answer, Asked, Manner
+from hadirector.core.doctor.finding import Finding
+from hadirector.core.ipvs import Entry, Forward
+from hadirector.core.trace.packets import TCP, Icmp, Scene, Spot, Trouble
+from hadirector.core.trace.walk import Leg, Walk
+
+_FULL = 1300  # bytes: a segment of at least this may be too large for a tunnel
+
+
+class Hop(Enum):
+    """A part of the way, as people say it."""
+
+    CLIENT_TO_DIRECTOR = "client -> director"
+    DIRECTOR = "in the director"
+    DIRECTOR_TO_SERVER = "director -> server"
+    SERVER = "at the server"
+    SERVER_TO_DIRECTOR = "server -> director"
+    DIRECTOR_TO_CLIENT = "director -> client"
+    SERVER_TO_CLIENT = "server -> client"
+    NOWHERE = "nowhere"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`what` is what was seen, `cause` the likeliest one, `look` commands that show or mend it."""
+
+    hop: Hop
+    what: str
+    cause: str = ""
+    look: tuple[str, ...] = ()
+
+    @property
+    def fine(self) -> bool:
+        """Nothing stops."""
+        return self.hop is Hop.NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What packets do not show. `dropped`: packets the kernel dropped by rp_filter meanwhile."""
+
+    case: Case
+    dropped: int = 0
+
+
+def is_fine(walk: Walk) -> Verdict | None:
+    """That everything passed, where no more evidence is needed to say so."""
+    server = walk.server
+    if server is None:
+        return None
+    name = f"{walk.stage.name}: {walk.client} by way of {walk.virtual} to {server.endpoint}"
+    if walk.protocol != TCP:
+        passed = bool(walk.on(Leg.TO_CLIENT)) or server.forward is not Forward.NAT
+        text = f"{name}: {len(walk.on(Leg.TO_DIRECTOR))} datagrams passed"
+        return Verdict(Hop.NOWHERE, text) if passed and not walk.on(Leg.ERROR) else None
+    if _refused_by_server(walk) or not walk.acknowledged or _stalls(walk):
+        return None
+    if server.forward is Forward.NAT and walk.asked and not walk.answered:
+        return None
+    back = f" and {walk.answered} back" if server.forward is Forward.NAT else ""
+    return Verdict(Hop.NOWHERE, f"{name}: connected, {walk.asked} bytes went there{back}")
+
+
+def judge(scene: Scene, walk: Walk | None, evidence: Evidence) -> Verdict:
+    """The verdict on a connection that is not fine, or that there is none."""
+    if walk is None:
+        return _nothing_came(scene, evidence)
+    fine = is_fine(walk)
+    if fine is not None:
+        return fine
+    if not walk.on(Leg.TO_SERVER):
+        return _not_balanced(walk, evidence)
+    server = walk.server
+    if server is None:
+        text = f"packets leave for a server that is not one of {walk.stage.name} here"
+        return Verdict(Hop.DIRECTOR_TO_SERVER, text, "the table is not the configuration's")
+    told = _unanswered_arp(walk, server.endpoint.address) or _error_from_beyond(walk, server)
+    if told is not None:
+        return told
+    if server.forward is Forward.NAT:
+        return _by_nat(walk, server, evidence)
+    return _around(walk, server, evidence)
+
+
+# --- Before IPVS ----------------------------------------------------------------------------------
+
+
+def _nothing_came(scene: Scene, evidence: Evidence) -> Verdict:
+    case = evidence.case
+    text = f"no packet of {scene.client} for a virtual service came in"
+    if not case.is_master():
+        masters = case.facts.daemon.masters if case.facts.daemon else {}
+        who = ", ".join(sorted(set(masters.values()))) or "another node"
+        return Verdict(
+            Hop.CLIENT_TO_DIRECTOR,
+            f"{text}, and this node is not master",
+            f"the master ({who}) has the virtual addresses and gets them",
+            ("hadirector trace there",),
+        )
+    for finding in segment.answers_of_others(case):
+        return _of(Hop.CLIENT_TO_DIRECTOR, finding, f"{text}; {finding.what}")
+    virtual = next((v.address for stage in scene.stages for v in stage.virtual), Address("VIP"))
+    return Verdict(
+        Hop.CLIENT_TO_DIRECTOR,
+        text,
+        "it did not ask, it asked another address or port, or its packets end before this host: "
+        "its route, what it knows of the MAC, a filter on the way",
+        (
+            f"on {scene.client}: ip route get {virtual}; ip neigh show {virtual}",
+            "here: tcpdump -ni any host " + scene.client,
+        ),
+    )
+
+
+def _not_balanced(walk: Walk, evidence: Evidence) -> Verdict:
+    """It came in and no packet left for a server."""
+    entry = _entry(walk, evidence)
+    refused = any("R" in packet.flags for packet in walk.on(Leg.TO_CLIENT))
+    what = f"{walk.client} reaches {walk.virtual}, and nothing leaves for a server"
+    if entry is None:
+        how = "this host itself refuses it" if refused else "nobody takes it"
+        return Verdict(
+            Hop.DIRECTOR,
+            f"{what}; {how}",
+            f"IPVS has no service for {walk.virtual} here",
+            ("hadirector ipvs", "hadirector status  (is the daemon running, is it paused?)"),
+        )
+    unanswered = _unanswered_arp(walk)
+    if unanswered is not None:
+        return unanswered
+    port = [p.icmp for p in walk.on(Leg.ERROR) if p.icmp and p.icmp.trouble is Trouble.PORT]
+    if port or not any(d.weight for d in entry.destinations.values()):
+        count = len(entry.destinations)
+        return Verdict(
+            Hop.DIRECTOR,
+            f"{what}; it is answered with ICMP port unreachable" if port else what,
+            f"no server of {walk.stage.name} has a weight: all {count} have weight 0, are at their "
+            "threshold, or are taken out",
+            (f"hadirector explain {walk.stage.name}", "hadirector ipvs"),
+        )
+    if refused:
+        text = "a filter of this host rejects it (REJECT --reject-with tcp-reset)"
+        return Verdict(Hop.DIRECTOR, f"{what}; it is reset", text, _FILTERS)
+    if evidence.dropped:
+        return _reverse_path(what, walk.on(Leg.TO_DIRECTOR)[0].interface, evidence)
+    return Verdict(
+        Hop.DIRECTOR,
+        what,
+        "a filter of this host drops it before IPVS (INPUT or PREROUTING of iptables or nftables, "
+        "tc ingress)",
+        _FILTERS,
+    )
+
+
+_FILTERS = (
+    "iptables -L INPUT -nv; iptables -t mangle -L PREROUTING -nv; iptables -t raw -L -nv",
+    "nft list ruleset",
+    "tc -s filter show dev INTERFACE ingress",
+)
+
+
+def _reverse_path(what: str, interface: str, evidence: Evidence) -> Verdict:
+    return Verdict(
+        Hop.DIRECTOR,
+        what,
+        f"rp_filter: the kernel dropped {evidence.dropped} packets meanwhile whose way back does "
+        f"not lead out of the interface they came in by ({interface})",
+        (
+            "nstat -az TcpExtIPReversePathFilter",
+            "sysctl -w net.ipv4.conf.all.rp_filter=2",
+        ),
+    )
+
+
+# --- NAT ------------------------------------------------------------------------------------------
+
+
+def _by_nat(walk: Walk, server: Spot, evidence: Evidence) -> Verdict:
+    if _refused_by_server(walk):
+        return _refusal(server.endpoint, "")
+    if not walk.on(Leg.FROM_SERVER):
+        return _no_answer_by_nat(walk, server, evidence)
+    if not walk.on(Leg.TO_CLIENT):
+        return _not_translated(walk, server, evidence)
+    if not walk.acknowledged:
+        return Verdict(
+            Hop.DIRECTOR_TO_CLIENT,
+            f"the answer of {server.endpoint} leaves for {walk.client}, and the client does not go "
+            "on",
+            "it does not get there: a filter or a one-sided route between here and the client, or "
+            "the client's own filter",
+            (
+                f"ip route get {walk.client.address} from {walk.virtual.address}",
+                f"on {walk.client.address}: tcpdump -ni any host {walk.virtual.address}",
+            ),
+        )
+    return _stalled(walk, server)
+
+
+def _no_answer_by_nat(walk: Walk, server: Spot, evidence: Evidence) -> Verdict:
+    where = server.endpoint
+    what = f"packets leave for {where}, and no answer of it comes back"
+    plain = _asked(evidence, where, Manner.PLAIN)
+    if plain is None or plain.answer is Answer.NOTHING:
+        return _silent(what, where, plain)
+    if plain.answer is Answer.REFUSED:
+        return _refusal(where, " (asked now; then it was silent)")
+    for told in forwarding.return_route(evidence.case):
+        if isinstance(told, Finding) and told.subject.endswith(str(where)):
+            return _of(Hop.SERVER_TO_DIRECTOR, told, f"{what}; {told.what}")
+    return Verdict(
+        Hop.SERVER_TO_DIRECTOR,
+        f"{what}, though it answers this host",
+        f"its way to {walk.client.address} does not lead through this host: the route there is "
+        "more special than the default one, or a filter on the server drops this client",
+        (f"on {where.address}: ip route get {walk.client.address} from {where.address}",),
+    )
+
+
+def _silent(what: str, where: Endpoint, plain: Asked | None) -> Verdict:
+    asked = "" if plain is None else "; it does not answer this host itself either"
+    return Verdict(
+        Hop.SERVER,
+        what + asked,
+        "the server drops them (a filter on it, a host that hangs), or they do not get there",
+        (
+            f"on {where.address}: tcpdump -ni any port {where.port}",
+            f"ping -c 3 {where.address}",
+        ),
+    )
+
+
+def _refusal(where: Endpoint, more: str) -> Verdict:
+    return Verdict(
+        Hop.SERVER,
+        f"{where} refuses the connection{more}",
+        f"nothing listens on port {where.port} there: the program is down, or the server's port in "
+        "the configuration is wrong",
+        (f"on {where.address}: ss -ltnp sport = :{where.port}",),
+    )
+
+
+def _not_translated(walk: Walk, server: Spot, evidence: Evidence) -> Verdict:
+    """Its answer is here and goes no further."""
+    came = walk.on(Leg.FROM_SERVER)[0]
+    what = f"the answer of {server.endpoint} comes in on {came.interface}"
+    if walk.on(Leg.UNCHANGED):
+        return Verdict(
+            Hop.DIRECTOR,
+            f"{what} and goes on to the client with the server's address",
+            "IPVS does not know the connection: the table was cleared or replaced meanwhile",
+            ("hadirector ipvs --connections", "hadirector events"),
+        )
+    what += ", and nothing leaves for the client"
+    name = forwarding.IP_FORWARD[family(server.endpoint.address)]
+    if evidence.case.sysctl(name) == "0":
+        text = f"{name} is 0: this host drops what is not addressed to itself"
+        return Verdict(Hop.DIRECTOR, what, text, (f"sysctl -w {name}=1",))
+    if evidence.dropped:
+        return _reverse_path(what, came.interface, evidence)
+    return Verdict(
+        Hop.DIRECTOR,
+        what,
+        "a filter of this host drops it (FORWARD of iptables or nftables)",
+        ("iptables -L FORWARD -nv", "nft list ruleset"),
+    )
+
+
+# --- Direct routing and tunnels -------------------------------------------------------------------
+
+
+def _around(walk: Walk, server: Spot, evidence: Evidence) -> Verdict:
+    """Answers do not pass here, so the server is asked for one that does."""
+    where = server.endpoint
+    if walk.acknowledged:
+        return _stalled(walk, server)
+    what = f"packets leave for {where}, and the client hears nothing of it"
+    virtual = _asked(evidence, where, Manner.VIRTUAL)
+    plain = _asked(evidence, where, Manner.PLAIN)
+    if virtual is not None and virtual.answer is Answer.REFUSED:
+        return _refusal(Endpoint(where.address, walk.virtual.port), f" for {walk.virtual}")
+    for told in forwarding.deaf_to_virtual_address(evidence.case):
+        if isinstance(told, Finding) and told.subject.endswith(str(where)):
+            return _of(Hop.SERVER, told, f"{what}; {told.what}")
+    if virtual is not None and virtual.answer is Answer.OPEN:
+        return Verdict(
+            Hop.SERVER_TO_CLIENT,
+            f"{what}, though it answers this host for {walk.virtual}",
+            f"its own way to {walk.client.address} is broken: its route, its rp_filter for that "
+            "source, or a filter that has not seen the request and drops the answer",
+            (
+                f"on {where.address}: ip route get {walk.client.address} "
+                f"from {walk.virtual.address}",
+            ),
+        )
+    return _silent(what, where, plain)
+
+
+def _stalled(walk: Walk, server: Spot) -> Verdict:
+    """Connected, and then it does not go on."""
+    large = max((p.size for p in walk.on(Leg.TO_DIRECTOR)), default=0) >= _FULL
+    big = next((i for i in _errors(walk) if i.trouble is Trouble.TOO_BIG), None)
+    where = server.endpoint
+    if big is not None or (large and _stalls(walk)):
+        told = f" ({big.sender} says that only {big.mtu} bytes fit)" if big else ""
+        return Verdict(
+            Hop.DIRECTOR_TO_SERVER,
+            f"connected with {where}, and large segments of the client are sent again and again",
+            f"they are too large for the way to the server{told}, and the client does not learn "
+            "it, or does not heed it: a tunnel's header takes its room",
+            (
+                f"on {where.address}: ip route replace default via ITS-GATEWAY advmss 1400",
+                "hadirector doctor  (tunnel-mtu)",
+            ),
+        )
+    return Verdict(
+        Hop.SERVER,
+        f"connected with {where}, the request ({walk.asked} bytes) is there, and no answer comes",
+        "the program on the server took the connection and does not answer",
+        (f"on {where.address}: ss -tnp sport = :{where.port}",),
+    )
+
+
+def _stalls(walk: Walk) -> bool:
+    """The client sends the same data again."""
+    again = [s for s in walk.steps if s.leg is Leg.TO_DIRECTOR and s.again and s.packet.size]
+    return len(again) >= 2 and walk.steps[-1].packet.source == walk.client
+
+
+# --- What the rest is told by ---------------------------------------------------------------------
+
+
+def _entry(walk: Walk, evidence: Evidence) -> Entry | None:
+    """The service of IPVS that takes it, also one by firewall mark of the same name."""
+    keys = {k for s in evidence.case.config.services if s.name == walk.stage.name for k in s.keys}
+    for key, entry in evidence.case.facts.table.items():
+        here = (key.address, key.protocol) == (walk.virtual.address, walk.protocol)
+        if (here and key.port in (0, walk.virtual.port)) or (key.fwmark and key in keys):
+            return entry
+    return None
+
+
+def _refused_by_server(walk: Walk) -> bool:
+    return any("R" in p.flags for p in walk.on(Leg.FROM_SERVER)) and not walk.acknowledged
+
+
+def _asked(evidence: Evidence, server: Endpoint, manner: Manner) -> Asked | None:
+    return next(
+        (
+            a
+            for a in evidence.case.facts.asked
+            if a.question.server == server and a.question.manner is manner
+        ),
+        None,
+    )
+
+
+def _errors(walk: Walk) -> list[Icmp]:
+    return [packet.icmp for packet in walk.on(Leg.ERROR) if packet.icmp is not None]
+
+
+def _error_from_beyond(walk: Walk, server: Spot) -> Verdict | None:
+    """An ICMP error from the server or a router about what we sent there."""
+    for packet in walk.on(Leg.ERROR):
+        icmp = packet.icmp
+        if icmp is None or packet.outgoing or icmp.trouble is Trouble.TOO_BIG:
+            continue
+        if walk.acknowledged:
+            continue
+        what = f"{icmp.sender} answers {server.endpoint}'s packets with ICMP {icmp.trouble.value}"
+        at_server = icmp.sender == server.endpoint.address
+        if packet.outer is not None and icmp.trouble in (Trouble.PORT, Trouble.PROTOCOL):
+            # Linux says "port" where no tunnel device takes a packet, others say "protocol".
+            cause = "the server has no tunnel device that is up: nobody unwraps them there"
+            setup = f"hadirector agent --setup tun {walk.virtual.address}"
+            fix = f"modprobe ipip; ip link set tunl0 up; or {setup}"
+            return Verdict(Hop.SERVER, what, cause, (f"on {server.endpoint.address}: {fix}",))
+        cause = "a filter of the server rejects them, or nothing listens there"
+        if not at_server:
+            cause = "a router on the way has no route to the server, or a filter"
+        look = (f"ip route get {server.endpoint.address}",)
+        return Verdict(Hop.SERVER if at_server else Hop.DIRECTOR_TO_SERVER, what, cause, look)
+    return None
+
+
+def _unanswered_arp(walk: Walk, where: Address | None = None) -> Verdict | None:
+    """This host asks for a server's MAC, and nobody says anything."""
+    servers = {spot.endpoint.address for spot in walk.stage.servers}
+    wanted = servers if where is None else {where}
+    heard = {each.asked for each in walk.arp if each.answer and not each.outgoing}
+    asked = [e.asked for e in walk.arp if e.outgoing and not e.answer and e.asked in wanted]
+    silent = [each for each in dict.fromkeys(asked) if each not in heard]
+    if not silent or (where is None and len(asked) < 2):
+        return None
+    listed = ", ".join(silent)
+    return Verdict(
+        Hop.DIRECTOR_TO_SERVER,
+        f"this host asks for the MAC address of {listed}, and nobody answers",
+        "the server is down, unplugged, or on another segment",
+        (f"ip neigh show {silent[0]}", f"ping -c 3 {silent[0]}"),
+    )
+
+
+def _of(hop: Hop, finding: Finding, what: str) -> Verdict:
+    return Verdict(hop, what, finding.why, finding.fix)
