@@ -255,13 +255,11 @@ def _whole(case: _Case, facts: Facts, scale: int) -> ServerWeight:
     """It is up: what it has, and what holds it back."""
     endpoint = case.server.endpoint
     doubt = "in doubt: " if case.health.health is Health.FALLING else ""
-    if scale == 1:
-        return _weight(case, case.base, f"{_base_words(case)}; {doubt}{case.health.detail}")
     ramp, share = facts.ramps.get(endpoint, 1.0), facts.shares.get(endpoint, 1.0)
     told = [_base_words(case)]
     told += [f"{ramp:.0%} of it in slow start"] if ramp < 1 else []
     told += [f"{share:.0%} of it by feedback"] if share < 1 else []
-    told.append(f"times {scale} for finer steps")
+    told += [f"times {scale} for finer steps"] if scale > 1 else []
     effective = round(case.base * scale * ramp * share)
     at_least = 1 if case.base else 0
     reason = f"{', '.join(told)}; {doubt}{case.health.detail}"

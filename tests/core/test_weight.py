@@ -161,3 +161,19 @@ def test_several_checks_make_one_health(
             verdicts |= verdict(ONE, health, check=name)
 
     assert server_health.combine(rule, ONE, verdicts).health is expected
+
+
+@pytest.mark.parametrize("base", [1, 10, 19, 20, 100, weight.LARGEST])
+@pytest.mark.parametrize("part", ["ramps", "shares"])
+def test_slow_start_and_feedback_hold_back_their_part_of_any_weight(base: int, part: str) -> None:
+    servers = tuple(replace(server, weight=base) for server in WEB.real_servers)
+    service = replace(WEB, real_servers=servers)
+    facts = replace(weight.NOTHING, **{part: {ONE: 0.3}})
+
+    decided = weight.decide(service, verdict(ONE, Health.UP) | verdict(TWO, Health.UP), {}, facts)
+
+    one, two = effective(decided)
+    assert one is not None
+    assert two == base * decided.scale <= weight.LARGEST
+    assert one / two == pytest.approx(0.3, abs=0.03)
+    assert "30% of it" in decided.servers[0].reason
