@@ -287,7 +287,7 @@ class Director:
         return self._weights(self.services.seen_elsewhere(elsewhere, now), told, now)
 
     def _view(self) -> View:
-        sees = not (self.services.unsettled.count or self.checker.blind or self.checker.silent)
+        sees = not (self.services.unjudged.count or self.checker.blind or self.checker.silent)
         return self.services.out.view(sees)
 
     # Operators' orders
