@@ -6,8 +6,8 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from hadirector.config import apart, handover, problem
+from hadirector.core import differences, messages
 from hadirector.core import director_events as ev
-from hadirector.core import messages
 from hadirector.core.keys import Secrets
 from hadirector.core.settings.cluster import Config
 from hadirector.shell import child, control, last_good, secrets, settle
@@ -102,7 +102,7 @@ class Reloading:
         if found.troubles:
             return (), apart.Refusal("\n".join(found.troubles.values()))
         self._settle.trouble("secrets", "; ".join(exposed))
-        self.config = new
+        self.config = new = differences.sharing(self.config, new)
         self._keyed(found)
         try:
             await asyncio.to_thread(last_good.keep, new.runtime_dir, blob)

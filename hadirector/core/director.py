@@ -76,6 +76,7 @@ class Director:
         self._levels_at = now
         self._presence_at = now
         self._says: object = ({}, {})  # states and voices of the routers
+        self._checker_knows: object = None
         self._told: object = None  # readiness, what fails, and these, as told last
 
     def handle(self, event: ev.Event, now: float) -> tuple[ev.Action, ...]:
@@ -167,7 +168,7 @@ class Director:
             *self.attendance.configure(config, now, self.services.targets().targets),
             *self._settings(now),
             *self.sync.settings(config, self._secrets),
-            *self._tell_checker(),
+            *self._tell_checker(anew=False),
             *self.kernel.follow_all(),
             *self._presence(now),
         ]
@@ -233,10 +234,14 @@ class Director:
         steps = self.kernel.follow(keys)
         return [*steps, *told, *self._tell(self._flaps.tell(changes, now), now)]
 
-    def _tell_checker(self) -> list[ev.Action]:
-        """All it is to probe, and the sockets it cannot make itself."""
-        loans = as_client.loans(self.services.paths)
-        told: list[messages.Message] = [self.services.targets(), *loans]
+    def _tell_checker(self, *, anew: bool) -> list[ev.Action]:
+        """All it is to probe, and the sockets it cannot make itself; if it knows that, only anew.
+        Of 37,000 servers that is 14 MB."""
+        before = self._checker_knows
+        self._checker_knows = targets, paths = self.services.targets(), self.services.paths
+        if not anew and self._checker_knows == before:
+            return []
+        told: list[messages.Message] = [targets, *as_client.loans(paths)]
         return [ev.Send(Process.CHECKER, message, float("inf")) for message in told]
 
     def _checker_said(
@@ -262,7 +267,7 @@ class Director:
         if self.config is None:
             return []
         if sender is Process.CHECKER:
-            return [*self._tell_checker(), *self.attendance.greet_checker(now)]
+            return [*self._tell_checker(anew=True), *self.attendance.greet_checker(now)]
         return self._settings(now) if sender is Process.ELECTION else []
 
     def _heard(self, event: ev.Heard | ev.PeerRefused, now: float) -> list[ev.Action]:

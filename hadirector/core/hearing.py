@@ -16,7 +16,8 @@ soon as it is heard itself. Three rules keep it from that:
    one master-down interval, in which a master that is there is heard; then it says its own. On a
    wire where nobody ever says anything it does so after 60 s: no spanning tree keeps a port closed
    for longer (802.1D: 20 s until what is known of the tree is too old, then 15 s of listening and
-   15 s of learning), so there is nobody to give way to.
+   15 s of learning), so there is nobody to give way to. Where adverts are slower than one in 15 s
+   it waits for a master-down interval at least.
 
 A link that went down makes deaf anew. Rules 2 and 3 are part of `startup_delay: auto`: who writes
 a number there has decided how long to wait, and for what.
@@ -30,10 +31,7 @@ from hadirector.core.vrrp_states import Claim
 STARTUP_PATIENCE = 10.0  # seconds: for the network, and for a master that only answers for itself
 ANSWER_HOLDS = 15.0  # seconds: the kernel asks a neighbour it knew again only after 5
 DARK_AT_MOST = 60.0  # seconds as master; a port is closed for 20 + 2 * 15 at most
-IN_THE_DARK = (
-    "nothing at all was heard yet: advertising priority 1 until it is, "
-    f"for {DARK_AT_MOST:g} s at most"
-)
+IN_THE_DARK = "nothing at all was heard yet: advertising priority 1 until it is, or for a minute"
 
 
 class Ears:
@@ -68,9 +66,10 @@ class Ears:
         first, self._told = not self._told, True
         return first
 
-    def go_dark(self, now: float) -> None:
-        """Rule 3, at becoming master. Who becomes it again has waited some of its time already."""
-        self._lit_at = min(self._lit_at, now + DARK_AT_MOST)
+    def go_dark(self, patience: float, now: float) -> None:
+        """Rule 3, at becoming master. Who becomes it again has waited some of its time already.
+        `patience`: as long as a master that is there may be silent."""
+        self._lit_at = min(self._lit_at, now + max(DARK_AT_MOST, patience))
         self.dark = not self.network and now < self._lit_at
 
     def light(self, patience: float, now: float) -> None:
@@ -84,7 +83,7 @@ class Ears:
         if not self.dark or now < self._lit_at:
             return ""
         self.dark = False
-        silence = f"nothing was heard in {DARK_AT_MOST:g} s as master"
+        silence = "nothing was heard for long enough"
         return "the network is heard" if self.network else silence
 
     def leave_the_dark(self) -> None:

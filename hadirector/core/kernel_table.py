@@ -148,8 +148,12 @@ class KernelTable:
             told += [self._paused(self.pause, "still ")] if self.pause is not None else []
             told += self._services.adopt(event.table, now)
         told += self._left(now)
-        steps = plan.plan(self._wanted(), self.actual, self._owned)
+        wanted = self._wanted()
+        steps = plan.plan(wanted, self.actual, self._owned)
         wrong = {plan.service_of(step) for step in steps}
+        # What is as it should be is the very entry wanted: plans to come see that at a glance.
+        right = self.actual.keys() - wrong
+        self.actual |= {key: entry for key, entry in wanted.items() if key in right}
         if not first and self._pending == set() and self.pause is None:
             drift = (step for step in steps if plan.service_of(step) not in self.failing)
             told += [Change("drift", *line) for line in self._drift.tell(drift, now)]

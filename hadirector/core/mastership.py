@@ -44,7 +44,7 @@ class Mastership(VirtualRouter):
     def _begin_mastership(self, now: float) -> None:
         self.state = Master(now + self.instance.advert_int, sent_at=now, reassert_at=now)
         if self._gates_itself and self.instance.priority != OWNER:
-            self.ears.go_dark(now)
+            self.ears.go_dark(self._listener.down_interval, now)
 
     # --- Master ------------------------------------------------------------------------------
 

@@ -109,15 +109,11 @@ class Services:
         self._rulings = rulings
         before, self.settings = set(self.settings), settings
         self._checks = {check.name: check for check in config.checks}
-        self._probed = targets_of(config)
-        self.verdicts = self._probed.inherit(self.verdicts)
+        self._probe(targets_of(config, self._probed))
         self.weights = {name: w for name, w in self.weights.items() if name in self.settings}
         self._quorum_told = {n: t for n, t in self._quorum_told.items() if n in self.settings}
         self._state_told = {n: t for n, t in self._state_told.items() if n in self.settings}
         self._kept_told &= self.settings.keys()
-        targets = self._probed.targets
-        self._deafness.keep({name: target.at.address for name, target in targets.items()})
-        self._wishing &= targets.keys()
         self._easing.keep(self.settings)
         self._patience.keep(self.settings)
         self._due = {name: at for name, at in self._due.items() if name in settled}
@@ -133,6 +129,16 @@ class Services:
             for name in sorted(before - set(self.settings))
         ]
         return changes + self._adopt(actual, now, [n for n in settings if n not in settled])
+
+    def _probe(self, wanted: Probed) -> None:
+        """Take what is to be probed; where it is the same as before, what is known stays."""
+        before, self._probed = self._probed, wanted
+        targets = wanted.targets
+        if targets is before.targets:
+            return
+        self.verdicts = wanted.inherit(self.verdicts)
+        self._deafness.keep({name: target.at.address for name, target in targets.items()})
+        self._wishing &= targets.keys()
 
     def _settled(
         self, settings: Mapping[str, VirtualService], config: Config, rulings: Rulings

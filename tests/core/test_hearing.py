@@ -115,7 +115,7 @@ def test_who_heard_nothing_at_all_is_master_in_the_dark_and_says_priority_1() ->
     assert router.is_deaf
     assert router.reason == (
         "no advert heard; nothing at all was heard yet: advertising priority 1 until it is, "
-        "for 60 s at most"
+        "or for a minute"
     )
     assert kinds(router.tick(now + 1)) == ["advertise 1"]
 
@@ -152,9 +152,20 @@ def test_where_nothing_is_ever_heard_the_dark_ends_after_60_seconds() -> None:
     assert set(ticks(router, now + 59)) == {"advertise 1"}
     assert ticks(router, now + 61)[:2] == ["advertise 100", "tell dark_over"]
 
-    assert router.reason == "nothing was heard in 60 s as master: priority 100 from now on"
+    assert router.reason == "nothing was heard for long enough: priority 100 from now on"
     assert not router.is_deaf
     assert not router.waits_for_network
+
+
+def test_where_adverts_are_slow_the_dark_is_as_long_as_a_master_may_be_silent() -> None:
+    router = Router(replace(AUTO, advert_int=40.0), T0)
+    router.update(WELL, T0)
+    down = 40 * DOWN
+    ticks(router, T0 + 10 + down)
+    router.hear_network(T0 + 10 + down + 1)
+
+    assert set(ticks(router, T0 + 10 + 2 * down - 1)) == {"advertise 1"}
+    assert "tell dark_over" in ticks(router, T0 + 10 + 2 * down + 40)
 
 
 def test_a_network_that_is_heard_late_in_the_dark_does_not_prolong_it() -> None:

@@ -89,7 +89,13 @@ def reload_priority(scene: Scene, duration: float) -> None:
     for node in scene.world.nodes:
         own = node is chosen
         change = _own_priority(priority) if own else _peers(scene.world, node, chosen, priority)
-        scene.after(min(duration, scene.rng.random()), lambda n=node, c=change: reload(n, c, True))  # type: ignore[misc]  # bound defaults
+        # A later file is read later: else the nodes would go on with different ones.
+        read_at = scene.world.agenda.now + min(duration, scene.rng.random())
+        scene.read_at[node.name] = max(scene.read_at.get(node.name, 0.0), read_at)
+        scene.world.agenda.at(
+            scene.read_at[node.name],
+            lambda n=node, c=change: reload(n, c, True),  # type: ignore[misc]  # bound defaults
+        )
 
 
 def reload_addresses(scene: Scene, duration: float) -> None:

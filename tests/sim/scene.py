@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tests.sim.node import Node
 from tests.sim.world import World
@@ -15,6 +15,7 @@ class Scene:
     world: World
     rng: random.Random
     episodes: int = 0  # begun so far
+    read_at: dict[str, float] = field(default_factory=dict)  # when a node reads its latest file
 
     @property
     def node(self) -> Node:
