@@ -82,7 +82,7 @@ class Reloading:
     async def _read_again(self) -> tuple[tuple[str, ...], apart.Refusal | None]:
         """What the file is warned of, and why it is refused if it is."""
         try:
-            blob = await apart.parse(self.config.path, self.config.node)
+            blob = await apart.parse(self.config.path, self.config.node, self.config.runtime_dir)
             loaded = handover.decode(blob)
         except (OSError, TimeoutError, ValueError) as error:
             text = f"{self.config.path}: not read: {str(error) or 'took too long'}"

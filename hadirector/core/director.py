@@ -55,7 +55,8 @@ class Director:
     ) -> None:
         self.version = version
         self.journal = Journal(past)
-        self.operations = Operations(stance or Stance(), self._situation)
+        stance = stance or Stance()
+        self.operations = Operations(stance, self._situation)
         self.attendance = Attendance(self.journal.since(0), left_over)
         self.services = Services()
         self.views = Views()
@@ -67,7 +68,7 @@ class Director:
         self.sync = OwnSync(now)
         self.turned_at = now
         self.processes: tuple[messages.ProcessState, ...] = ()
-        self.kernel = KernelTable(self.services, owned, self._name, now)
+        self.kernel = KernelTable(self.services, owned, self._name, now, stance.pause)
         self.checker = CheckerWatch(self._name, now)
         self.refused = ""  # what the file on disk would do to a restart
         self._secrets = Secrets()
@@ -114,7 +115,7 @@ class Director:
         """What services in the kernel wait for; empty when they are as they should be."""
         if self.config is None:
             return "no configuration yet"
-        for text in (self.kernel.hindrance, self.election.unknown, *self.checker.blind[:1]):
+        for text in (self.kernel.hindrance, self.election.unknown, self.checker.hindrance):
             if text:
                 return text
         return self.services.unsettled.words or self.attendance.waiting()
@@ -292,7 +293,7 @@ class Director:
         return self._weights(self.services.seen_elsewhere(elsewhere, now), told, now)
 
     def _view(self) -> View:
-        sees = not (self.services.unsettled.count or self.checker.blind or self.checker.silent)
+        sees = not (self.services.unjudged.count or self.checker.blind or self.checker.silent)
         return self.services.out.view(sees)
 
     # Operators' orders
@@ -356,6 +357,8 @@ class Director:
                 actions += [*self._tell(gone, now), *self.company.level(now)]
                 actions += self._compare(self.config, now)
             actions += self._tell(self.company.look(self.config, self.routers, now), now)
+        if self.config is not None:
+            actions += self._carry_out(self.operations.keep_pause(self.kernel.pause), now)
         if now >= self.operations.deadline:
             actions += self._carry_out(self.operations.due(now), now)
         orders = self.orders.digest(self.config) if self.config else ""

@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 
+from hadirector.core import ipvs
+from hadirector.core.address import Address, Endpoint
 from hadirector.core.admin import Admin, Ruling
 from hadirector.core.deafness import GRACE, HOLD
 from hadirector.core.messages import Health, Probe, Verdict, Verdicts, Wish
 from hadirector.core.services import Services
-from hadirector.core.settings.checks import CheckType, target_id
-from hadirector.core.settings.services import Feedback, VirtualService
+from hadirector.core.settings.checks import target_id
+from hadirector.core.settings.services import Feedback, RealServer, VirtualService
 from tests.core import farm
 from tests.core.farm import KEY, ONE, TWO
 
@@ -256,37 +258,30 @@ def test_a_server_that_was_kept_stays_in_while_it_rises() -> None:
     assert (rising, weights(made)) == ([3, 1], [3, 1])
 
 
-def test_what_an_agent_said_holds_over_the_checkers_restart() -> None:
-    agent = replace(farm.PAGE, name="agent", type=CheckType.AGENT)
-    service = replace(farm.WEB, feedback=Feedback(checks=("agent",)))
-    made = Services()
-    made.configure(replace(farm.CONFIG, checks=(farm.PAGE, agent), services=(service,)), {}, 0.0)
-    made.hear(farm.verdicts((ONE, Health.UP), (TWO, Health.UP)), 0.0)
-    name = target_id("agent", ONE)
-    maint = Probe(True, True, "the agent says maint", 1.0, 1.0, wish=Wish.MAINT)
-    refused = Probe(False, True, "connection refused", 1.0, 3.0)
-    ready = Probe(True, True, "the agent says ready", 1.0, 4.0, wish=Wish.NONE)
-
-    made.hear(Verdicts((Verdict(name, Health.UP, 1.0, maint),), whole=False), 1.0)
-    before = weights(made)
-    made.hear(Verdicts((Verdict(name, Health.UNKNOWN, 2.0, None),), whole=True), 2.0)
-    made.hear(Verdicts((Verdict(name, Health.DOWN, 3.0, refused),), whole=False), 3.0)
-    after = weights(made)
-    made.hear(Verdicts((Verdict(name, Health.UP, 4.0, ready),), whole=False), 4.0)
-
-    assert (before, after, weights(made)) == ([None, 1], [None, 1], [3, 1])
+SPARE = RealServer(endpoint=Endpoint(Address("10.0.1.99"), 80), forward=ipvs.Forward.NAT)
+STICKY = ipvs.Service(KEY, "rr", ipvs.ServiceFlags.PERSISTENT)
+SAVED = replace(farm.WEB, fallback=SPARE, services=(STICKY,))
 
 
-def test_an_agents_down_holds_over_the_checkers_restart() -> None:
-    made = services(farm.WEB)
-    name = target_id("page", ONE)
-    words = ((False, False), (None, True), (None, False), (True, True), (None, True))
-    seen = []
-    for second, (up, ok) in enumerate(words, start=1):
-        probe = Probe(ok, True, "told", 1.0, float(second), up=up)
-        health = Health.UP if ok else Health.DOWN
-        news = Verdicts((Verdict(name, health, float(second), probe),), whole=False)
-        made.hear(news, float(second))
-        seen.append(made.verdicts[name].health)
+def one_silent(server: Endpoint, at: float) -> Verdicts:
+    probe = Probe(False, False, "no answer", 500.0, at)
+    verdict = Verdict(target_id("page", server), Health.DOWN, at, probe, True)
+    return Verdicts((verdict,), whole=False)
 
-    assert seen == [Health.DOWN, Health.DOWN, Health.DOWN, Health.UP, Health.UP]
+
+def test_beside_a_fallback_who_fell_silent_with_others_stays_until_the_hold_ends() -> None:
+    made = services(SAVED)
+
+    made.hear(one_silent(ONE, 10.0), 10.0)
+    first = weights(made)
+    made.hear(one_silent(TWO, 10.2), 10.2)
+    both = weights(made)
+    made.due(10.0 + GRACE)
+    later = weights(made)
+    made.hear(farm.verdicts((ONE, Health.RISING), at=20.0), 20.0)
+    rising = weights(made)
+    made.due(10.2 + HOLD)
+
+    assert (first, both, later, rising) == ([0, 1], [0, 0], [0, 0], [0, 0])
+    assert made.weights["web"].fallback == 1
+    assert weights(made) == [0, None]
