@@ -6,8 +6,8 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from hadirector.config import apart, handover, problem
+from hadirector.core import differences, messages
 from hadirector.core import director_events as ev
-from hadirector.core import messages
 from hadirector.core.keys import Secrets
 from hadirector.core.settings.cluster import Config
 from hadirector.shell import child, control, last_good, secrets, settle
@@ -82,7 +82,7 @@ class Reloading:
     async def _read_again(self) -> tuple[tuple[str, ...], apart.Refusal | None]:
         """What the file is warned of, and why it is refused if it is."""
         try:
-            blob = await apart.parse(self.config.path, self.config.node)
+            blob = await apart.parse(self.config.path, self.config.node, self.config.runtime_dir)
             loaded = handover.decode(blob)
         except (OSError, TimeoutError, ValueError) as error:
             text = f"{self.config.path}: not read: {str(error) or 'took too long'}"
@@ -102,7 +102,7 @@ class Reloading:
         if found.troubles:
             return (), apart.Refusal("\n".join(found.troubles.values()))
         self._settle.trouble("secrets", "; ".join(exposed))
-        self.config = new
+        self.config = new = differences.sharing(self.config, new)
         self._keyed(found)
         try:
             await asyncio.to_thread(last_good.keep, new.runtime_dir, blob)

@@ -38,8 +38,8 @@ def read(path: str, node: str | None) -> Read | str:
     Read in a child process: what YAML and validation leave in memory would stay with the
     supervisor for good.
     """
-    command = [sys.executable, "-P", "-m", "hadirector.config", path]
-    command += ["--node", node] if node else []
+    there = next(filter(os.path.isdir, _directories(path)), None)
+    command = apart.command(path, node, there) + (["--anew"] if there else [])
     done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
     try:
         loaded = handover.decode(done.stdout)

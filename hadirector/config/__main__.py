@@ -1,14 +1,17 @@
-"""`python -m hadirector.config FILE [--node NAME]`: read a file, hand it over on stdout.
+"""`python -m hadirector.config FILE [--node NAME] [--parsed FOLDER [--anew]]`: read a file, hand
+it over on stdout. FOLDER has what need not be parsed again (config/parsed).
 
 The daemon runs this, so that YAML is never parsed on one of its loops and what parsing leaves
 in memory goes with this process. Exit status: 0 a configuration, 1 none.
 """
 
 import argparse
+import gc
 import sys
 
 from hadirector.config import handover, routing
 from hadirector.config.load import load
+from hadirector.config.parsed import Parsed
 
 
 def main() -> int:
@@ -16,8 +19,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m hadirector.config")
     parser.add_argument("file")
     parser.add_argument("--node")
+    parser.add_argument("--parsed")
+    parser.add_argument("--anew", action="store_true")
     options = parser.parse_args()
-    loaded = load(options.file, options.node, tables=routing.read_tables())
+    gc.disable()  # nothing here is a circle, and looking for some takes a third of the time
+    known = Parsed(options.parsed, anew=options.anew)
+    loaded = load(options.file, options.node, tables=routing.read_tables(), parse=known.parse)
+    if loaded.config is not None:
+        known.forget_others()
     sys.stdout.buffer.write(handover.encode(loaded) + b"\n")
     return 0 if loaded.config is not None else 1
 

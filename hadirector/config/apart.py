@@ -28,10 +28,17 @@ def trouble(path: str, brief: str) -> str:
     return f"{path} was refused at {time.strftime('%H:%M')}: {brief}; {meaning}"
 
 
-async def parse(path: str, node: str) -> bytes:
+def command(path: str, node: str | None, runtime_dir: str | None = None) -> list[str]:
+    """What reads a file. In the runtime directory are the parts of it that were parsed before."""
+    words = [sys.executable, "-P", "-m", "hadirector.config", path]
+    words += ["--node", node] if node else []
+    return words + (["--parsed", f"{runtime_dir}/parsed"] if runtime_dir else [])
+
+
+async def parse(path: str, node: str, runtime_dir: str | None = None) -> bytes:
     """What `handover.decode` takes, of the file at `path`; TimeoutError after DEADLINE, OSError."""
     reader = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "hadirector.config", path, "--node", node),
+        *command(path, node, runtime_dir),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
     )

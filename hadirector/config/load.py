@@ -9,17 +9,22 @@ from hadirector.config.handover import Loaded
 from hadirector.config.problem import Place, Problems, Wrong
 from hadirector.config.routing import Tables
 from hadirector.config.tree import Mapping
+from hadirector.config.yaml_tree import parse as parse_yaml
 
 __all__ = ["Loaded", "load", "load_for_check"]
 
 
 def load(
-    path: str, node: str | None = None, host: str | None = None, tables: Tables = None
+    path: str,
+    node: str | None = None,
+    host: str | None = None,
+    tables: Tables = None,
+    parse: sources.Parse = parse_yaml,
 ) -> Loaded:
     """The configuration of `node`, else of the node named like `host`, else like this host.
-    `tables` are the names of this host's routing tables."""
+    `tables` are the names of this host's routing tables; `parse` makes a tree of each file."""
     problems = Problems()
-    tree = sources.read(path, problems)
+    tree = sources.read(path, problems, parse)
     if tree is None:
         return Loaded(None, problems.ordered(path))
     return _pick(tree, path, node, host or socket.gethostname(), problems, tables)

@@ -7,19 +7,23 @@ Mappings of several files merge; any other key may be given in one file only.
 import glob
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from hadirector.config.problem import Place, Problems, shown
 from hadirector.config.tree import Mapping, Scalar, Sequence, Tree
-from hadirector.config.yaml_tree import parse
+from hadirector.config.yaml_tree import parse as parse_yaml
 
 BYTES = 32 * 1024 * 1024  # all files together; 100,000 real servers in long form are 7 MiB
 FILES = 1000
 
+Parse = Callable[[str, str, Problems], Tree | None]
+"""Text, file, problems -> tree, as yaml_tree.parse"""
 
-def read(path: str, problems: Problems) -> Mapping | None:
+
+def read(path: str, problems: Problems, parse: Parse = parse_yaml) -> Mapping | None:
     """The merged settings; None when the main file itself has none."""
-    sources = _Sources(problems, {}, BYTES)
+    sources = _Sources(problems, {}, BYTES, parse)
     root = sources.read(path, None)
     if root is None:
         return None
@@ -35,6 +39,7 @@ class _Sources:
     problems: Problems
     named_at: dict[str, Place | None]
     left: int
+    parse: Parse
 
     def read(self, path: str, at: Place | None) -> Mapping | None:
         """One file; `at` is where it was included."""
@@ -43,7 +48,7 @@ class _Sources:
         if text is None:
             return None
         before = self.problems.errors
-        tree = parse(text, path, self.problems)
+        tree = self.parse(text, path, self.problems)
         if isinstance(tree, Mapping):
             return tree
         if tree is None or (isinstance(tree, Scalar) and tree.null):

@@ -59,11 +59,11 @@ def paths_of(config: Config) -> tuple[Path, ...]:
     taken = {key.fwmark for service in config.services for key in service.keys}
     found: dict[str, Path] = {}
     for service in config.services:
-        for server in service.real_servers:
-            for name in service.check.checks:
-                client = checks[name].client
+        asked = [(n, client) for n in service.check.checks if (client := checks[n].client)]
+        for server in service.real_servers if asked else ():
+            for name, client in asked:
                 target = target_id(name, server.endpoint)
-                if client is None or target in found:
+                if target in found:
                     continue
                 mark = _mark(target, taken)
                 taken.add(mark)

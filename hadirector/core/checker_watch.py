@@ -20,6 +20,11 @@ class CheckerWatch:
         self._node = node
         self._heard_at = now
 
+    @property
+    def hindrance(self) -> str:
+        """Why nothing new is known of servers; empty when it is."""
+        return "the checker is silent" if self.silent else next(iter(self.blind), "")
+
     def spoke(self, now: float) -> list[Change]:
         """Anything came of it."""
         self._heard_at = now

@@ -38,6 +38,14 @@ class Deafness:
         self._alone: dict[str, float] = {}  # since when, by target
         self._together: set[str] = set()  # those of them that others fell silent with
 
+    def copy(self) -> "Deafness":
+        """Another one, to try something with."""
+        twin = Deafness()
+        twin.seen_elsewhere = self.seen_elsewhere
+        twin._hosts, twin._many = self._hosts, self._many
+        twin._alone, twin._together = dict(self._alone), set(self._together)
+        return twin
+
     def keep(self, hosts: Mapping[str, Address]) -> None:
         """All targets that are probed, and their hosts."""
         self._hosts = dict(hosts)
@@ -72,7 +80,7 @@ class Deafness:
         held = {
             server.server.endpoint
             for server in (before.servers if before else ())
-            if server.kept
+            if (server.kept or server.spared)
             and combine(service.check, server.server.endpoint, verdicts).health is Health.RISING
         }
         for server in service.real_servers if self._alone else ():

@@ -38,8 +38,12 @@ class Departures:
         homes = {key: service for service in after for key in service.keys}
         same = {service.name: service for service in homes.values()}
         changed = [service for service in before if same.get(service.name) != service]
-        gone = [place for place in _places(changed) if not _is_in(place, homes)]
-        staying = {p: at for p, at in self._leaving.items() if not _is_in(p, homes)}
+        concerned = {key for service in changed for key in service.keys}
+        concerned |= {key for key, _ in self._leaving}
+        near = {homes[key].name: homes[key] for key in concerned if key in homes}
+        here = set(_places(near.values()))
+        gone = [place for place in _places(changed) if place not in here]
+        staying = {p: at for p, at in self._leaving.items() if p not in here}
         self._leaving = dict.fromkeys(gone, now + linger) | staying
 
     def extend(self, wanted: Table, actual: Table, now: float) -> Table:
@@ -98,17 +102,6 @@ def _places(services: Iterable[VirtualService]) -> Iterable[Place]:
         for key in service.keys:
             for server in (*service.real_servers, *spare):
                 yield key, server.endpoint
-
-
-def _is_in(place: Place, homes: Mapping[ServiceKey, VirtualService]) -> bool:
-    key, endpoint = place
-    service = homes.get(key)
-    if service is None:
-        return False
-    spare = service.fallback
-    return any(server.endpoint == endpoint for server in service.real_servers) or (
-        spare is not None and spare.endpoint == endpoint
-    )
 
 
 def _is_there(place: Place, actual: Table) -> bool:

@@ -1,9 +1,12 @@
 """What a reload changed, in one line: `services: +dns ~web -old; check page; nothing else`."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
+from typing import TypeVar
 
 from hadirector.core.settings.cluster import Config
+
+T = TypeVar("T")
 
 NAMED = ("services", "instances", "checks", "sync_groups", "scripts")  # tuples of named things
 SILENT = ("path", "digest")  # differ without meaning
@@ -27,6 +30,22 @@ def between(old: Config, new: Config) -> str:
     if others:
         told.append("changed: " + " ".join(others))
     return "; ".join(told) or "nothing changed"
+
+
+def sharing(old: Config, new: Config) -> Config:
+    """`new`, in which the services and checks that are equal to those of `old` are those: who
+    compares the two later compares 37,000 servers at a glance."""
+    services = {service.name: service for service in old.services}
+    checks = {check.name: check for check in old.checks}
+    return replace(
+        new,
+        services=tuple(_known(services.get(one.name), one) for one in new.services),
+        checks=tuple(_known(checks.get(one.name), one) for one in new.checks),
+    )
+
+
+def _known(old: T | None, new: T) -> T:
+    return old if old is not None and old == new else new
 
 
 def _named(kind: str, old: Config, new: Config) -> str:

@@ -17,6 +17,7 @@ from hadirector.core.departures import Departures
 from hadirector.core.drift import DriftNews
 from hadirector.core.services import Change, Services
 from hadirector.core.settings.cluster import Config
+from hadirector.core.stance import Pause
 from hadirector.core.takeover import Step
 
 READ_EVERY = 0.5  # seconds between reads of IPVS while they are cheap: it sends no change events
@@ -30,7 +31,7 @@ class KernelTable:
 
     `owned` are the IPVS services that are ours to change and delete, `node` gives the name that is
     told. `trouble` says why IPVS cannot be read, `failing` what it refused, by service. `seen_at`:
-    when the last read began that shows everything applied so far. While it is paused nothing is
+    when the last read began that shows everything applied so far. During a `pause` nothing is
     written: an operator works on the table by hand.
     """
 
@@ -40,6 +41,7 @@ class KernelTable:
         owned: frozenset[ipvs.ServiceKey],
         node: Callable[[], str],
         now: float,
+        pause: Pause | None = None,
     ) -> None:
         self.usage = ipvs.Usage()
         self.trouble = ""
@@ -50,7 +52,7 @@ class KernelTable:
         self._owned = owned
         self._node = node
         self.departures = Departures(lambda: self.usage)
-        self.paused_until: float | None = None
+        self.pause = pause
         self._resumed = False  # by itself, which is told with the next read
         self._now = now
         self._drift = DriftNews()
@@ -65,6 +67,8 @@ class KernelTable:
             return self.trouble
         if self.actual is None:
             return "IPVS was not read yet"
+        if self.pause is not None:
+            return "IPVS is paused: an operator works on it"
         return next((f"services not programmed: {text}" for text in self.failing.values()), "")
 
     @property
@@ -113,8 +117,8 @@ class KernelTable:
     def due(self, now: float) -> list[ev.Action]:
         """Time passed."""
         self._now = now
-        if self.paused_until is not None and now >= self.paused_until:
-            self.paused_until, self._read_at, self._resumed = None, now, True
+        if self.pause is not None and now >= self.pause.until:
+            self.pause, self._read_at, self._resumed = None, now, True
         if self._read_at is None or now < self._read_at:
             return []
         self._read_at = None  # one read under way at a time
@@ -122,8 +126,8 @@ class KernelTable:
 
     def deadline(self) -> float | None:
         """When `due` has something to do."""
-        due = [at for at in (self._read_at, self.paused_until) if at is not None]
-        return min(due, default=None)
+        ends = self.pause.until if self.pause is not None else None
+        return min((at for at in (self._read_at, ends) if at is not None), default=None)
 
     def _read(self, event: ev.KernelRead, now: float) -> list[Step]:
         pause = min(READ_AT_LEAST, max(READ_EVERY, event.took / READ_SHARE))
@@ -141,11 +145,16 @@ class KernelTable:
         self.seen_at = now - event.took
         first, self.actual = self.actual is None, dict(event.table)
         if first:
+            told += [self._paused(self.pause, "still ")] if self.pause is not None else []
             told += self._services.adopt(event.table, now)
         told += self._left(now)
-        steps = plan.plan(self._wanted(), self.actual, self._owned)
+        wanted = self._wanted()
+        steps = plan.plan(wanted, self.actual, self._owned)
         wrong = {plan.service_of(step) for step in steps}
-        if not first and self._pending == set() and self.paused_until is None:
+        # What is as it should be is the very entry wanted: plans to come see that at a glance.
+        right = self.actual.keys() - wrong
+        self.actual |= {key: entry for key, entry in wanted.items() if key in right}
+        if not first and self._pending == set() and self.pause is None:
             drift = (step for step in steps if plan.service_of(step) not in self.failing)
             told += [Change("drift", *line) for line in self._drift.tell(drift, now)]
         self.failing = {key: text for key, text in self.failing.items() if key in wrong}
@@ -154,15 +163,19 @@ class KernelTable:
 
     def _pause(self, seconds: float, reason: str) -> list[Step]:
         """Nothing is written for so long; what happens meanwhile is made good after."""
-        was, self._pending = self.paused_until, None
-        why = f": {reason}" if reason else ""
+        was, self._pending = self.pause, None
         if seconds:
-            self.paused_until = self._now + seconds
-            text = f"IPVS is left alone for {seconds:.0f} s: an operator works on it{why}"
-            return [Change("ipvs_paused", self._node(), text)]
-        self.paused_until = None
+            self.pause = Pause(self._now + seconds, reason)
+            return [self._paused(self.pause)]
+        self.pause = None
+        why = f": {reason}" if reason else ""
         ended = [Change("ipvs_resumed", self._node(), f"IPVS is looked after again{why}")]
         return [*(ended if was is not None else ()), *self._reconcile()]
+
+    def _paused(self, pause: Pause, still: str = "") -> Change:
+        why = f": {pause.reason}" if pause.reason else ""
+        left = f"{still}left alone for {pause.until - self._now:.0f} s"
+        return Change("ipvs_paused", self._node(), f"IPVS is {left}: an operator works on it{why}")
 
     def _wanted(self) -> ipvs.Table:
         """What the services want, and who is on the way out."""
@@ -197,7 +210,7 @@ class KernelTable:
         """Plan what is pending against the picture, and carry it out."""
         if self.actual is None or self._applying or self._pending == set():
             return []
-        if self.paused_until is not None:
+        if self.pause is not None:
             self._pending = None
             return []
         desired = self._wanted()

@@ -36,7 +36,7 @@ from hadirector.core.requests import (
 from hadirector.core.services import Change
 from hadirector.core.settings.cluster import Config
 from hadirector.core.situation import Situation
-from hadirector.core.stance import Since, Stance, moved_by
+from hadirector.core.stance import Pause, Since, Stance, moved_by
 from hadirector.core.takeover import Step, TakeOvers, order
 
 LEVEL_HOLDS = inf  # the last one is kept in any case
@@ -123,6 +123,10 @@ class Operations:
             return []
         told = [Change("hold_ended", name, "no longer configured") for name in sorted(gone)]
         return [*told, *self._take_stance(self.stance.without(gone))]
+
+    def keep_pause(self, pause: Pause | None) -> list[Step]:
+        """IPVS is left alone, or no more: that is for the next director as well."""
+        return self._take_stance(self.stance.in_pause(pause))
 
     def due(self, now: float) -> list[Step]:
         """Time passed."""

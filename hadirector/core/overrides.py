@@ -175,7 +175,9 @@ class Overrides:
         found: dict[str, dict[Endpoint, Ruling]] = {}
         for service in services if by_address else ():
             for server in service.real_servers:
-                some = by_address.get(server.endpoint.address, ())
+                some = by_address.get(server.endpoint.address)
+                if some is None:
+                    continue
                 ruling = _ruling(
                     order for order in some if order.subject.concerns(service.name, server.endpoint)
                 )

@@ -48,7 +48,7 @@ from hadirector.core.pacing_events import Report as Report
 from hadirector.core.pacing_events import Start as Start
 from hadirector.core.pacing_events import Stop as Stop
 from hadirector.core.pacing_events import Woken as Woken
-from hadirector.core.settings.checks import Check, CheckType, Target
+from hadirector.core.settings.checks import TOLD, Check, Target
 from hadirector.core.silences import Silences
 
 SPREAD = 1.0  # seconds over which new targets start, if their interval is not shorter
@@ -59,8 +59,6 @@ LOOKS = (0.01, 0.03)  # seconds from a good probe after the end of a held connec
 AT_ONCE = -1.0  # due before whatever is due by its slot
 LATE_START = 0.1  # seconds behind its slot from which a start is counted as late
 
-
-TOLD = (CheckType.EXEC, CheckType.EXTERNAL)  # by others: they say nothing of our own network
 _FAILURES = (Cause.REFUSED, Cause.ANSWERED)  # the server's own word, whole
 
 

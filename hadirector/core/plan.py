@@ -91,6 +91,8 @@ def plan(desired: Table, actual: Table, owned: frozenset[ServiceKey]) -> tuple[O
     for key, entry in desired.items():
         assert key == entry.service.key
         present = actual.get(key)
+        if present is entry:
+            continue
         build += _service_steps(entry, present)
         for step in _destination_steps(entry, present):
             if isinstance(step, DeleteDestination):

@@ -12,6 +12,7 @@ from hadirector.core.address import Endpoint
 from hadirector.core.checker_messages import Verdict
 from hadirector.core.settings.checks import Check, CheckType, Target, target_id
 from hadirector.core.settings.cluster import Config
+from hadirector.core.settings.services import VirtualService
 
 _BY_SERVER = (CheckType.EXEC, CheckType.EXTERNAL)  # they are told the server, whatever its place
 
@@ -24,6 +25,8 @@ class Probed:
     targets: dict[str, Target] = field(default_factory=dict)
     users: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     heard_by: dict[str, dict[str, None]] = field(default_factory=lambda: defaultdict(dict))
+    _checks: Mapping[str, Check] = field(default_factory=dict)
+    _parts: Mapping[str, "_Part"] = field(default_factory=dict)  # by service
 
     def inherit(self, verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
         """What was known by name and still is; who joins a target knows what the others know."""
@@ -34,20 +37,52 @@ class Probed:
                 found.update(dict.fromkeys(names, known))
         return found
 
+    def part(self, service: VirtualService, checks: Mapping[str, Check]) -> "_Part":
+        """What a service asks for: as it was, if nothing changed that matters here."""
+        before = self._parts.get(service.name)
+        same = before is not None and before.service == service
+        if before is not None and same and all(self._checks[n] == checks[n] for n in service.asked):
+            return before
+        asked = [
+            (_target(checks[name], server.endpoint), target_id(name, server.endpoint))
+            for server in service.real_servers
+            for name in service.asked
+        ]
+        if before is not None and before.asked == asked:  # another weight, say
+            return _Part(service, before.asked)
+        return _Part(service, asked)
 
-def targets_of(config: Config) -> Probed:
-    """What is to be probed."""
-    checks = {check.name: check for check in config.checks}
-    found = Probed()
-    for service in config.services:
-        for server in service.real_servers:
-            for name in service.asked:
-                target = _target(checks[name], server.endpoint)
+    def follow(self, checks: Mapping[str, Check], parts: Mapping[str, "_Part"]) -> "Probed":
+        """With these parts: the same targets, or others."""
+        before = self._parts
+        if before.keys() == parts.keys() and all(
+            before[name].asked is part.asked for name, part in parts.items()
+        ):
+            return Probed(self.targets, self.users, self.heard_by, checks, parts)
+        found = Probed(_checks=checks, _parts=parts)
+        for service, part in parts.items():
+            for target, name in part.asked:
                 found.targets.setdefault(target.id, target)
-                found.users[target.id].add(service.name)
-                names = found.heard_by[target.id]
-                names |= {target.id: None, target_id(name, server.endpoint): None}
-    return found
+                found.users[target.id].add(service)
+                found.heard_by[target.id].update(((target.id, None), (name, None)))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one service asks for: each target, and the name by which the service knows it."""
+
+    service: VirtualService
+    asked: list[tuple[Target, str]]
+
+
+def targets_of(config: Config, before: Probed | None = None) -> Probed:
+    """What is to be probed. Of services that are as they were `before`, nothing is worked out
+    again, and where all ask for the same as before, `targets` is the very mapping of then."""
+    checks = {check.name: check for check in config.checks}
+    known = before or Probed()
+    parts = {service.name: known.part(service, checks) for service in config.services}
+    return known.follow(checks, parts)
 
 
 def _target(check: Check, server: Endpoint) -> Target:

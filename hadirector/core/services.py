@@ -15,6 +15,7 @@ from hadirector.core.deafness import Deafness
 from hadirector.core.easing import Easing
 from hadirector.core.keys import FileText
 from hadirector.core.messages import Health, Targets, Verdict, Verdicts, Wish
+from hadirector.core.patience import Patience
 from hadirector.core.probed import Probed, targets_of
 from hadirector.core.server_health import wish
 from hadirector.core.service_news import (
@@ -62,7 +63,8 @@ class Services:
         self.weights: dict[str, weight.ServiceWeights] = {}
         self.verdicts: dict[str, Verdict] = {}
         self.entries: dict[ipvs.ServiceKey, ipvs.Entry] = {}
-        self.unsettled = Unsettled()
+        self.unsettled = Unsettled()  # those that are waited for
+        self.unjudged = Unsettled()  # all of them
         self.out = Out()
         self.files: dict[str, FileText] = {}  # that the checks name, as they were read last
         self._adopted: dict[str, dict[Endpoint, int]] = {}
@@ -70,6 +72,7 @@ class Services:
         self._deafness = Deafness()
         self._wishing: set[str] = set()  # the targets whose servers' own operators want something
         self._easing = Easing()
+        self._patience = Patience()
         self._due: dict[str, float] = {}  # by service: when time alone may change its weights
         self.paths: tuple[as_client.Path, ...] = ()  # of probes as clients' packets go
         self._probed = Probed()
@@ -87,6 +90,8 @@ class Services:
         twin.files, twin._rulings = self.files, self._rulings
         twin._probed, twin._checks, twin.paths = self._probed, self._checks, self.paths
         twin._adopted, twin._easing = dict(self._adopted), self._easing.copy()
+        twin._deafness, twin._patience = self._deafness.copy(), self._patience.copy()
+        twin._wishing, twin._due = set(self._wishing), dict(self._due)
         twin._quorum_told, twin._state_told = dict(self._quorum_told), dict(self._state_told)
         twin._kept_told = set(self._kept_told)
         return twin
@@ -104,22 +109,19 @@ class Services:
         self._rulings = rulings
         before, self.settings = set(self.settings), settings
         self._checks = {check.name: check for check in config.checks}
-        self._probed = targets_of(config)
-        self.verdicts = self._probed.inherit(self.verdicts)
+        self._probe(targets_of(config, self._probed))
         self.weights = {name: w for name, w in self.weights.items() if name in self.settings}
         self._quorum_told = {n: t for n, t in self._quorum_told.items() if n in self.settings}
         self._state_told = {n: t for n, t in self._state_told.items() if n in self.settings}
         self._kept_told &= self.settings.keys()
-        targets = self._probed.targets
-        self._deafness.keep({name: target.at.address for name, target in targets.items()})
-        self._wishing &= targets.keys()
         self._easing.keep(self.settings)
+        self._patience.keep(self.settings)
         self._due = {name: at for name, at in self._due.items() if name in settled}
         kept = {key for name in settled for key in settings[name].keys}
         entries = {key: entry for key, entry in self.entries.items() if key in kept}
         self.paths = as_client.paths_of(config)
         self.entries = dict(path.entry for path in self.paths) | entries
-        self.unsettled, self.out = Unsettled(), Out()
+        self.unsettled, self.unjudged, self.out = Unsettled(), Unsettled(), Out()
         for name in settled:
             self.out.put(name, self.weights[name])
         changes = [
@@ -127,6 +129,16 @@ class Services:
             for name in sorted(before - set(self.settings))
         ]
         return changes + self._adopt(actual, now, [n for n in settings if n not in settled])
+
+    def _probe(self, wanted: Probed) -> None:
+        """Take what is to be probed; where it is the same as before, what is known stays."""
+        before, self._probed = self._probed, wanted
+        targets = wanted.targets
+        if targets is before.targets:
+            return
+        self.verdicts = wanted.inherit(self.verdicts)
+        self._deafness.keep({name: target.at.address for name, target in targets.items()})
+        self._wishing &= targets.keys()
 
     def _settled(
         self, settings: Mapping[str, VirtualService], config: Config, rulings: Rulings
@@ -138,7 +150,7 @@ class Services:
             for name, service in settings.items()
             if name in self.weights
             and name not in self._due  # time has something to say
-            and not self.weights[name].unsettled
+            and not self.weights[name].unjudged
             and self.settings.get(name) == service
             and checks.issuperset(service.asked)
             and self._rulings.get(name) == rulings.get(name)
@@ -231,6 +243,8 @@ class Services:
             if self._easing.decided(service, before, decided, now):
                 decided = weight.decide(service, self.verdicts, adopted, self._facts(service, now))
             self.unsettled.put(name, decided.unsettled)
+            self.unjudged.put(name, decided.unjudged)
+            self._patience.note(name, decided.unjudged, now)
             self.out.put(name, decided)
             changes += service_news.of_servers(name, before, decided, adopted)
             changes += self._service_changes(name, decided, adopted)
@@ -246,7 +260,7 @@ class Services:
     def _facts(self, service: VirtualService, now: float) -> weight.Facts:
         before = self.weights.get(service.name)
         adopted = self._adopted.get(service.name, {})
-        served = set(before.serving) if before else set()
+        served = set(before.serving | before.spared) if before else set()
         for known in before.servers if before else ():
             if known.health.health is Health.UNKNOWN and adopted.get(known.server.endpoint):
                 served.add(known.server.endpoint)
@@ -261,10 +275,15 @@ class Services:
             wishes=wishes,
             served=served,
             held=self._deafness.held(service, self.verdicts, before, now),
+            overdue=self._patience.over(service, self._checks, now),
         )
 
     def _await(self, service: VirtualService, decided: weight.ServiceWeights, now: float) -> None:
-        ends = (self._deafness.next_at(decided, now), self._easing.next_at(service, now))
+        ends = (
+            self._deafness.next_at(decided, now),
+            self._easing.next_at(service, now),
+            self._patience.next_at(service, self._checks, now),
+        )
         due = [at for at in ends if at is not None]
         self._due.pop(service.name, None)
         if due:
@@ -273,7 +292,7 @@ class Services:
     def _service_changes(
         self, name: str, decided: weight.ServiceWeights, adopted: Mapping[Endpoint, int]
     ) -> list[Change]:
-        """Told once every server has a verdict; before that nothing bad is known of anybody. What
+        """Told once no verdict is waited for; before that nothing bad is known of anybody. What
         the weights found in the kernel say already is no news: a former life told it."""
         if decided.unsettled:
             return []

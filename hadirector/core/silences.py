@@ -1,7 +1,12 @@
 """Whether a server that fell silent is alone with it: if nobody else answers this node either, the
 trouble may be the node's own."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
 from hadirector.core.address import Address
+from hadirector.core.checker_messages import Verdict
+from hadirector.core.settings.checks import TOLD, Target
 
 
 class Silences:
@@ -39,3 +44,66 @@ class Silences:
         """The others are no longer probed."""
         for target in self._alone.keys() - targets:
             self.forget(target)
+
+
+@dataclass(slots=True)
+class _Silence:
+    """Of a target: the start of its first probe without an answer, the process that probes it, and
+    when a server of another process answered since."""
+
+    since: float
+    shard: int
+    company: float | None = None
+
+
+class Shards:
+    """The same where several processes probe, none of which knows whether a server of another one
+    answers: a verdict of `alone` is one of its own share only."""
+
+    def __init__(self) -> None:
+        self._answered: dict[int, float] = {}  # last, by process
+        self._silent: dict[str, _Silence] = {}  # by target
+        self._probed: frozenset[str] = frozenset()
+
+    def keep(self, targets: Iterable[Target]) -> None:
+        """All that is probed."""
+        self._probed = frozenset(t.id for t in targets if t.check.type not in TOLD)
+        for name in self._silent.keys() - self._probed:
+            del self._silent[name]
+
+    def judge(self, shard: int, verdicts: tuple[Verdict, ...]) -> tuple[Verdict, ...]:
+        """What a process says, with `alone` as seen over all of them. One that was asked before
+        somebody answered stays alone until it is asked again: the network may just be back."""
+        answered = self._answered.get(shard, -1.0)
+        for verdict in verdicts:
+            if verdict.last is None or verdict.target not in self._probed:
+                continue
+            if verdict.last.answered:
+                answered = max(answered, verdict.last.at)
+                self._silent.pop(verdict.target, None)
+            elif verdict.target not in self._silent:
+                self._silent[verdict.target] = _Silence(_began(verdict), shard)
+            else:
+                self._silent[verdict.target].shard = shard
+        self._answered[shard] = answered
+        for silence in self._silent.values():
+            if silence.company is None:
+                others = (at for by, at in self._answered.items() if by != silence.shard)
+                latest = max(others, default=-1.0)
+                silence.company = latest if latest >= silence.since else None
+        return tuple(
+            replace(verdict, alone=False) if verdict.alone and self._seen(verdict) else verdict
+            for verdict in verdicts
+        )
+
+    def _seen(self, verdict: Verdict) -> bool:
+        silence = self._silent.get(verdict.target)
+        if silence is None or silence.company is None:
+            return False
+        return _began(verdict) >= silence.company
+
+
+def _began(verdict: Verdict) -> float:
+    last = verdict.last
+    assert last is not None
+    return last.at - last.ms / 1000

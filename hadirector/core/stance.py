@@ -1,8 +1,9 @@
-"""What an operator wants of this node beyond its configuration: standby, and what it holds back
-from after a handover. It outlives every process and a reboot, in a file of the state directory."""
+"""What an operator wants of this node beyond its configuration: standby, what it holds back from
+after a handover, and that IPVS is left alone. It outlives every process and a reboot, in a file of
+the state directory."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hadirector.core import coupling, messages
 from hadirector.core.settings.cluster import Config
@@ -17,11 +18,20 @@ class Since:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """Until when nothing is written to IPVS, CLOCK_BOOTTIME seconds, and why."""
+
+    until: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stance:
-    """`standby` None: on duty. `holds` by instance."""
+    """`standby` None: on duty. `holds` by instance. `pause` None: IPVS is looked after."""
 
     standby: Since | None = None
     holds: Mapping[str, Since] = field(default_factory=dict)
+    pause: Pause | None = None
 
     def level(self) -> messages.Stance:
         """What the election is told."""
@@ -29,16 +39,20 @@ class Stance:
 
     def holding(self, names: Iterable[str], since: Since) -> "Stance":
         """Holding back from these as well."""
-        return Stance(self.standby, {**self.holds, **dict.fromkeys(names, since)})
+        return replace(self, holds={**self.holds, **dict.fromkeys(names, since)})
 
     def without(self, names: Iterable[str]) -> "Stance":
         """Without the holds of these."""
         gone = set(names)
-        return Stance(self.standby, {n: s for n, s in self.holds.items() if n not in gone})
+        return replace(self, holds={n: s for n, s in self.holds.items() if n not in gone})
 
     def in_standby(self, since: Since | None) -> "Stance":
         """With standby begun or ended."""
-        return Stance(since, self.holds)
+        return replace(self, standby=since)
+
+    def in_pause(self, pause: Pause | None) -> "Stance":
+        """With a pause begun or ended."""
+        return replace(self, pause=pause)
 
 
 def moved_by(config: Config, subject: str) -> tuple[str, ...]:

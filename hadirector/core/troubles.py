@@ -33,8 +33,8 @@ def build(director: Director, shell: Mapping[str, str]) -> list[str]:
     """Every trouble, one sentence each, what an operator did himself first; `shell` are the
     shell's, by kind."""
     told = _operators(director)
-    if director.kernel.paused_until is not None:
-        left = max(0.0, director.kernel.paused_until - director.turned_at)
+    if director.kernel.pause is not None:
+        left = max(0.0, director.kernel.pause.until - director.turned_at)
         text = f"paused: no weight changes and nothing is repaired for {left:.0f} s more"
         told.append(f"{text}; `hadirector pause --end` ends it")
     if director.kernel.trouble:

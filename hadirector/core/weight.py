@@ -17,7 +17,8 @@ asked:
      did not, then who rises, then who failed last: what is in changes as little as can be.
 5. The fallback has weight only while no server has one, and only after every server has had a
    verdict: a director that has just started knows nothing bad of anybody. One that serves already
-   (it is in the kernel) goes on until then: nobody else would take its connections.
+   (it is in the kernel) goes on until then: nobody else would take its connections. Who is ordered
+   out is not waited for, nor who has no weight and got no verdict for long.
 
 Quorum changes no weight: below it the servers left go on serving, but the service counts as down
 for tracking, status and hooks.
@@ -54,7 +55,8 @@ class ServiceState(Enum):
 @dataclass(frozen=True, slots=True)
 class ServerWeight:
     """What a server gets: `effective` None means it is to be absent from IPVS. `kept`: checks
-    alone would have taken it out."""
+    alone would have taken it out. `spared`: it served, and is quiesced rather than removed as its
+    silence may be our own trouble."""
 
     server: RealServer
     health: ServerHealth
@@ -62,12 +64,14 @@ class ServerWeight:
     reason: str
     admin: Admin = Admin.ENABLED
     kept: bool = False
+    spared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceWeights:
     """The decision for one virtual service; `fallback` is its weight, None where it is unused.
-    `unsettled` are the servers without a verdict. `scale`: every weight is times this."""
+    `unsettled` are the servers whose first verdict is waited for, `unjudged` all that have none.
+    `scale`: every weight is times this."""
 
     state: ServiceState
     quorum_met: bool
@@ -76,12 +80,18 @@ class ServiceWeights:
     servers: tuple[ServerWeight, ...]
     fallback: int | None
     unsettled: tuple[Endpoint, ...] = ()
+    unjudged: tuple[Endpoint, ...] = ()
     scale: int = 1
 
     @property
     def serving(self) -> frozenset[Endpoint]:
         """The servers that take new connections."""
         return frozenset(s.server.endpoint for s in self.servers if s.effective)
+
+    @property
+    def spared(self) -> frozenset[Endpoint]:
+        """The servers that would serve but for a silence that may be our own trouble."""
+        return frozenset(s.server.endpoint for s in self.servers if s.spared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +100,8 @@ class Facts:
 
     `rulings` are operators', `wishes` those of the servers' own; `ramps` the share of its weight
     that a server in slow start has so far; `shares` what feedback leaves a server that ever
-    reported. `served` had weight until now; `held` are those whose silence may be our own trouble.
+    reported. `served` had weight until now, or is spared; `held` are those whose silence may be our
+    own trouble. Of `overdue` no first verdict is waited for any more.
     """
 
     rulings: Mapping[Endpoint, Ruling] = field(default_factory=dict)
@@ -99,6 +110,7 @@ class Facts:
     wishes: Mapping[Endpoint, Wish] = field(default_factory=dict)
     served: Set[Endpoint] = frozenset()
     held: Set[Endpoint] = frozenset()
+    overdue: Set[Endpoint] = frozenset()
 
 
 NOTHING = Facts()
@@ -131,7 +143,8 @@ def decide(
 ) -> ServiceWeights:
     """The weights of a service; `adopted` are weights found in the kernel, by endpoint."""
     cases = [_case(service, server, verdicts, facts) for server in service.real_servers]
-    waiting = tuple(c.server.endpoint for c in cases if c.health.health is Health.UNKNOWN)
+    unjudged = [case for case in cases if case.health.health is Health.UNKNOWN]
+    waiting = tuple(c.server.endpoint for c in unjudged if _is_awaited(c, adopted, facts))
     scale = _scale(cases, facts)
     floor = _by_floor(service, cases, adopted, facts, settled=not waiting)
     servers = tuple(_server(service, case, adopted, facts, floor, scale) for case in cases)
@@ -146,6 +159,7 @@ def decide(
         servers=servers,
         fallback=fallback,
         unsettled=waiting,
+        unjudged=tuple(case.server.endpoint for case in unjudged),
         scale=scale,
     )
 
@@ -179,6 +193,15 @@ def _case(
     ruling = facts.rulings.get(server.endpoint, FREE)
     asked = facts.wishes.get(server.endpoint)
     return _Case(server, health, ruling if asked is None else ruling.with_wish(asked))
+
+
+def _is_awaited(case: _Case, adopted: Mapping[Endpoint, int], facts: Facts) -> bool:
+    """Whether the verdict it has not got could change what the service is. One that serves with
+    the weight it was found with is as good as up: nothing bad is known of it."""
+    if case.ruling.admin is not Admin.ENABLED:
+        return False
+    endpoint = case.server.endpoint
+    return endpoint not in facts.overdue or bool(adopted.get(endpoint))
 
 
 def _scale(cases: Iterable[_Case], facts: Facts) -> int:
@@ -255,13 +278,11 @@ def _whole(case: _Case, facts: Facts, scale: int) -> ServerWeight:
     """It is up: what it has, and what holds it back."""
     endpoint = case.server.endpoint
     doubt = "in doubt: " if case.health.health is Health.FALLING else ""
-    if scale == 1:
-        return _weight(case, case.base, f"{_base_words(case)}; {doubt}{case.health.detail}")
     ramp, share = facts.ramps.get(endpoint, 1.0), facts.shares.get(endpoint, 1.0)
     told = [_base_words(case)]
     told += [f"{ramp:.0%} of it in slow start"] if ramp < 1 else []
     told += [f"{share:.0%} of it by feedback"] if share < 1 else []
-    told.append(f"times {scale} for finer steps")
+    told += [f"times {scale} for finer steps"] if scale > 1 else []
     effective = round(case.base * scale * ramp * share)
     at_least = 1 if case.base else 0
     reason = f"{', '.join(told)}; {doubt}{case.health.detail}"
@@ -283,14 +304,22 @@ def _failed(
         told = f"{rising}, but nobody else answered this node either, which may be to blame"
         if service.fallback is None:
             return _weight(case, case.base * scale, f"{told}: weight kept; {detail}", kept=True)
-        return _weight(case, 0, f"{told}: quiesced; {detail}")
+        return _weight(case, 0, f"{told}: quiesced; {detail}", spared=True)
     if removes(service, case.health):
         return _weight(case, None, f"{drained}{rising}, removed: {detail}")
     return _weight(case, 0, f"{drained}{rising}, quiesced: {detail}")
 
 
-def _weight(case: _Case, effective: int | None, reason: str, *, kept: bool = False) -> ServerWeight:
-    return ServerWeight(case.server, case.health, effective, reason, case.ruling.admin, kept)
+def _weight(
+    case: _Case,
+    effective: int | None,
+    reason: str,
+    *,
+    kept: bool = False,
+    spared: bool = False,
+) -> ServerWeight:
+    admin = case.ruling.admin
+    return ServerWeight(case.server, case.health, effective, reason, admin, kept, spared)
 
 
 def _base_words(case: _Case) -> str:
@@ -319,6 +348,8 @@ def _service_reason(
     for admin in (Admin.DRAINED, Admin.DISABLED):
         count = sum(server.admin is admin for server in servers)
         told += f", {count} {admin.value}" if count else ""
+    unjudged = sum(server.health.health is Health.UNKNOWN for server in servers) if settled else 0
+    told += f", {unjudged} without a verdict" if unjudged else ""
     kept = sum(server.kept for server in servers)
     told += f", {kept} kept in although checks fail" if kept else ""
     if fallback is not None:

@@ -4,6 +4,7 @@ GET  /v1/status               the contract's status
 GET  /v1/events?since=N       journal entries; `Accept: text/event-stream` streams on
 GET  /v1/explain?what=NAME    what holds of a subject and how it came
 GET  /v1/ipvs ...             shell/ipvs_api.py
+GET  /metrics                 OpenMetrics, of the status (core/metrics)
 POST /v1/reload               (control socket only)
 POST /v1/restart-director     (control socket only)
 POST /v1/handover?instance=NAME&force=1&reason=TEXT    (control socket only; all are optional)
@@ -23,9 +24,11 @@ import stat
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from aiohttp import web
 
+from hadirector.core import metrics
 from hadirector.core.errors import HadirectorError
 from hadirector.core.requests import HandOver, Outcome, Release, Request, StandBy, Verdict
 from hadirector.core.status import Json
@@ -149,6 +152,7 @@ class Control:
         app.router.add_get("/v1/status", self._status)
         app.router.add_get("/v1/events", self._events)
         app.router.add_get("/v1/explain", self._explain)
+        app.router.add_get("/metrics", self._metrics)
         if writes:
             app.router.add_post("/v1/reload", self._reload)
             app.router.add_post("/v1/restart-director", self._restart)
@@ -161,6 +165,10 @@ class Control:
 
     async def _status(self, _request: web.Request) -> web.StreamResponse:
         return web.json_response(self._answers.status())
+
+    async def _metrics(self, _request: web.Request) -> web.StreamResponse:
+        text = metrics.render(cast(metrics.Status, self._answers.status()))
+        return web.Response(body=text.encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
 
     async def _explain(self, request: web.Request) -> web.StreamResponse:
         return web.json_response(self._answers.explain(request.query.get("what", "")))

@@ -1,5 +1,5 @@
-"""What an operator wants of this node, on disk: standby and holds, for the next process and the
-next boot. Instants are Unix time there: CLOCK_BOOTTIME means nothing after a reboot."""
+"""What an operator wants of this node, on disk: standby, holds and a pause, for the next process
+and the next boot. Instants are Unix time there: CLOCK_BOOTTIME means nothing after a reboot."""
 
 import logging
 import time
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from hadirector.core.stance import Since, Stance
+from hadirector.core.stance import Pause, Since, Stance
 from hadirector.shell import child
 from hadirector.shell.state_file import StateFile
 
@@ -25,7 +25,7 @@ def load(state_dir: str) -> Stance:
     except FileNotFoundError:
         return Stance()
     except (OSError, ValueError, msgspec.MsgspecError) as error:
-        log.error("file=%s unreadable, standby and holds are forgotten: %s", path, error)
+        log.error("file=%s unreadable, standby, holds and pause are forgotten: %s", path, error)
         return Stance()
     return _shifted(stance, child.now() - time.time())
 
@@ -48,4 +48,6 @@ def _shifted(stance: Stance, by: float) -> Stance:
         return Since(since.at + by, since.reason)
 
     standby = None if stance.standby is None else shift(stance.standby)
-    return Stance(standby, {name: shift(since) for name, since in stance.holds.items()})
+    holds = {name: shift(since) for name, since in stance.holds.items()}
+    pause = stance.pause and Pause(stance.pause.until + by, stance.pause.reason)
+    return Stance(standby, holds, pause)

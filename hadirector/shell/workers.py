@@ -3,12 +3,14 @@
 The checker that the supervisor started divides targets among them and passes on what they say. A
 worker is a checker like itself, whose director it plays. One that dies is started again and begins
 anew; until its first probes are through, the director keeps what it knew. A worker that is silent
-for SILENCE hangs, and is killed.
+for SILENCE hangs, and is killed. The director is told of one that is away: its share of the servers
+is not probed.
 """
 
 import asyncio
 import logging
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,6 +24,7 @@ from hadirector.core.as_client import AT_ONCE
 from hadirector.core.blind import REASONS
 from hadirector.core.lawful import lawful
 from hadirector.core.messages import Process
+from hadirector.core.silences import Shards
 from hadirector.shell import channel, child
 from hadirector.shell.marked import Marked
 
@@ -33,6 +36,7 @@ STEADY = 30.0  # seconds of life after which a death counts as the first again
 SILENCE = 10.0  # seconds
 START_GRACE = 30.0  # seconds to the first word: imports on a starved host are slow
 LOOK = 1.0  # seconds
+ABSENCE = 5.0  # seconds that one may be away before it is told: a restart takes about one
 
 Send = Callable[[messages.Message], None]
 Said = Callable[["Worker", messages.Message], None]
@@ -44,7 +48,9 @@ class Worker:
     def __init__(self, number: int, said: Said) -> None:
         self.number = number
         self.status = ""
-        self.blind: tuple[str, ...] = ()
+        self._blind: tuple[str, ...] = ()  # what it says itself
+        self._away = ""  # why it does not run
+        self._absence: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._said = said
         self.targets = messages.Targets(())
@@ -56,6 +62,13 @@ class Worker:
         self._quick = 0
         self._timer: asyncio.TimerHandle | None = None
         self._start()
+
+    @property
+    def blind(self) -> tuple[str, ...]:
+        """What keeps its servers from being probed; one that does not run says nothing itself."""
+        if not self._away:
+            return self._blind
+        return (f"checking process {self.number} {self._away}; its servers' weights stay",)
 
     def probe(self, targets: messages.Targets) -> None:
         """All it is to probe."""
@@ -72,8 +85,9 @@ class Worker:
 
     def stop(self) -> None:
         """End it: it has nothing that is worth a word."""
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._absence):
+            if timer is not None:
+                timer.cancel()
         if self._process is not None:
             self._loop.remove_reader(self._pidfd)
             self._process.kill()
@@ -81,11 +95,30 @@ class Worker:
             self._close()
 
     def _start(self) -> None:
+        self._greeted = False
+        if self._absence is None:
+            self._absence = self._loop.call_later(ABSENCE, self._is_away, "does not answer")
+        try:
+            ours = self._spawn()
+        except OSError as error:
+            log.error("worker=%d not started: %s", self.number, error.strerror)
+            # Not from within the constructor: nobody knows this worker yet.
+            self._loop.call_soon(self._is_away, f"cannot be started ({error.strerror})")
+            self._timer = self._loop.call_later(PAUSES[-1], self._start)
+            return
+        self._loop.add_reader(self._pidfd, self._ended)
+        self._since = self._heard_at = child.now()
+        self._link = channel.Channel(ours, f"checker {self.number}")
+        self._link.start(self._take, partial(lawful, Process.CHECKER, Process.DIRECTOR))
+        self._look()
+
+    def _spawn(self) -> socket.socket:
+        """A new process, watched by `_pidfd`, and our end of its channel; OSError."""
         ours, theirs = channel.pair()
         descriptor = f"{Process.DIRECTOR.value}={theirs.fileno()}"
         try:
             with theirs:
-                self._process = subprocess.Popen(
+                process = subprocess.Popen(
                     [
                         *(sys.executable, "-P", "-m", "hadirector.checker"),
                         *(f"--parent={os.getpid()}", f"--fd={descriptor}"),
@@ -94,26 +127,42 @@ class Worker:
                     stdin=subprocess.DEVNULL,
                     env=os.environ | {WORKER: str(self.number)},
                 )
-        except OSError as error:
+            try:
+                self._pidfd = os.pidfd_open(process.pid)
+            except OSError:
+                process.kill()
+                process.wait()
+                raise
+        except OSError:
             ours.close()
-            log.error("worker=%d not started: %s", self.number, error.strerror)
-            self._timer = self._loop.call_later(PAUSES[-1], self._start)
-            return
-        self._pidfd = os.pidfd_open(self._process.pid)
-        self._loop.add_reader(self._pidfd, self._ended)
-        self._since = self._heard_at = child.now()
-        self._greeted = False
-        self._link = channel.Channel(ours, f"checker {self.number}")
-        self._link.start(self._take, partial(lawful, Process.CHECKER, Process.DIRECTOR))
-        self._look()
+            raise
+        self._process = process
+        return ours
+
+    def _is_away(self, why: str) -> None:
+        if self._away != why and not self._greeted:
+            self._away = why
+            self._said(self, messages.Blind(self._blind))
+
+    def _is_there(self) -> None:
+        self._greeted = True
+        self._away, self._blind = "", ()
+        if self._absence is not None:
+            self._absence.cancel()
+            self._absence = None
 
     def _take(self, received: channel.Received) -> None:
-        self._heard_at, self._greeted = child.now(), True
+        self._heard_at = child.now()
+        if not self._greeted:
+            self._is_there()
         match received.message:
             case messages.Heartbeat(status=status):
                 self.status = status
             case messages.Hello() as message:
                 self.send(self.targets)
+                self._said(self, message)
+            case messages.Blind(reasons) as message:
+                self._blind = reasons
                 self._said(self, message)
             case message:
                 self._said(self, message)
@@ -136,6 +185,11 @@ class Worker:
         pause = PAUSES[min(max(self._quick - 1, 0), len(PAUSES) - 1)]
         log.warning("worker=%d died (%d); starting again in %.1f s", self.number, status, pause)
         self._timer = self._loop.call_later(pause, self._start)
+        self._greeted = False
+        if self._quick > 1:
+            self._is_away(f"dies again and again (status {status})")
+        elif self._absence is None:
+            self._absence = self._loop.call_later(ABSENCE, self._is_away, "does not run")
 
     def _close(self) -> None:
         os.close(self._pidfd)
@@ -152,6 +206,7 @@ class Workers:
         self._send = send
         self._workers: list[Worker] = []
         self._targets = messages.Targets(())
+        self._shards = Shards()
         self._lent = Marked()
         self._loans: dict[str, tuple[int, Family]] = {}
         self._asked: dict[int, tuple[Worker, int]] = {}  # programs, by our ticket
@@ -162,6 +217,7 @@ class Workers:
 
     def probe(self, targets: messages.Targets, count: int) -> None:
         """Divide this among so many; 0: none."""
+        fewer = 0 < count < len(self._workers)
         for worker in self._workers[count:]:
             worker.stop()
         del self._workers[count:]
@@ -169,12 +225,15 @@ class Workers:
             self._workers.append(Worker(len(self._workers), self._said))
         self._targets = targets
         names = {target.id for target in targets.targets}
+        self._shards.keep(targets.targets)
         self._lent.keep(names)
         self._loans = {name: loan for name, loan in self._loans.items() if name in names}
         if count:
             for worker, part in zip(self._workers, shards.divide(targets, count), strict=True):
                 worker.probe(part)
                 self._lend_to(worker)
+        if fewer:
+            self._tell_blind()
 
     def receive(self, message: messages.Message) -> None:
         """What the director says beside targets."""
@@ -221,9 +280,9 @@ class Workers:
     def _said(self, worker: Worker, message: messages.Message) -> None:
         match message:
             case messages.Verdicts():
-                self._send(replace(message, whole=False))
-            case messages.Blind(reasons):
-                worker.blind = reasons
+                judged = self._shards.judge(worker.number, message.verdicts)
+                self._send(messages.Verdicts(judged, whole=False))
+            case messages.Blind():
                 self._tell_blind()
             case messages.Execute(ticket=theirs):
                 self._ticket += 1
@@ -232,6 +291,7 @@ class Workers:
                     del self._asked[next(iter(self._asked))]
                 self._send(replace(message, ticket=self._ticket))
             case messages.Hello():
+                self._tell_blind()
                 self._lend_to(worker)
             case _:
                 pass

@@ -6,8 +6,9 @@ import pytest
 
 from hadirector.core import director_events as ev
 from hadirector.core import ipvs, plan, preview
+from hadirector.core.director import Director
 from hadirector.core.ipvs import Destination, DestinationUse, ServiceFlags, Usage
-from hadirector.core.messages import Health
+from hadirector.core.messages import Health, Process, Ready, Routers
 from hadirector.core.settings.cluster import Config
 from tests.core import farm
 from tests.core.desk import DONE, from_checker, kinds, read, settled, steps
@@ -143,6 +144,35 @@ def test_a_pause_ends_by_itself() -> None:
     assert steps(ended)[:1] == (plan.AddService(WEB.services[0]),)
     director.handle(DONE, 11.0)
     assert kinds(director.handle(read({KEY: farm.entry(3, 1)}), 11.0))[0][0] == "ipvs_resumed"
+
+
+def test_a_pause_outlives_the_director_and_is_told_by_the_next_one() -> None:
+    director = settled()
+    began = director.handle(ev.Paused(600.0, "by hand"), 1.0)
+    (stance,) = [action.stance for action in began if isinstance(action, ev.SaveStance)]
+
+    after = Director("1", frozenset({KEY}), 100.0, stance=stance)
+    after.handle(ev.Configured(farm.CONFIG), 100.0)
+    found = after.handle(read({}), 100.5)
+    late = after.handle(ev.Woken(), 601.0)
+
+    text = "IPVS is still left alone for 500 s: an operator works on it: by hand"
+    told = [action.event.reason for action in found if isinstance(action, ev.Write)]
+    assert (steps(found), told) == ((), [text])
+    assert after.readiness().reason != "IPVS is paused: an operator works on it"
+    assert steps(late)[:1] == (plan.AddService(WEB.services[0]),)
+    assert [a.stance.pause for a in late if isinstance(a, ev.SaveStance)] == [None]
+
+
+def test_a_node_whose_table_is_paused_is_not_ready() -> None:
+    director = settled()
+    director.handle(ev.From(Process.ELECTION, Routers(()), 9.0), 1.0)
+    before = director.readiness()
+
+    director.handle(ev.Paused(600.0, "by hand"), 1.0)
+
+    assert before.ready
+    assert director.readiness() == Ready(False, "IPVS is paused: an operator works on it")
 
 
 def test_a_preview_names_the_steps_and_who_hangs_on_them_and_changes_nothing() -> None:

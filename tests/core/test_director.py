@@ -215,6 +215,20 @@ def test_a_silent_checker_freezes_weights_and_is_told_once() -> None:
     assert director.services.entries[KEY] == farm.entry(3, 1)
 
 
+def test_a_node_whose_checker_is_silent_does_not_take_over() -> None:
+    director = settled()
+    hears = ev.From(Process.ELECTION, messages.Routers(()), float("inf"))
+
+    director.handle(hears, 4.9)
+    before = director.readiness()
+    director.handle(hears, 5.1)
+    silent = director.readiness()
+    director.handle(from_checker(messages.Heartbeat(0.0, 0.0)), 5.2)
+
+    assert (before.ready, director.readiness().ready) == (True, True)
+    assert silent == messages.Ready(False, "the checker is silent")
+
+
 def test_a_node_that_cannot_reach_its_servers_says_so_and_does_not_take_over() -> None:
     director = settled()
     blind = messages.Blind(("this node cannot reach 10.0.1.11:80: eth1 has no carrier",))

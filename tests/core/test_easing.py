@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 
+from hadirector.core import ipvs
+from hadirector.core.address import Address, Endpoint
 from hadirector.core.admin import Admin, Ruling
 from hadirector.core.deafness import GRACE, HOLD
 from hadirector.core.messages import Health, Probe, Verdict, Verdicts, Wish
 from hadirector.core.services import Services
 from hadirector.core.settings.checks import target_id
-from hadirector.core.settings.services import Feedback, VirtualService
+from hadirector.core.settings.services import Feedback, RealServer, VirtualService
 from tests.core import farm
 from tests.core.farm import KEY, ONE, TWO
 
@@ -254,3 +256,32 @@ def test_a_server_that_was_kept_stays_in_while_it_rises() -> None:
     made.hear(farm.verdicts((ONE, Health.UP), at=4.2), 4.2)
 
     assert (rising, weights(made)) == ([3, 1], [3, 1])
+
+
+SPARE = RealServer(endpoint=Endpoint(Address("10.0.1.99"), 80), forward=ipvs.Forward.NAT)
+STICKY = ipvs.Service(KEY, "rr", ipvs.ServiceFlags.PERSISTENT)
+SAVED = replace(farm.WEB, fallback=SPARE, services=(STICKY,))
+
+
+def one_silent(server: Endpoint, at: float) -> Verdicts:
+    probe = Probe(False, False, "no answer", 500.0, at)
+    verdict = Verdict(target_id("page", server), Health.DOWN, at, probe, True)
+    return Verdicts((verdict,), whole=False)
+
+
+def test_beside_a_fallback_who_fell_silent_with_others_stays_until_the_hold_ends() -> None:
+    made = services(SAVED)
+
+    made.hear(one_silent(ONE, 10.0), 10.0)
+    first = weights(made)
+    made.hear(one_silent(TWO, 10.2), 10.2)
+    both = weights(made)
+    made.due(10.0 + GRACE)
+    later = weights(made)
+    made.hear(farm.verdicts((ONE, Health.RISING), at=20.0), 20.0)
+    rising = weights(made)
+    made.due(10.2 + HOLD)
+
+    assert (first, both, later, rising) == ([0, 1], [0, 0], [0, 0], [0, 0])
+    assert made.weights["web"].fallback == 1
+    assert weights(made) == [0, None]

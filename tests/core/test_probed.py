@@ -1,5 +1,6 @@
 """One place, one probe, for any number of services."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from hadirector.core.messages import Health, Probe, Verdict, Verdicts
@@ -109,3 +110,43 @@ def test_a_verdict_is_found_by_its_target_and_by_each_server_it_is_for(tmp_path:
 
     names = ("app@10.0.1.1:8081", "app@10.0.1.1:10000", "app@10.0.1.1:10001")
     assert services.verdicts == dict.fromkeys(names, up)
+
+
+def test_a_service_whose_weights_alone_changed_asks_for_the_very_same(tmp_path: Path) -> None:
+    config = farm(tmp_path, 3, 10, "page")
+    first, *others = config.services
+    heavier = replace(first.real_servers[0], weight=7)
+    edited = replace(first, real_servers=(heavier, *first.real_servers[1:]))
+    before = targets_of(config)
+
+    after = targets_of(replace(config, services=(edited, *others)), before)
+
+    assert after.targets is before.targets
+
+
+def test_following_another_configuration_finds_what_a_fresh_look_finds(tmp_path: Path) -> None:
+    known = targets_of(farm(tmp_path, 3, 10, "page"))
+    for config in (
+        farm(tmp_path, 3, 9, "page"),
+        farm(tmp_path, 2, 10, "app"),
+        farm(tmp_path, 4, 2, "alive"),
+        farm(tmp_path, 4, 2, "gate"),
+    ):
+        fresh, known = targets_of(config), targets_of(config, known)
+
+        assert (known.targets, known.users, known.heard_by) == (
+            fresh.targets,
+            fresh.users,
+            fresh.heard_by,
+        )
+
+
+def test_a_check_that_asks_elsewhere_now_is_noticed_in_a_service_that_did_not_change(
+    tmp_path: Path,
+) -> None:
+    config = farm(tmp_path, 1, 2, "app")
+    moved = [replace(c, port=9090) if c.name == "app" else c for c in config.checks]
+
+    after = targets_of(replace(config, checks=tuple(moved)), targets_of(config))
+
+    assert sorted(after.targets) == ["app@10.0.1.1:9090", "app@10.0.1.2:9090"]

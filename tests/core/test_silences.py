@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hadirector.core.messages import Health, Targets, Verdict
+from hadirector.core.messages import Health, Probe, Targets, Verdict
 from hadirector.core.pacing import Report, Schedule, Start, Woken
+from hadirector.core.settings.checks import CheckType
+from hadirector.core.silences import Shards
 from tests.core.test_pacing import CHECK, GOOD, REFUSED, SILENT, ended, target
 
 FAST = replace(CHECK, fall=1, interval=1.0)
@@ -91,3 +93,64 @@ def test_its_own_answer_under_another_check_is_no_company() -> None:
     told = {v.target: v.alone for v in schedule.verdicts()}
     assert told[starts[0].target.id] is True
     assert len([a for a in actions if isinstance(a, Report)]) == 1
+
+
+def said(number: int, ok: bool, at: float, alone: bool = False) -> Verdict:
+    """Of a probe that took half a second."""
+    health = Health.UP if ok else Health.DOWN
+    probe = Probe(ok, ok, "told", 500.0, at)
+    return Verdict(target(number, FAST).id, health, at, probe, alone)
+
+
+def judged(shards: Shards, shard: int, *verdicts: Verdict) -> list[bool]:
+    return [verdict.alone for verdict in shards.judge(shard, verdicts)]
+
+
+def two_shards() -> Shards:
+    shards = Shards()
+    shards.keep([target(1, FAST), target(2, FAST)])
+    shards.judge(0, (said(1, True, 10.0),))
+    shards.judge(1, (said(2, True, 10.0),))
+    return shards
+
+
+def test_one_is_not_alone_while_a_server_of_another_process_answers() -> None:
+    shards = two_shards()
+    falling = judged(shards, 0, said(1, False, 11.5))
+    shards.judge(1, (said(2, True, 11.2),))
+
+    down = judged(shards, 0, said(1, False, 12.5, alone=True))
+
+    assert (falling, down) == ([False], [False])
+
+
+def test_one_asked_before_another_answered_is_alone_until_it_is_asked_again() -> None:
+    shards = two_shards()
+    first = judged(shards, 0, said(1, False, 11.5, alone=True))
+    shards.judge(1, (said(2, True, 15.0),))
+
+    before = judged(shards, 0, said(1, False, 15.2, alone=True))
+    shards.judge(1, (said(2, True, 15.6),))
+    after = judged(shards, 0, said(1, False, 16.2, alone=True))
+
+    assert (first, before, after) == ([True], [True], [False])
+
+
+def test_all_that_fell_silent_are_alone_in_every_process() -> None:
+    shards = two_shards()
+    first = judged(shards, 0, said(1, False, 11.5, alone=True))
+    second = judged(shards, 1, said(2, False, 11.6, alone=True))
+
+    again = judged(shards, 0, said(1, False, 12.5, alone=True))
+
+    assert (first, second, again) == ([True], [True], [True])
+
+
+def test_what_a_program_says_is_no_answer_of_the_network() -> None:
+    shards = Shards()
+    program = replace(target(2, FAST), check=replace(FAST, type=CheckType.EXEC))
+    shards.keep([target(1, FAST), program])
+    shards.judge(0, (said(1, False, 11.5, alone=True),))
+    shards.judge(1, (said(2, True, 11.8),))
+
+    assert judged(shards, 0, said(1, False, 12.5, alone=True)) == [True]

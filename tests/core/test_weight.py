@@ -6,6 +6,7 @@ import pytest
 
 from hadirector.core import server_health, weight
 from hadirector.core.address import Address, Endpoint
+from hadirector.core.admin import Admin, Ruling
 from hadirector.core.ipvs import Forward, Protocol, Service, ServiceFlags, ServiceKey
 from hadirector.core.messages import Health, Probe, Verdict
 from hadirector.core.settings.checks import CheckRule, Combine, target_id
@@ -113,6 +114,29 @@ def test_the_fallback_serves_only_after_every_server_had_a_verdict() -> None:
     assert (settled.state, settled.fallback) == (ServiceState.FALLBACK, 1)
 
 
+@pytest.mark.parametrize("admin", [Admin.DRAINED, Admin.DISABLED])
+def test_the_fallback_does_not_wait_for_a_verdict_of_who_is_ordered_out(admin: Admin) -> None:
+    facts = weight.Facts(rulings={TWO: Ruling(admin, "by root")})
+
+    decided = weight.decide(WEB, verdict(ONE, Health.DOWN), {TWO: 1}, facts)
+
+    assert (decided.state, decided.fallback) == (ServiceState.FALLBACK, 1)
+    assert (decided.unsettled, decided.unjudged) == ((), (TWO,))
+
+
+@pytest.mark.parametrize(("found", "fallback"), [({}, 1), ({TWO: 0}, 1), ({TWO: 1}, None)])
+def test_the_fallback_waits_no_longer_for_an_overdue_verdict_of_who_has_no_weight(
+    found: dict[Endpoint, int], fallback: int | None
+) -> None:
+    facts = weight.Facts(overdue={TWO})
+
+    decided = weight.decide(WEB, verdict(ONE, Health.DOWN), found, facts)
+
+    assert decided.fallback == fallback
+    assert bool(decided.unsettled) is (fallback is None)
+    assert ("1 without a verdict" in decided.reason) is (fallback is not None)
+
+
 @pytest.mark.parametrize(
     ("adopted", "expected"),
     [({SPARE: 1}, 1), ({SPARE: 5}, 5), ({SPARE: 0}, None), ({}, None), ({SPARE: 1, ONE: 2}, None)],
@@ -161,3 +185,20 @@ def test_several_checks_make_one_health(
             verdicts |= verdict(ONE, health, check=name)
 
     assert server_health.combine(rule, ONE, verdicts).health is expected
+
+
+@pytest.mark.parametrize("base", [1, 10, 19, 20, 100, weight.LARGEST])
+@pytest.mark.parametrize("part", ["ramps", "shares"])
+def test_slow_start_and_feedback_hold_back_their_part_of_any_weight(base: int, part: str) -> None:
+    servers = tuple(replace(server, weight=base) for server in WEB.real_servers)
+    service = replace(WEB, real_servers=servers)
+    held_back = {ONE: 0.3}
+    facts = weight.Facts(ramps=held_back) if part == "ramps" else weight.Facts(shares=held_back)
+
+    decided = weight.decide(service, verdict(ONE, Health.UP) | verdict(TWO, Health.UP), {}, facts)
+
+    one, two = effective(decided)
+    assert one is not None
+    assert two == base * decided.scale <= weight.LARGEST
+    assert one / two == pytest.approx(0.3, abs=0.03)
+    assert "30% of it" in decided.servers[0].reason

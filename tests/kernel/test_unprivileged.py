@@ -8,6 +8,7 @@ import os
 import re
 import stat
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ UNIT = ROOT / "conf/systemd/hadirector.service"
 NOBODY = 65534
 CONFIG = """
 cluster: shop
+api: {http: 127.0.0.1:9180}
 nodes:
   lb1: {priority: 150}
 vrrp:
@@ -138,10 +140,17 @@ def test_the_units_user_puts_everything_in_place_and_takes_it_out_again(tmp_path
         ):
             until(what, lambda what=what: what in _kernel())  # type: ignore[misc]  # bound defaults
         until("the relay listens", lambda: _relays(daemon))
+        with urllib.request.urlopen("http://127.0.0.1:9180/metrics", timeout=10) as metrics:
+            said = metrics.read().decode()
+        assert 'router_state{instance="front",family="ipv4",state="master"} 1' in said
+        assert said.endswith("# EOF\n")
         status = daemon.ask()
         assert status is not None
         assert [line for line in status["trouble"] if "ermi" in line] == []  # Permission denied
-        assert daemon.stop() == 0
+        daemon.kill()
+    with Daemon(folder, f"key_file: {keys}\n{CONFIG}", within=as_the_unit()) as daemon:
+        until("master again", lambda: "192.0.2.10/32" in _kernel())
+        assert daemon.stop() == 0  # and gives back what the one that was killed had borrowed
     after = _kernel()
     assert "192.0.2.10" not in after
     for line in ("203.0.113.0/24", "lookup 100", "action block", "sync daemon"):

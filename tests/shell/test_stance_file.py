@@ -6,11 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from hadirector.core.stance import Since, Stance
+from hadirector.core.stance import Pause, Since, Stance
 from hadirector.shell import child
 from hadirector.shell.stance_file import StanceFile, load
 
-STANCE = Stance(Since(60.0, "kernel"), {"front": Since(115.0, "handed over to lb2")})
+STANCE = Stance(
+    Since(60.0, "kernel"),
+    {"front": Since(115.0, "handed over to lb2")},
+    Pause(720.0, "by hand"),
+)
 
 
 async def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
@@ -36,6 +40,9 @@ async def test_after_a_reboot_it_is_as_old_as_it_was(
 
     assert loaded.standby is not None
     assert loaded.standby.at == pytest.approx(10.0 - 60, abs=2.0)
+    assert loaded.pause is not None
+    assert loaded.pause.until == pytest.approx(10.0 + 600, abs=2.0)
+    assert loaded.pause.reason == "by hand"
 
 
 def test_without_a_file_the_node_is_on_duty(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """Several checkers under one: real processes that share the targets."""
 
 import asyncio
+import errno
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +15,9 @@ import pytest
 from hadirector import checker
 from hadirector.core import shards
 from hadirector.core.address import Endpoint, canonical
-from hadirector.core.messages import Health, Message, Targets, Verdicts
+from hadirector.core.messages import Blind, Health, Message, Targets, Verdicts
 from hadirector.core.settings.checks import Target, target_id
+from hadirector.shell import workers as workers_module
 from hadirector.shell.workers import Workers
 from tests.core.test_pacing import CHECK
 
@@ -49,10 +52,13 @@ class Desk:
 
     def __init__(self) -> None:
         self.health: dict[str, Health] = {}
+        self.blind: tuple[str, ...] = ()
 
     def take(self, message: Message) -> None:
         if isinstance(message, Verdicts):
             self.health.update((v.target, v.health) for v in message.verdicts)
+        elif isinstance(message, Blind):
+            self.blind = message.reasons
 
 
 async def test_workers_probe_their_shares_and_one_that_dies_is_replaced(port: int) -> None:
@@ -93,3 +99,42 @@ async def test_the_front_divides_when_the_load_asks_and_comes_back_alone(
     front.receive(Targets((target(1, port, interval=10.0),)))
     assert len(workers) == 0
     front.close()
+
+
+async def test_a_worker_that_cannot_start_is_told_until_it_runs(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(workers_module, "PAUSES", (0.1, 0.1, 0.1))
+    desk, before = Desk(), children()
+    workers = Workers(desk.take)
+    targets = Targets(tuple(target(n, port) for n in range(1, 21)))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pidfd_open", full)
+        workers.probe(targets, 2)
+        await until(lambda: len(desk.blind) == 2)
+        told, left = desk.blind, children() - before
+    await until(lambda: not desk.blind)
+    await until(lambda: desk.health == {t.id: Health.UP for t in targets.targets})
+    workers.probe(Targets(()), 0)
+
+    assert "checking process 0 cannot be started (Too many open files)" in told[0]
+    assert left == set()
+
+
+async def test_a_worker_that_dies_again_and_again_is_told(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers_module, "PAUSES", (0.1, 0.1, 0.1))
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    desk = Desk()
+    workers = Workers(desk.take)
+
+    workers.probe(Targets(tuple(target(n, port) for n in range(1, 21))), 2)
+    await until(lambda: len(desk.blind) == 2)
+    workers.probe(Targets(()), 0)
+
+    assert "checking process 0 dies again and again" in desk.blind[0]

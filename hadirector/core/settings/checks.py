@@ -25,6 +25,9 @@ class CheckType(Enum):
     EXTERNAL = "external"
 
 
+TOLD = (CheckType.EXEC, CheckType.EXTERNAL)  # by others: they say nothing of our own network
+
+
 @dataclass(frozen=True, slots=True)
 class StatusRange:
     """HTTP status codes from `first` to `last`, both included."""
