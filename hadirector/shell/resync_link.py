@@ -21,7 +21,7 @@ from hadirector.core.errors import HadirectorError
 from hadirector.core.keys import Key
 from hadirector.core.resync_seal import MAC, Seal
 
-MOST = 16 << 20  # bytes of a frame: a list is sent in parts, of one bucket at least
+MOST = 16 << 20  # bytes of a frame: a list is sent in parts
 GREET_WITHIN = 5.0  # seconds
 CONNECT_WITHIN = 5.0
 LIMIT = 1 << 20  # bytes that wait to be read before the sender is held up
@@ -67,7 +67,8 @@ class Link:
     async def send(self, message: said.Message) -> None:
         """LinkError when the other end is gone, or does not read."""
         body = _encoder.encode((type(message).__name__, message))
-        assert len(body) <= MOST, len(body)
+        if len(body) > MOST:
+            raise LinkError(f"{self.node}: {len(body)} bytes are too many for a frame")
         async with self._sending:
             mac = self._seal.seal(body) if self._seal else b""
             try:
