@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import assert_never
 
@@ -96,7 +97,9 @@ class Checker:
             case messages.Targets():
                 self._told = True
                 self._learn(message)
-                self._marked.keep(target.id for target in message.targets)
+                names = frozenset(target.id for target in message.targets)
+                self._marked.keep(names)
+                self._external.keep(names)
                 self._handle(messages.Targets(self._probed(message.targets)))
                 self._outbox.send_whole(self._schedule.verdicts())
                 self._tell_blind()
@@ -139,7 +142,10 @@ class Checker:
         strange = {t.check.type.value for t in targets if t.check.type not in self._engines}
         if strange:
             log.warning("checks=%s cannot be probed, verdict unknown", ",".join(sorted(strange)))
-        return tuple(t for t in targets if t.check.type in self._engines)
+        # Each came with a copy of its check: equal ones become one.
+        checks = {t.check: t.check for t in targets}
+        known = (t for t in targets if t.check.type in self._engines)
+        return tuple(replace(t, check=checks[t.check]) for t in known)
 
     def _handle(self, event: pacing.Event) -> None:
         for action in self._schedule.handle(event, self._now()):
@@ -221,10 +227,10 @@ class Front:
             lender(message, descriptors)
         elif isinstance(message, messages.Targets):
             self._probe(message)
-        elif len(self._workers):
-            self._workers.receive(message)
         else:
-            self._checker.receive(message)
+            self._workers.receive(message)
+            if not len(self._workers):
+                self._checker.receive(message)
 
     def status(self) -> str:
         """What became of the slots, here and in the workers."""
@@ -240,8 +246,10 @@ class Front:
         before = len(self._workers)
         count = shards.count(shards.load(targets.targets), self._cpus, before)
         if count == 1:
-            self._workers.probe(messages.Targets(()), 0)
+            self._workers.probe(targets, 0)
             self._checker.receive(targets)
+            if before:
+                self._checker.receive(self._workers.reports)
             return
         if not before:
             self._checker.receive(messages.Targets(()))

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 
-from hadirector.core.checker_messages import Reports, Targets
+from hadirector.core.checker_messages import Targets
 from hadirector.core.settings.checks import CheckType, Target
 
 SHARE = 0.35  # of a CPU for the probes of one process: half is left for bursts and neighbours
@@ -56,12 +56,3 @@ def divide(targets: Targets, shards: int) -> tuple[Targets, ...]:
     for target in targets.targets:
         parts[shard_of(target, shards)].append(target)
     return tuple(replace(targets, targets=tuple(part)) for part in parts)
-
-
-def divide_reports(reports: Reports, targets: Targets, shards: int) -> tuple[Reports, ...]:
-    """Which of them each process is to know."""
-    homes = {target.id: shard_of(target, shards) for target in targets.targets}
-    return tuple(
-        Reports(tuple(r for r in reports.reports if homes.get(r.target) == shard))
-        for shard in range(shards)
-    )

@@ -13,7 +13,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -22,6 +22,7 @@ from hadirector.core import messages, shards
 from hadirector.core.address import Family
 from hadirector.core.as_client import AT_ONCE
 from hadirector.core.blind import REASONS
+from hadirector.core.checker_messages import Report
 from hadirector.core.lawful import lawful
 from hadirector.core.messages import Process
 from hadirector.core.silences import Shards
@@ -54,6 +55,7 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._said = said
         self.targets = messages.Targets(())
+        self.names: frozenset[str] = frozenset()  # of its targets
         self._process: subprocess.Popen[bytes] | None = None
         self._link: channel.Channel | None = None
         self._pidfd = -1
@@ -70,13 +72,13 @@ class Worker:
             return self._blind
         return (f"checking process {self.number} {self._away}; its servers' weights stay",)
 
-    def probe(self, targets: messages.Targets) -> None:
-        """All it is to probe."""
+    def assign(self, targets: messages.Targets) -> None:
+        """This is all that it is to probe; it is told by whoever assigns it."""
         self.targets = targets
-        self.send(targets)
+        self.names = frozenset(target.id for target in targets.targets)
 
     def send(self, message: messages.Message, descriptors: tuple[int, ...] = ()) -> None:
-        """Tell it something; a worker that is not there is told when it comes, of its targets."""
+        """Tell it something. One that is not there says Hello when it comes."""
         if self._link is not None:
             self._link.send(message, descriptors=descriptors)
         else:
@@ -158,9 +160,6 @@ class Worker:
         match received.message:
             case messages.Heartbeat(status=status):
                 self.status = status
-            case messages.Hello() as message:
-                self.send(self.targets)
-                self._said(self, message)
             case messages.Blind(reasons) as message:
                 self._blind = reasons
                 self._said(self, message)
@@ -205,7 +204,8 @@ class Workers:
     def __init__(self, send: Send) -> None:
         self._send = send
         self._workers: list[Worker] = []
-        self._targets = messages.Targets(())
+        self._names: frozenset[str] = frozenset()
+        self._reports: dict[str, Report] = {}  # the last of each target
         self._shards = Shards()
         self._lent = Marked()
         self._loans: dict[str, tuple[int, Family]] = {}
@@ -223,22 +223,22 @@ class Workers:
         del self._workers[count:]
         while len(self._workers) < count:
             self._workers.append(Worker(len(self._workers), self._said))
-        self._targets = targets
-        names = {target.id for target in targets.targets}
+        names = self._names = frozenset(target.id for target in targets.targets)
         self._shards.keep(targets.targets)
         self._lent.keep(names)
+        self._reports = {name: r for name, r in self._reports.items() if name in names}
         self._loans = {name: loan for name, loan in self._loans.items() if name in names}
         if count:
             for worker, part in zip(self._workers, shards.divide(targets, count), strict=True):
-                worker.probe(part)
-                self._lend_to(worker)
+                worker.assign(part)
+                self._tell(worker)
         if fewer:
             self._tell_blind()
 
     def receive(self, message: messages.Message) -> None:
         """What the director says beside targets."""
         match message:
-            case messages.Hello():
+            case messages.Hello() if self._workers:
                 for worker in self._workers:
                     worker.send(message)
                 self._tell_blind()
@@ -246,10 +246,10 @@ class Workers:
                 asked = self._asked.pop(ticket, None)
                 if asked is not None:
                     asked[0].send(replace(message, ticket=asked[1]))
-            case messages.Reports():
-                parts = shards.divide_reports(message, self._targets, len(self._workers))
-                for worker, part in zip(self._workers, parts, strict=True):
-                    worker.send(part)
+            case messages.Reports(reports):
+                self._reports |= {r.target: r for r in reports if r.target in self._names}
+                for worker in self._workers:
+                    self._report_to(worker, reports)
             case _:
                 pass  # not for us
 
@@ -262,9 +262,24 @@ class Workers:
         for worker in self._workers:
             self._lend_to(worker)
 
+    @property
+    def reports(self) -> messages.Reports:
+        """The last one of each target."""
+        return messages.Reports(tuple(self._reports.values()))
+
+    def _tell(self, worker: Worker) -> None:
+        """All that it is to know; it may be in its first life, or in another one."""
+        worker.send(worker.targets)
+        self._lend_to(worker)
+        self._report_to(worker, self._reports.values())
+
+    def _report_to(self, worker: Worker, reports: Iterable[Report]) -> None:
+        its = tuple(report for report in reports if report.target in worker.names)
+        if its:
+            worker.send(messages.Reports(its))
+
     def _lend_to(self, worker: Worker) -> None:
-        homes = {t.id for t in worker.targets.targets}
-        names = [name for name in self._loans if name in homes]
+        names = [name for name in self._loans if name in worker.names]
         for some in (names[i : i + AT_ONCE] for i in range(0, len(names), AT_ONCE)):
             sockets = [(name, self._lent.copy(name)) for name in some]
             there = [(name, one) for name, one in sockets if one is not None]
@@ -292,7 +307,7 @@ class Workers:
                 self._send(replace(message, ticket=self._ticket))
             case messages.Hello():
                 self._tell_blind()
-                self._lend_to(worker)
+                self._tell(worker)
             case _:
                 pass
 

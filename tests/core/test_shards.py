@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from hadirector.core import shards
-from hadirector.core.checker_messages import Report, Reports, Targets
+from hadirector.core.checker_messages import Targets
 from hadirector.core.settings.checks import CheckType
 from tests.core.test_pacing import CHECK, target
 
@@ -55,13 +55,3 @@ def test_each_target_has_one_place_and_the_checks_of_a_server_the_same() -> None
         assert {t.endpoint for t in part.targets if t.id.startswith("other")} == {
             t.endpoint for t in part.targets if not t.id.startswith("other")
         }
-
-
-def test_reports_go_where_their_targets_are() -> None:
-    targets = Targets(tuple(target(n) for n in range(1, 11)))
-    reports = Reports(tuple(Report(t.id, True, None, "", 0.0, 1.0) for t in targets.targets))
-
-    parts = shards.divide_reports(reports, targets, 3)
-
-    for mine, theirs in zip(shards.divide(targets, 3), parts, strict=True):
-        assert [t.id for t in mine.targets] == [r.target for r in theirs.reports]
