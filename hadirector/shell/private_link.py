@@ -19,7 +19,7 @@ from pathlib import Path
 
 from hadirector.core.address import Address
 from hadirector.shell import netlink, rtnetlink
-from hadirector.shell.bpf import JUMP_EQUAL, RETURN, Instruction, pack
+from hadirector.shell.bpf import JUMP_EQUAL, LOAD_WORD, RETURN, Instruction, pack
 from hadirector.shell.netlink import KernelError, Request
 
 NAME = "hadirector-sync"  # 15 characters: the longest there may be
@@ -44,9 +44,9 @@ _PRIORITY, _HANDLE = 1, 1
 _BPF_OPS_LEN, _BPF_OPS, _BPF_FLAGS = 4, 5, 8
 _ACT_DIRECT = 1
 _ACT_OK, _ACT_SHOT = 0, 2
-_LOAD_WORD, _SKF_AD_MARK = 0x20, 0xFFFFF000 + 20  # the mark, as the kernel's extension to BPF
+_SKF_AD_MARK = 0xFFFFF000 + 20  # the mark, as the kernel's extension to BPF
 _GATE: tuple[Instruction, ...] = (
-    (_LOAD_WORD, 0, 0, _SKF_AD_MARK),
+    (LOAD_WORD, 0, 0, _SKF_AD_MARK),
     (JUMP_EQUAL, 0, 1, MARK),
     (RETURN, 0, 0, _ACT_OK),
     (RETURN, 0, 0, _ACT_SHOT),

@@ -10,6 +10,7 @@ import contextlib
 import errno
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -26,9 +27,9 @@ from hadirector.shell import (
     boot,
     child,
     ipvs,
-    owned,
     private_link,
     private_tap,
+    state_file,
     sysctl,
 )
 from hadirector.shell.netlink import KernelError
@@ -62,6 +63,7 @@ class Settle:
         self._ipvs = client
         self._file = f"{config.state_dir}/{BORROWED}"
         self._notice = notice
+        self._note = state_file.StateFile(self._file)
         self._before = self._kept = _load(self._file)
         self._loan = sysctl.Loan(self._before.sysctls, root)
         self._acceptance = acceptance.Acceptance(self._before.policies)
@@ -256,16 +258,13 @@ class Settle:
             policies=self._acceptance.holds,
         )
         if before == self._kept:
-            return
-        content = msgspec.json.encode(before)
-        try:
-            await asyncio.to_thread(owned.replace_file, self._file, content)
-        except OSError as error:
-            text = f"{self._file}: {error.strerror or error}; make room, it is tried again"
-            self.trouble("settings_not_saved", text)
+            await self._note.retry()
         else:
             self._kept = before
-            self.trouble("settings_not_saved", "")
+            await self._note.keep(partial(msgspec.json.encode, before))
+        trouble = self._note.trouble
+        text = f"{trouble}; make room, it is tried again" if trouble else ""
+        self.trouble("settings_not_saved", text)
 
 
 def _threads(sync: ConnectionSync) -> tuple[values.SyncThread, ...]:

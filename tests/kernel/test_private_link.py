@@ -13,7 +13,7 @@ from hadirector.core.ipvs import SyncRole, SyncThread
 from hadirector.shell.ipvs import Ipvs
 from hadirector.shell.netlink import KernelError
 from hadirector.shell.private_link import NAME, PrivateLink
-from hadirector.shell.private_tap import GROUP, PORT, PrivateTap
+from hadirector.shell.private_tap import GROUP, PORT, PrivateTap, ports_of_root
 from tests.kernel.namespace import fresh_namespace, has_ipvs, run
 
 pytestmark = [
@@ -29,6 +29,18 @@ os.setuid(65534)
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 where = struct.pack("=4s4si", b"", b"", int(sys.argv[1]))
 s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, where)
+s.sendto(bytes.fromhex(sys.argv[2]), ("224.0.0.81", int(sys.argv[3])))
+"""
+
+
+# And who has found out the master thread's port: from another address of this host.
+PORT_THIEF = """
+import os, socket, struct, sys
+os.setuid(65534)
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+where = struct.pack("=4s4si", b"", b"", int(sys.argv[1]))
+s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, where)
+s.bind(("10.8.8.8", int(sys.argv[4])))
 s.sendto(bytes.fromhex(sys.argv[2]), ("224.0.0.81", int(sys.argv[3])))
 """
 
@@ -110,6 +122,28 @@ async def test_what_the_relay_says_enters_the_table_and_what_others_say_does_not
             tap.close()
 
     assert known_ports() == {1001}
+    assert heard == []
+
+
+async def test_the_master_threads_port_at_another_address_makes_nobody_the_master_thread(
+    link: PrivateLink,
+) -> None:
+    link.ensure()
+    run("ip", "link", "set", "lo", "up")
+    run("ip", "address", "add", "10.8.8.8/32", "dev", "lo")
+    heard: list[bytes] = []
+    with Ipvs() as ipvs:
+        for thread in THREADS:
+            await ipvs.start_thread(thread)
+        (port,) = ports_of_root()
+        tap = PrivateTap(heard.append)
+        try:
+            what = (str(tap.index), record(1002).hex(), str(PORT), str(port))
+            run(sys.executable, "-c", PORT_THIEF, *what)
+            await asyncio.sleep(1.0)
+        finally:
+            tap.close()
+
     assert heard == []
 
 
