@@ -85,6 +85,10 @@ class Checker:
         """The held connections."""
         return self._schedule.holds
 
+    def verdicts(self) -> tuple[messages.Verdict, ...]:
+        """All of them."""
+        return self._schedule.verdicts()
+
     def status(self) -> str:
         """What became of the slots, in words."""
         counts = self.counts
@@ -100,7 +104,7 @@ class Checker:
                 names = frozenset(target.id for target in message.targets)
                 self._marked.keep(names)
                 self._external.keep(names)
-                self._handle(messages.Targets(self._probed(message.targets)))
+                self._handle(replace(message, targets=self._probed(message.targets)))
                 self._outbox.send_whole(self._schedule.verdicts())
                 self._tell_blind()
             case messages.Executed():
@@ -247,11 +251,12 @@ class Front:
         count = shards.count(shards.load(targets.targets), self._cpus, before)
         if count == 1:
             self._workers.probe(targets, 0)
-            self._checker.receive(targets)
+            self._checker.receive(self._workers.with_known(targets))
             if before:
                 self._checker.receive(self._workers.reports)
             return
         if not before:
+            self._workers.know(self._checker.verdicts())
             self._checker.receive(messages.Targets(()))
         if count != before:
             log.info("workers=%d for %d targets", count, len(targets.targets))

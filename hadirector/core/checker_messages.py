@@ -77,10 +77,12 @@ class Verdict:
 @dataclass(frozen=True, slots=True)
 class Targets:
     """All that is to be probed; what is not listed is no longer probed. `files` are the contents of
-    those that the checks name: the checker itself may not be able to read them."""
+    those that the checks name: the checker itself may not be able to read them. `known` is what
+    another process found out of some of them: who never probed them goes on from there."""
 
     targets: tuple[Target, ...]
     files: dict[str, FileText] = field(default_factory=dict)
+    known: tuple[Verdict, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ it with `Woken` at the latest.
 """
 
 import heapq
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
@@ -121,8 +122,9 @@ class Schedule:
     def handle(self, event: Event, now: float) -> list[Action]:
         """What to do now, in this order."""
         match event:
-            case Targets(targets):
-                return [*self._replace(targets, now), *self._start_due(now)]
+            case Targets(targets=targets, known=known):
+                told = {verdict.target: verdict for verdict in known}
+                return [*self._replace(targets, told, now), *self._start_due(now)]
             case Ended():
                 return [*self._end(event, now), *self._start_due(now)]
             case Woken():
@@ -149,14 +151,16 @@ class Schedule:
         """All verdicts, in the order the targets were given."""
         return tuple(entry.verdict() for entry in self._entries.values())
 
-    def _replace(self, targets: tuple[Target, ...], now: float) -> list[Action]:
+    def _replace(
+        self, targets: tuple[Target, ...], told: Mapping[str, Verdict], now: float
+    ) -> list[Action]:
         before, self._entries = self._entries, {}
         for target in targets:
             known = before.get(target.id)
             if known is not None and known.target == target:
                 self._entries[target.id] = known
             else:
-                self._entries[target.id] = _admit(target, known, now)
+                self._entries[target.id] = _admit(target, known, told.get(target.id), now)
         self.blind.keep(self._entries.keys())
         self._silences.keep(set(self._entries))
         kept = {entry.ticket for entry in self._entries.values()}
@@ -384,8 +388,11 @@ def same_question(one: Target, other: Target) -> bool:
     return one.endpoint == other.endpoint and one.check == asked
 
 
-def _admit(target: Target, known: _Entry | None, now: float) -> _Entry:
+def _admit(target: Target, known: _Entry | None, told: Verdict | None, now: float) -> _Entry:
     slot = first_slot(target, now)
     if known is not None and same_question(known.target, target):
-        return _Entry(target, known.state, known.last, slot)
+        return _Entry(target, known.state, known.last, slot, alone=known.alone)
+    if known is None and told is not None:
+        state = health.resume(told.health, told.since)
+        return _Entry(target, state, told.last, slot, alone=told.alone)
     return _Entry(target, health.Unknown(now), None, slot)

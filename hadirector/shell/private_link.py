@@ -29,7 +29,7 @@ MARK = 0x68647379  # "hdsy"
 _ALIAS = "hadirector connection sync"
 _KIND = "dummy"
 _NEWLINK, _DELLINK, _SETLINK = 16, 17, 19
-_NEWQDISC, _NEWTFILTER = 36, 44
+_NEWQDISC, _NEWTFILTER, _GETTFILTER = 36, 44, 46
 _IFINFOMSG = struct.Struct("=BxHiII")
 _TCMSG = struct.Struct("=BxxxiIII")
 _U16, _U32 = struct.Struct("=H"), struct.Struct("=I")
@@ -67,6 +67,7 @@ class PrivateLink:
 
     def __init__(self) -> None:
         self.open_gate = ""
+        self.shut_again = False  # by the last `ensure`: somebody had opened it
         self._index = 0  # as it was left right
 
     @property
@@ -83,7 +84,9 @@ class PrivateLink:
             if found is not None and not _is_ours(found):
                 text = f"an interface {NAME} is there that is not ours: remove it"
                 raise KernelError("connection_sync", errno.EEXIST, text)
-            if found is not None and found.index == self._index and found.enabled:
+            same = found is not None and found.index == self._index
+            self.shut_again = same and not self.open_gate and not _is_shut(route, self._index)
+            if found is not None and same and found.enabled and not self.shut_again:
                 return False
             link = found or _make(route)
             self._prepare(route, link.index)
@@ -166,12 +169,25 @@ def _no_ipv6() -> None:
         return
 
 
+def _rule(index: int) -> bytes:
+    """The place of our filter, and what it is."""
+    place = (_HANDLE, _INGRESS, _PRIORITY << 16 | _EVERY_PROTOCOL)
+    return _TCMSG.pack(socket.AF_UNSPEC, index, *place) + netlink.text_attribute(_TCA_KIND, "bpf")
+
+
+def _is_shut(route: rtnetlink.Route, index: int) -> bool:
+    """Whether our filter is there, with our program."""
+    body = route.get(Request(_GETTFILTER, _rule(index)), "look at the private interface's gate")
+    if body is None:
+        return False
+    parts = dict(netlink.attributes(body[_TCMSG.size :]))
+    options = dict(netlink.attributes(parts.get(_TCA_OPTIONS, memoryview(b""))))
+    return bytes(options.get(_BPF_OPS, b"")) == pack(_GATE)
+
+
 def _shut(route: rtnetlink.Route, index: int) -> str:
     """Drop what arrives unmarked; why that cannot be had, or nothing."""
     qdisc = _TCMSG.pack(socket.AF_UNSPEC, index, _CLSACT_HANDLE, _CLSACT, 0)
-    rule = _TCMSG.pack(
-        socket.AF_UNSPEC, index, _HANDLE, _INGRESS, _PRIORITY << 16 | _EVERY_PROTOCOL
-    )
     program = netlink.nested(
         _TCA_OPTIONS,
         netlink.attribute(_BPF_OPS_LEN, _U16.pack(len(_GATE))),
@@ -182,8 +198,7 @@ def _shut(route: rtnetlink.Route, index: int) -> str:
     try:
         kind = netlink.text_attribute(_TCA_KIND, "clsact")
         _order(route, Request(_NEWQDISC, qdisc + kind, new), errno.EEXIST)
-        kind = netlink.text_attribute(_TCA_KIND, "bpf")
-        _order(route, Request(_NEWTFILTER, rule + kind + program, new), errno.EEXIST)
+        _order(route, Request(_NEWTFILTER, _rule(index) + program, netlink.CREATE))
     except KernelError as error:
         if error.errno == errno.ETIMEDOUT:
             raise

@@ -2,7 +2,7 @@
 
 The checker that the supervisor started divides targets among them and passes on what they say. A
 worker is a checker like itself, whose director it plays. One that dies is started again and begins
-anew; until its first probes are through, the director keeps what it knew. A worker that is silent
+anew, with the verdicts of the one before; so does one that gets targets of another. One silent
 for SILENCE hangs, and is killed. The director is told of one that is away: its share of the servers
 is not probed.
 """
@@ -18,13 +18,14 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 
-from hadirector.core import messages, shards
+from hadirector.core import messages, pacing, shards
 from hadirector.core.address import Family
 from hadirector.core.as_client import AT_ONCE
 from hadirector.core.blind import REASONS
 from hadirector.core.checker_messages import Report
 from hadirector.core.lawful import lawful
 from hadirector.core.messages import Process
+from hadirector.core.settings.checks import Target
 from hadirector.core.silences import Shards
 from hadirector.shell import channel, child
 from hadirector.shell.marked import Marked
@@ -204,7 +205,8 @@ class Workers:
     def __init__(self, send: Send) -> None:
         self._send = send
         self._workers: list[Worker] = []
-        self._names: frozenset[str] = frozenset()
+        self._targets: dict[str, Target] = {}
+        self._known: dict[str, messages.Verdict] = {}  # the last of each target
         self._reports: dict[str, Report] = {}  # the last of each target
         self._shards = Shards()
         self._lent = Marked()
@@ -223,7 +225,13 @@ class Workers:
         del self._workers[count:]
         while len(self._workers) < count:
             self._workers.append(Worker(len(self._workers), self._said))
-        names = self._names = frozenset(target.id for target in targets.targets)
+        before, self._targets = self._targets, {t.id: t for t in targets.targets}
+        names = self._targets.keys()
+        self._known = {
+            name: verdict
+            for name, verdict in self._known.items()
+            if name in names and pacing.same_question(before[name], self._targets[name])
+        }
         self._shards.keep(targets.targets)
         self._lent.keep(names)
         self._reports = {name: r for name, r in self._reports.items() if name in names}
@@ -247,7 +255,7 @@ class Workers:
                 if asked is not None:
                     asked[0].send(replace(message, ticket=asked[1]))
             case messages.Reports(reports):
-                self._reports |= {r.target: r for r in reports if r.target in self._names}
+                self._reports |= {r.target: r for r in reports if r.target in self._targets}
                 for worker in self._workers:
                     self._report_to(worker, reports)
             case _:
@@ -267,9 +275,18 @@ class Workers:
         """The last one of each target."""
         return messages.Reports(tuple(self._reports.values()))
 
+    def know(self, verdicts: Iterable[messages.Verdict]) -> None:
+        """What was found out of targets elsewhere."""
+        self._known |= {v.target: v for v in verdicts if v.last and v.target in self._targets}
+
+    def with_known(self, targets: messages.Targets) -> messages.Targets:
+        """These, and what is known of them."""
+        found = (self._known.get(target.id) for target in targets.targets)
+        return replace(targets, known=tuple(verdict for verdict in found if verdict))
+
     def _tell(self, worker: Worker) -> None:
         """All that it is to know; it may be in its first life, or in another one."""
-        worker.send(worker.targets)
+        worker.send(self.with_known(worker.targets))
         self._lend_to(worker)
         self._report_to(worker, self._reports.values())
 
@@ -296,6 +313,7 @@ class Workers:
         match message:
             case messages.Verdicts():
                 judged = self._shards.judge(worker.number, message.verdicts)
+                self.know(v for v in judged if v.target in worker.names)
                 self._send(messages.Verdicts(judged, whole=False))
             case messages.Blind():
                 self._tell_blind()

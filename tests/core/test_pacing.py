@@ -417,3 +417,43 @@ def test_what_an_agent_does_not_say_again_holds() -> None:
         (Health.UP, Wish.DRAIN),
         (Health.UP, Wish.DRAIN),
     ]
+
+
+@pytest.mark.parametrize(
+    ("known", "answer", "then"),
+    [
+        (Health.UP, REFUSED, Health.FALLING),
+        (Health.FALLING, REFUSED, Health.DOWN),
+        (Health.DOWN, GOOD, Health.RISING),
+        (Health.RISING, GOOD, Health.UP),
+        (Health.UNKNOWN, REFUSED, Health.DOWN),
+    ],
+)
+def test_a_target_that_comes_from_elsewhere_goes_on_from_what_was_known(
+    known: Health, answer: Outcome, then: Health
+) -> None:
+    last = Probe(True, True, "connected", 1.0, 40.0)
+    verdict = Verdict(target().id, known, 30.0, last, alone=known is Health.DOWN)
+    schedule = Schedule(10)
+    schedule.handle(Targets((target(),), known=(verdict,)), 50.0)
+    first = schedule.verdicts()
+    start, at = wake(schedule)
+
+    (report,) = schedule.handle(ended(start, answer), at + 0.1)
+
+    assert first == (verdict,)
+    assert isinstance(report, Report)
+    assert (report.verdict.health, report.verdict.alone) == (then, False)
+
+
+def test_what_was_known_elsewhere_does_not_replace_what_is_known_here() -> None:
+    schedule, start, slot = started(target())
+    schedule.handle(ended(start, GOOD), slot + 0.1)
+    stale = Verdict(target().id, Health.DOWN, 0.0, None)
+    other = replace(CHECK, path="/other")
+
+    schedule.handle(Targets((target(),), known=(stale,)), slot + 0.2)
+    same = schedule.verdicts()[0].health
+    schedule.handle(Targets((target(check=other),), known=(stale,)), slot + 0.3)
+
+    assert (same, schedule.verdicts()[0].health) == (Health.UP, Health.UNKNOWN)

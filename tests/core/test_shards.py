@@ -55,3 +55,14 @@ def test_each_target_has_one_place_and_the_checks_of_a_server_the_same() -> None
         assert {t.endpoint for t in part.targets if t.id.startswith("other")} == {
             t.endpoint for t in part.targets if not t.id.startswith("other")
         }
+
+
+@pytest.mark.parametrize("before", [2, 4, 7])
+def test_one_process_more_takes_its_share_from_all_and_moves_nothing_else(before: int) -> None:
+    targets = [target(n) for n in range(1, 2001)]
+
+    places = [(shards.shard_of(t, before), shards.shard_of(t, before + 1)) for t in targets]
+
+    moved = [new for old, new in places if old != new]
+    assert set(moved) == {before}
+    assert 0.7 < len(moved) / (len(targets) / (before + 1)) < 1.3

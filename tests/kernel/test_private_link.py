@@ -83,6 +83,28 @@ def test_it_is_made_once_and_again_when_somebody_took_it_away(link: PrivateLink)
     assert NAME not in run("ip", "link")
 
 
+def test_a_guard_that_somebody_took_away_or_replaced_is_put_back(link: PrivateLink) -> None:
+    link.ensure()
+    guard = run("tc", "filter", "show", "dev", NAME, "ingress")
+    assert not link.ensure()
+    assert not link.shut_again
+
+    run("tc", "qdisc", "delete", "dev", NAME, "clsact")
+    assert not link.ensure()
+    assert link.shut_again
+    assert run("tc", "filter", "show", "dev", NAME, "ingress") == guard
+
+    where = ("dev", NAME, "ingress", "prio", "1", "handle", "1", "protocol", "all")
+    run("tc", "filter", "replace", *where, "bpf", "da", "bytecode", "1,6 0 0 0")
+    assert run("tc", "filter", "show", "dev", NAME, "ingress") != guard
+    link.ensure()
+    assert link.shut_again
+    assert run("tc", "filter", "show", "dev", NAME, "ingress") == guard
+    link.ensure()
+    assert not link.shut_again
+    assert link.open_gate == ""
+
+
 def test_somebody_elses_interface_of_that_name_is_left_alone(link: PrivateLink) -> None:
     run("ip", "link", "add", NAME, "type", "veth", "peer", "name", "other")
 

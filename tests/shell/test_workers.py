@@ -55,10 +55,13 @@ class Desk:
     def __init__(self) -> None:
         self.health: dict[str, Health] = {}
         self.blind: tuple[str, ...] = ()
+        self.seen: dict[str, list[Health]] = {}
 
     def take(self, message: Message) -> None:
         if isinstance(message, Verdicts):
             self.health.update((v.target, v.health) for v in message.verdicts)
+            for v in message.verdicts:
+                self.seen.setdefault(v.target, []).append(v.health)
         elif isinstance(message, Blind):
             self.blind = message.reasons
 
@@ -179,3 +182,32 @@ async def test_a_report_outlives_its_worker_and_goes_with_its_target(
     front.close()
 
     assert (divided, len(workers)) == (2, 0)
+
+
+async def test_verdicts_go_with_their_targets_when_they_are_divided_anew(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk, before = Desk(), children()
+    workers = Workers(desk.take)
+    front = checker.Front(checker.Checker(desk.take, checker.engines()), workers, cpus=2)
+    targets = Targets(tuple(target(n, port) for n in range(1, 21)))
+    up = {t.id: Health.UP for t in targets.targets}
+    slow = Targets(tuple(target(n, port, interval=30.0) for n in range(1, 21)))
+    divided = []
+
+    front.receive(targets)
+    await until(lambda: desk.health == up)
+    for share in (0.00001, 1.0):
+        monkeypatch.setattr(shards, "SHARE", share)
+        desk.seen.clear()
+        front.receive(slow)
+        await until(lambda: desk.seen.keys() == up.keys())
+        divided.append(len(workers))
+        if len(workers):
+            desk.seen.clear()
+            os.kill(min(children() - before), signal.SIGKILL)
+            await until(lambda: bool(desk.seen))
+        assert {one for seen in desk.seen.values() for one in seen} == {Health.UP}
+    front.close()
+
+    assert divided == [2, 0]
