@@ -30,6 +30,7 @@ class Agent:
         self._wishes = WishFiles(state_dir)
         self._told: tuple[Wish, str] = (Wish.NONE, "")
         self._wish: tuple[Wish, str] = (Wish.NONE, "")
+        self._looking: asyncio.Task[tuple[Wish, str]] | None = None
 
     def answer(self) -> bytes:
         """The line."""
@@ -40,14 +41,25 @@ class Agent:
         while True:
             began = asyncio.get_running_loop().time()
             await self._sources.measure()
-            self._wish = await asyncio.to_thread(self._wishes.wish)
+            await self._look()
             self._tell()
             took = asyncio.get_running_loop().time() - began
             await asyncio.sleep(max(0.1, agent_sources.EVERY - took))
 
+    async def _look(self) -> None:
+        """For what the operator wants; while it cannot be read, it is what it was."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(agent_sources.apart(self._wishes.wish))
+            await asyncio.wait({self._looking}, timeout=agent_sources.DEADLINE)
+        if self._looking.done():
+            self._wish = self._looking.result()
+
     def _tell(self) -> None:
         """What became different."""
-        trouble = agent_sources.troubles(self._sources.trouble)
+        found = dict(self._sources.trouble)
+        if self._looking is not None and not self._looking.done():
+            found["wishes"] = "took too long"
+        trouble = agent_sources.troubles(found)
         if (self._wish[0], trouble) != self._told:
             self._told = (self._wish[0], trouble)
             wish, why = self._wish

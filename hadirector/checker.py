@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import assert_never
 
@@ -84,6 +85,10 @@ class Checker:
         """The held connections."""
         return self._schedule.holds
 
+    def verdicts(self) -> tuple[messages.Verdict, ...]:
+        """All of them."""
+        return self._schedule.verdicts()
+
     def status(self) -> str:
         """What became of the slots, in words."""
         counts = self.counts
@@ -96,8 +101,10 @@ class Checker:
             case messages.Targets():
                 self._told = True
                 self._learn(message)
-                self._marked.keep(target.id for target in message.targets)
-                self._handle(messages.Targets(self._probed(message.targets)))
+                names = frozenset(target.id for target in message.targets)
+                self._marked.keep(names)
+                self._external.keep(names)
+                self._handle(replace(message, targets=self._probed(message.targets)))
                 self._outbox.send_whole(self._schedule.verdicts())
                 self._tell_blind()
             case messages.Executed():
@@ -139,7 +146,10 @@ class Checker:
         strange = {t.check.type.value for t in targets if t.check.type not in self._engines}
         if strange:
             log.warning("checks=%s cannot be probed, verdict unknown", ",".join(sorted(strange)))
-        return tuple(t for t in targets if t.check.type in self._engines)
+        # Each came with a copy of its check: equal ones become one.
+        checks = {t.check: t.check for t in targets}
+        known = (t for t in targets if t.check.type in self._engines)
+        return tuple(replace(t, check=checks[t.check]) for t in known)
 
     def _handle(self, event: pacing.Event) -> None:
         for action in self._schedule.handle(event, self._now()):
@@ -221,10 +231,10 @@ class Front:
             lender(message, descriptors)
         elif isinstance(message, messages.Targets):
             self._probe(message)
-        elif len(self._workers):
-            self._workers.receive(message)
         else:
-            self._checker.receive(message)
+            self._workers.receive(message)
+            if not len(self._workers):
+                self._checker.receive(message)
 
     def status(self) -> str:
         """What became of the slots, here and in the workers."""
@@ -240,10 +250,13 @@ class Front:
         before = len(self._workers)
         count = shards.count(shards.load(targets.targets), self._cpus, before)
         if count == 1:
-            self._workers.probe(messages.Targets(()), 0)
-            self._checker.receive(targets)
+            self._workers.probe(targets, 0)
+            self._checker.receive(self._workers.with_known(targets))
+            if before:
+                self._checker.receive(self._workers.reports)
             return
         if not before:
+            self._workers.know(self._checker.verdicts())
             self._checker.receive(messages.Targets(()))
         if count != before:
             log.info("workers=%d for %d targets", count, len(targets.targets))

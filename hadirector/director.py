@@ -314,7 +314,7 @@ class DirectorProcess:
         if self._stop_subject != "restart":
             self._hook_note.keep(())
             await _patiently("services", self._remove_services)
-            await _patiently("settings", self._executor.settle.restore)
+            await self._executor.settle.restore()  # patient by itself
         self._records.close()
         await _patiently("api", self._control.close)
         await _patiently("journal", self._journal.flush)

@@ -27,6 +27,7 @@ SILENCE = 120.0  # seconds: it compares each minute
 DIGEST_AFTER = 10.0  # seconds at most that what has come is waited for before it is compared
 PART = 256 << 10  # bytes of a listing, and so many buckets, before others have their turn
 PART_BUCKETS = 64
+PART_ROWS = 16_384  # of a bucket that somebody made large
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,16 +119,17 @@ class Follower:
         for number in wanted.buckets:
             if not 0 <= number < len(known.mirror.buckets):
                 raise LinkError(f"{self._link.node} asks for a bucket that is none")
-            bucket = known.mirror.buckets[number].items()
-            parts.append(
-                b"".join(hashed for hashed, _ in comparison.hashes(bucket, scope, compare.salt))
-            )
-            size += len(parts[-1])
-            if size > PART or len(parts) >= PART_BUCKETS:
-                await self._link.send(said.Listing(wanted.round, tuple(parts)))
-                await asyncio.sleep(0)
-                parts.clear()
-                size = 0
+            bucket = list(known.mirror.buckets[number].items())
+            for at in range(0, max(1, len(bucket)), PART_ROWS):
+                found = comparison.hashes(bucket[at : at + PART_ROWS], scope, compare.salt)
+                parts.append(b"".join(hashed for hashed, _ in found))
+                size += len(parts[-1])
+                more = at + PART_ROWS < len(bucket)
+                if more or size > PART or len(parts) >= PART_BUCKETS:
+                    await self._link.send(said.Listing(wanted.round, tuple(parts), more))
+                    await asyncio.sleep(0)
+                    parts.clear()
+                    size = 0
         if parts:
             await self._link.send(said.Listing(wanted.round, tuple(parts)))
 

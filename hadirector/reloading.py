@@ -57,14 +57,18 @@ class Reloading:
     async def reload(self) -> control.Reloaded:
         """Now; how it went."""
         async with self._reloading:
-            since = self._newest()
+            since, begun = self._newest(), child.now()
             told = "configuration refused; the last good one runs"
             self._tell(messages.RequestKind.RELOADING, "")
             try:
-                warnings, refusal = await self._read_again()
+                blob, refusal = await self._parse()
+                took = child.now() - begun
+                warnings: tuple[str, ...] = ()
+                if refusal is None:
+                    warnings, refusal = await self._take(blob)
                 if refusal is None:
                     told = "reloaded"
-                    return control.Reloaded(None, warnings, since)
+                    return control.Reloaded(None, warnings, since, took)
                 trouble = apart.trouble(self.config.path, refusal.brief)
                 await self._put(ev.Refused(refusal.brief, trouble))
                 await asyncio.to_thread(last_good.refuse, self.config.runtime_dir, trouble)
@@ -79,14 +83,20 @@ class Reloading:
         self._keyed(found)
         return found
 
-    async def _read_again(self) -> tuple[tuple[str, ...], apart.Refusal | None]:
+    async def _parse(self) -> tuple[bytes, apart.Refusal | None]:
+        """What the file says, or why nobody knows."""
+        known = self.config
+        try:
+            return await apart.parse(known.path, known.node, known.runtime_dir), None
+        except (OSError, TimeoutError) as error:
+            return b"", apart.Refusal(_unread(known.path, str(error) or "took too long"))
+
+    async def _take(self, blob: bytes) -> tuple[tuple[str, ...], apart.Refusal | None]:
         """What the file is warned of, and why it is refused if it is."""
         try:
-            blob = await apart.parse(self.config.path, self.config.node, self.config.runtime_dir)
             loaded = handover.decode(blob)
-        except (OSError, TimeoutError, ValueError) as error:
-            text = f"{self.config.path}: not read: {str(error) or 'took too long'}"
-            return (), apart.Refusal(text)
+        except ValueError as error:
+            return (), apart.Refusal(_unread(self.config.path, str(error)))
         for each in loaded.problems:
             log.log(logging.WARNING if loaded.config else logging.ERROR, "%s", each)
         new = loaded.config
@@ -116,3 +126,7 @@ class Reloading:
     def _tell(self, kind: messages.RequestKind, subject: str) -> None:
         token = f"{kind.value}-{child.now():.6f}"
         self._child.send(messages.Process.SUPERVISOR, messages.Request(kind, token, subject))
+
+
+def _unread(path: str, why: str) -> str:
+    return f"{path}: not read: {why}"

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 SILENCE = 30.0  # seconds: it tells how it is each second
 ANSWER_WITHIN = 60.0  # seconds: a standby may read its table before it answers
+LISTED = 1 << 22  # connections of one bucket
 QUEUE = 64  # parts of a listing that wait
 SETTLE = 0.2  # seconds that what was sent last is given on its way
 RETRY = 0.005  # seconds before a datagram that the network did not take is tried again
@@ -184,18 +185,27 @@ class Session:
         if not buckets:
             return
         await self._link.send(said.List(self._round, tuple(buckets)))
+        async for number, has in self._listed(buckets):
+            bucket = self._known.mirror.buckets[number].items()
+            for hashed, key in comparison.hashes(bucket, scope, salt):
+                if hashed not in has:
+                    yield key
+
+    async def _listed(self, buckets: Sequence[int]) -> AsyncIterator[tuple[int, set[bytes]]]:
+        """Each of these buckets and what the standby lists of it; a large one comes in parts."""
         at = 0
+        has: set[bytes] = set()
         while at < len(buckets):
             part = await self._answer(said.Listing)
             if not part.hashes or at + len(part.hashes) > len(buckets):
                 raise LinkError(f"{self._link.node} lists what it was not asked for")
-            for raw in part.hashes:
-                has = comparison.split_hashes(raw)
-                bucket = self._known.mirror.buckets[buckets[at]]
-                for hashed, key in comparison.hashes(bucket.items(), scope, salt):
-                    if hashed not in has:
-                        yield key
-                at += 1
+            for left, raw in zip(range(len(part.hashes) - 1, -1, -1), part.hashes, strict=True):
+                has |= comparison.split_hashes(raw)
+                if len(has) > LISTED:
+                    raise LinkError(f"{self._link.node} lists more than a bucket can hold")
+                if left or not part.more:
+                    yield buckets[at], has
+                    at, has = at + 1, set()
             await asyncio.sleep(0)
 
     async def _all(self, buckets: Sequence[int], scope: Scope) -> list[bytes]:

@@ -6,6 +6,7 @@ stays known.
 """
 
 import asyncio
+import itertools
 import logging
 import os
 from collections.abc import Awaitable, Callable
@@ -25,6 +26,7 @@ from hadirector.shell.resync_link import LIMIT, Identity, Link, LinkError, conne
 
 log = logging.getLogger(__name__)
 
+VISITORS = 8  # of one node that have not proven yet who they are; older ones go
 RECONNECT = 1.0  # seconds before a master that did not answer is tried again
 
 
@@ -55,6 +57,7 @@ class Links:
         self._following: dict[str, asyncio.Task[None]] = {}
         self._campaigns: dict[str, Campaign] = {}
         self._sessions: dict[str, resyncing.Session] = {}
+        self._visitors: dict[str, list[asyncio.Task[None]]] = {}
         self._guests: dict[str, asyncio.Task[None]] = {}
 
     @property
@@ -81,8 +84,7 @@ class Links:
                 task = self._tasks.create_task(self._follow_master(node), name=f"follow {node}")
                 self._following[node] = task
         if roles.role is SyncRole.BACKUP:
-            for guest in self._guests.values():
-                guest.cancel()
+            self._dismiss()
             self._campaigns.clear()
         self.hurry()
 
@@ -125,7 +127,8 @@ class Links:
         if self._listener is not None:
             self._listener.close()
             self._listener = None
-        for task in (*self._guests.values(), *self._following.values()):
+        self._dismiss()
+        for task in self._following.values():
             task.cancel()
         self._following.clear()
         self._campaigns.clear()
@@ -200,17 +203,39 @@ class Links:
         if not node or not master:
             writer.transport.abort()
             return
+        link = Link(reader, writer, node)
+        visitors = self._visitors.setdefault(node, [])
+        if len(visitors) >= VISITORS:
+            visitors.pop(0).cancel()
+        task = self._tasks.create_task(self._entertain(link), name=f"host {node}")
+        task.add_done_callback(lambda _: link.close())  # also of one that never began
+        visitors.append(task)
+
+    def _admit(self, node: str) -> None:
+        """Our task's visitor is that node's syncer. Its former connection goes only now: anybody
+        on that host can connect from its address."""
+        task = asyncio.current_task()
+        assert task is not None
         former = self._guests.get(node)
         if former is not None:  # its syncer began anew, or its host did
             former.cancel()
-        link = Link(reader, writer, node)
-        self._guests[node] = self._tasks.create_task(self._entertain(link), name=f"host {node}")
+        self._guests[node] = task
+
+    def _dismiss(self) -> None:
+        for task in (*self._guests.values(), *itertools.chain(*self._visitors.values())):
+            task.cancel()
 
     async def _entertain(self, link: Link) -> None:
         settings = self._settings
         assert settings is not None
+        task = asyncio.current_task()
         try:
-            await link.greet_standby(_identity(settings))
+            try:
+                await link.greet_standby(_identity(settings))
+                await link.prove()
+            finally:
+                self._visitors[link.node] = [t for t in self._visitors[link.node] if t is not task]
+            self._admit(link.node)
             campaign = self._campaigns.setdefault(link.node, Campaign(link.node))
             around = resyncing.Surroundings(
                 self._host.known,
@@ -229,7 +254,6 @@ class Links:
         except LinkError as error:
             log.info("standby=%s %s", link.node, error)
         finally:
-            link.close()
             self._host.told()
 
     def _scope(self) -> tuple[bytes, ...] | None:

@@ -94,6 +94,7 @@ class Syncer:
             self._known.forget()
         sync = settings.sync
         self._known.sync_id = sync.sync_id if sync else 0
+        self._known.mirror.belong_to(settings.cluster)
         resyncs = sync is not None and sync.resync is ResyncPolicy.ON_JOIN
         self._links.follow(settings if resyncs else None)
         if self._roles is not None:

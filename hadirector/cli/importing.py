@@ -63,11 +63,12 @@ def run(options: argparse.Namespace) -> int:
 
 def _text(path: str) -> str:
     try:
-        if path == "-":
-            return sys.stdin.read()
-        return Path(path).read_text(encoding="utf-8", errors="replace")
+        text = sys.stdin.read() if path == "-" else _opened(path)
     except OSError as error:
         raise Unreadable(f"{path}: {error.strerror}") from None
+    if "\0" in text:
+        raise Unreadable(f"{path}: has a NUL byte in it: is it the text of a configuration?")
+    return text
 
 
 def _mistakes(written: str) -> list[str]:

@@ -31,7 +31,8 @@ Exit status: 0 nothing would change; 3 something would; 1 FILE is invalid, or no
 _PAUSE_MORE = """\
 Meanwhile IPVS stays as you leave it: drift is not repaired, and verdicts, orders and reloads change
 nothing in it; they are made good when the pause ends, by itself or by --end. Checks, the election
-and the virtual addresses go on. `hadirector status` tells of it."""
+and the virtual addresses go on, but this node takes over from no healthy master. A pause outlives
+a restart and a reboot. `hadirector status` tells of it."""
 
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -38,9 +38,7 @@ def read(path: str, node: str | None) -> Read | str:
     Read in a child process: what YAML and validation leave in memory would stay with the
     supervisor for good.
     """
-    there = next(filter(os.path.isdir, _directories(path)), None)
-    command = apart.command(path, node, there) + (["--anew"] if there else [])
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    done = subprocess.run(apart.command(path, node), stdout=subprocess.PIPE, check=False)
     try:
         loaded = handover.decode(done.stdout)
     except ValueError:

@@ -29,8 +29,9 @@ def trouble(path: str, brief: str) -> str:
 
 
 def command(path: str, node: str | None, runtime_dir: str | None = None) -> list[str]:
-    """What reads a file. In the runtime directory are the parts of it that were parsed before."""
-    words = [sys.executable, "-P", "-m", "hadirector.config", path]
+    """What reads a file, and keeps parts of it for the next time: in the runtime directory, where
+    those of the last time are."""
+    words = [sys.executable, "-P", "-m", "hadirector.config", path, "--keep"]
     words += ["--node", node] if node else []
     return words + (["--parsed", f"{runtime_dir}/parsed"] if runtime_dir else [])
 

@@ -22,6 +22,7 @@ from hadirector.config import yaml_tree
 from hadirector.config.problem import Place, Problems
 from hadirector.config.tree import Mapping, Scalar, Sequence, Tree
 
+FOLDER = "parsed"  # in the runtime directory
 LONG = 8192  # characters; less is parsed in no time
 _SUM = 32  # bytes before what is kept
 _LARGEST = 256 * 1024 * 1024  # bytes of one; a tree takes about twice the text
@@ -53,38 +54,46 @@ _decoder = msgspec.msgpack.Decoder(_Kept)
 
 
 class Parsed:
-    """The trees kept in a folder; without one, or in one that is not ours alone, none are. `anew`:
-    believe none, as a daemon that starts does. It may be another build of the same version."""
+    """The trees that an earlier reading kept in `folder`; without one nothing is known, as for a
+    daemon that starts: it may be another build of the same version."""
 
-    def __init__(self, folder: str | None, *, anew: bool = False) -> None:
-        self._anew = anew
+    def __init__(self, folder: str | None = None) -> None:
         self._folder = folder if folder is not None and _is_private(folder) else None
         self._used: set[str] = set()
-        self.again = 0  # files that had to be parsed, long ones
+        self._new: dict[str, bytes] = {}
+        self.again = 0  # long files that had to be parsed
 
     def parse(self, text: str, file: str, problems: Problems) -> Tree | None:
         """As `yaml_tree.parse`, by whichever way."""
-        if self._folder is None or len(text) < LONG:
+        if len(text) < LONG:
             return yaml_tree.parse(text, file, problems)
         name = _name(text)
         self._used.add(name)
-        known = None if self._anew else _load(f"{self._folder}/{name}", file)
+        known = _load(f"{self._folder}/{name}", file) if self._folder is not None else None
         if known is not None:
             return known
         self.again += 1
         before = problems.errors
         tree = yaml_tree.parse(text, file, problems)
         if tree is not None and problems.errors == before:
-            with contextlib.suppress(OSError, UnicodeEncodeError):  # it is parsed again, then
-                _save(f"{self._folder}/{name}", tree)
+            with contextlib.suppress(UnicodeEncodeError):  # it is parsed again, then
+                self._new[name] = msgspec.msgpack.encode(_kept(tree))
         return tree
 
-    def forget_others(self) -> None:
-        """What no file of this reading is any more."""
+    def keep(self, folder: str) -> None:
+        """Have in this folder what this reading came upon, and nothing else; what cannot be
+        written is parsed again."""
         with contextlib.suppress(OSError):
-            for name in os.listdir(self._folder) if self._folder is not None else ():
+            os.makedirs(os.path.dirname(folder), 0o750, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(folder, 0o700)
+            if not _is_private(folder):
+                return
+            for name, raw in self._new.items():
+                _save(f"{folder}/{name}", raw)
+            for name in os.listdir(folder):
                 if name not in self._used:
-                    os.unlink(f"{self._folder}/{name}")
+                    os.unlink(f"{folder}/{name}")
 
 
 def _name(text: str) -> str:
@@ -94,10 +103,8 @@ def _name(text: str) -> str:
 
 
 def _is_private(folder: str) -> bool:
-    """Whether it is there, made if need be, and nobody else may write or read in it."""
+    """Whether it is there, and nobody else may write or read in it."""
     try:
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(folder, 0o700)
         found = os.lstat(folder)
     except OSError:
         return False
@@ -123,8 +130,7 @@ def _load(path: str, file: str) -> Tree | None:
         return None
 
 
-def _save(path: str, tree: Tree) -> None:
-    raw = msgspec.msgpack.encode(_kept(tree))
+def _save(path: str, raw: bytes) -> None:
     draft = f"{path}.{os.getpid()}"
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "wb") as kept:

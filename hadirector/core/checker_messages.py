@@ -46,7 +46,8 @@ class Probe:
     `answered`: a failed one got some answer (refused, reset, wrong reply) rather than silence.
     `at` is the instant it ended, CLOCK_BOOTTIME seconds; `ms` how long it took. `warning` is what
     somebody should look at although it passed: a certificate that ends soon. An agent says more:
-    the `share` of its weight that a server can take (0.0 to 1.0; None: it did not say), and a wish.
+    the `share` of its weight that a server can take (0.0 to 1.0; None: it did not say), whether it
+    is `up`, and a wish; what it does not say again of these two holds, and None is never said.
     """
 
     ok: bool
@@ -56,7 +57,8 @@ class Probe:
     at: float
     warning: str = ""
     share: float | None = None
-    wish: Wish = Wish.NONE
+    wish: Wish | None = None
+    up: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +77,12 @@ class Verdict:
 @dataclass(frozen=True, slots=True)
 class Targets:
     """All that is to be probed; what is not listed is no longer probed. `files` are the contents of
-    those that the checks name: the checker itself may not be able to read them."""
+    those that the checks name: the checker itself may not be able to read them. `known` is what
+    another process found out of some of them: who never probed them goes on from there."""
 
     targets: tuple[Target, ...]
     files: dict[str, FileText] = field(default_factory=dict)
+    known: tuple[Verdict, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,9 @@ does not see is not to take over from one that does.
 
 from collections.abc import Callable
 
-from hadirector.core.services import Change
+from hadirector.core import as_client, messages
+from hadirector.core import director_events as ev
+from hadirector.core.services import Change, Services
 
 SILENCE = 5.0  # seconds without a heartbeat: weights freeze, and that is told
 
@@ -19,11 +21,22 @@ class CheckerWatch:
         self.blind: tuple[str, ...] = ()
         self._node = node
         self._heard_at = now
+        self._taught: object = None
 
     @property
     def hindrance(self) -> str:
         """Why nothing new is known of servers; empty when it is."""
         return "the checker is silent" if self.silent else next(iter(self.blind), "")
+
+    def teach(self, services: Services, *, anew: bool) -> list[ev.Action]:
+        """All it is to probe, and the sockets it cannot make itself; if it knows that, only anew.
+        Of 37,000 servers that is 14 MB."""
+        before = self._taught
+        self._taught = targets, paths = services.targets(), services.paths
+        if not anew and self._taught == before:
+            return []
+        told: list[messages.Message] = [targets, *as_client.loans(paths)]
+        return [ev.Send(messages.Process.CHECKER, message, float("inf")) for message in told]
 
     def spoke(self, now: float) -> list[Change]:
         """Anything came of it."""

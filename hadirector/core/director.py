@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import assert_never
 
-from hadirector.core import as_client, deaths, differences, ipvs, messages, peers
+from hadirector.core import deaths, differences, ipvs, messages, own_election, peers
 from hadirector.core import director_events as ev
 from hadirector.core.attendance import Attendance, Scene
 from hadirector.core.checker_watch import CheckerWatch
@@ -32,7 +32,6 @@ from hadirector.core.services import Change, Outcome, Rulings, Services
 from hadirector.core.settings.cluster import Config
 from hadirector.core.situation import Situation
 from hadirector.core.stance import Stance
-from hadirector.core.syncer_messages import Synced, SyncNews
 from hadirector.core.takeover import Step
 from hadirector.core.views import Views
 
@@ -76,7 +75,6 @@ class Director:
         self._levels_at = now
         self._presence_at = now
         self._says: object = ({}, {})  # states and voices of the routers
-        self._checker_knows: object = None
         self._told: object = None  # readiness, what fails, and these, as told last
 
     def handle(self, event: ev.Event, now: float) -> tuple[ev.Action, ...]:
@@ -168,7 +166,7 @@ class Director:
             *self.attendance.configure(config, now, self.services.targets().targets),
             *self._settings(now),
             *self.sync.settings(config, self._secrets),
-            *self._tell_checker(anew=False),
+            *self.checker.teach(self.services, anew=False),
             *self.kernel.follow_all(),
             *self._presence(now),
         ]
@@ -184,10 +182,8 @@ class Director:
         match message:
             case messages.Hello():
                 return [*told, *self._greet(sender, now)]
-            case messages.Verdicts():
-                return self._verdicts(message, told, now)
-            case messages.Blind() | messages.Execute():
-                told += self._checker_said(message, now)
+            case messages.Verdicts() | messages.Blind() | messages.Execute():
+                return self._checked(message, told, now)
             case messages.Routers(routers):
                 told += self._tell(self.election.hear(routers, now), now)
                 self._routers_changed()
@@ -209,47 +205,31 @@ class Director:
         if sender is Process.RUNNER:
             changes, actions = self.attendance.take(message, now)
             return [*self._tell(changes, now), *actions]
-        match message:
-            case messages.Hello() if self.config is not None:
-                return [*self.sync.settings(self.config, self._secrets), *self._sync_roles()]
-            case Synced():
-                self.sync.hear(message, now)
-            case SyncNews(kind, subject, reason):
-                return self._tell([Change(kind, subject, reason)], now)
-            case _:
-                pass
-        return []
+        if isinstance(message, messages.Hello) and self.config is not None:
+            return [*self.sync.settings(self.config, self._secrets), *self._sync_roles()]
+        return self._tell(self.sync.hear(message, now), now)
 
-    def _verdicts(
-        self, message: messages.Verdicts, told: list[ev.Action], now: float
+    def _checked(
+        self,
+        said: messages.Verdicts | messages.Blind | messages.Execute,
+        told: list[ev.Action],
+        now: float,
     ) -> list[ev.Action]:
-        if not self.kernel.decidable:
-            self.services.remember(message)
-            return told
-        return self._weights(self.services.hear(message, now), told, now)
+        match said:
+            case messages.Blind(reasons):
+                return [*told, *self._tell(self.checker.sees(reasons), now)]
+            case messages.Execute():
+                return [*told, *self.attendance.execute(said, now)]
+            case messages.Verdicts() if self.kernel.decidable:
+                return self._weights(self.services.hear(said, now), told, now)
+        self.services.remember(said)
+        return told
 
     def _weights(self, outcome: Outcome, told: Iterable[ev.Action], now: float) -> list[ev.Action]:
         """Weights were decided: they go into the kernel before anybody is told of them."""
         keys, changes = outcome
         steps = self.kernel.follow(keys)
         return [*steps, *told, *self._tell(self._flaps.tell(changes, now), now)]
-
-    def _tell_checker(self, *, anew: bool) -> list[ev.Action]:
-        """All it is to probe, and the sockets it cannot make itself; if it knows that, only anew.
-        Of 37,000 servers that is 14 MB."""
-        before = self._checker_knows
-        self._checker_knows = targets, paths = self.services.targets(), self.services.paths
-        if not anew and self._checker_knows == before:
-            return []
-        told: list[messages.Message] = [targets, *as_client.loans(paths)]
-        return [ev.Send(Process.CHECKER, message, float("inf")) for message in told]
-
-    def _checker_said(
-        self, message: messages.Blind | messages.Execute, now: float
-    ) -> list[ev.Action]:
-        if isinstance(message, messages.Execute):
-            return self.attendance.execute(message, now)
-        return self._tell(self.checker.sees(message.reasons), now)
 
     def _processes_are(self, processes: deaths.States, now: float) -> list[ev.Action]:
         died = list(deaths.news(self.processes, processes, self.journal))
@@ -267,7 +247,10 @@ class Director:
         if self.config is None:
             return []
         if sender is Process.CHECKER:
-            return [*self._tell_checker(anew=True), *self.attendance.greet_checker(now)]
+            return [
+                *self.checker.teach(self.services, anew=True),
+                *self.attendance.greet_checker(now),
+            ]
         return self._settings(now) if sender is Process.ELECTION else []
 
     def _heard(self, event: ev.Heard | ev.PeerRefused, now: float) -> list[ev.Action]:
@@ -374,17 +357,9 @@ class Director:
 
     def _settings(self, now: float) -> list[ev.Action]:
         """All the election is to know."""
-        config = self.config
-        assert config is not None
-        settings = messages.ElectionSettings(
-            config.node,
-            config.instances,
-            config.sync_groups,
-            config.vip_lease,
-            f"{config.state_dir}/addresses",
-            self._secrets,
-            self.operations.stance.level(),
-        )
+        assert self.config is not None
+        stance = self.operations.stance.level()
+        settings = own_election.settings(self.config, self._secrets, stance)
         return [ev.Send(Process.ELECTION, settings, float("inf")), *self._levels(now)]
 
     def _levels(self, now: float) -> list[ev.Action]:

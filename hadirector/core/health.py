@@ -95,6 +95,23 @@ def handle(state: State, good: bool, check: Check | Script | Limits, now: float)
             assert_never(state)
 
 
+def resume(word: Health, since: float) -> State:
+    """The state behind this word; doubt begins to count again."""
+    match word:
+        case Health.UNKNOWN:
+            return Unknown(since)
+        case Health.UP:
+            return Up(since)
+        case Health.FALLING:
+            return Falling(since, 1)
+        case Health.DOWN:
+            return Down(since)
+        case Health.RISING:
+            return Rising(since, 1)
+        case _:
+            assert_never(word)
+
+
 def lost(state: State, now: float) -> State:
     """The state after two signs of death that agree, however many in a row `fall` asks for."""
     return state if isinstance(state, Down) else Down(now)

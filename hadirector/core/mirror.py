@@ -2,9 +2,10 @@
 
 Two sources are merged into it: the kernel's sync stream, which repeats each connection that lives
 (sync_threshold "0 1"), and readings of /proc/net/ip_vs_conn, which are slow where the table is
-large. A million connections are kept as bytes, in `BUCKETS` dictionaries by a mix of the client's
+large. A million connections are kept as bytes, in `BUCKETS` dictionaries by a hash of the client's
 address and port, so that whoever walks through it can do so bucket by bucket and never holds the
-loop up for long.
+loop up for long. The hash depends on the cluster's name, which whoever forges clients' addresses
+does not know: nobody can fill one bucket with connections of his choice.
 
     key    protocol, client port, virtual port, client, virtual        what is looked up by
     value  first seen, heard last (tenths of a second), standing, record
@@ -20,6 +21,7 @@ Rules of what is believed:
 
 import struct
 from collections.abc import Iterable, Iterator
+from hashlib import blake2b
 
 from hadirector.core.ipvs_sync import is_template, timeout_of
 
@@ -33,12 +35,16 @@ _DEFAULT_TIMEOUT = 900
 _ALL = slice(None)
 OLD = 0  # first seen before anybody looked
 
+Tables = list[list[int]]
+
 
 class Mirror:
     """One node's. Instants are seconds of CLOCK_BOOTTIME."""
 
-    def __init__(self) -> None:
+    def __init__(self, cluster: str = "") -> None:
         self.buckets: list[dict[bytes, bytes]] = [{} for _ in range(BUCKETS)]
+        self._secret = blake2b(cluster.encode()).digest()
+        self._mix = _tables(self._secret)
         self._reading_from = 0
         self._first_of_reading = OLD
 
@@ -47,22 +53,22 @@ class Mirror:
 
     def get(self, key: bytes) -> bytes | None:
         """The entry of a key."""
-        last = 7 if len(key) == 13 else 19  # the client's last two bytes
-        place = (key[1] ^ key[last]) << 8 | key[2] ^ key[last + 1]
-        return self.buckets[place & 0xFFF].get(key)
+        return self.buckets[self._place(key)].get(key)
 
     def hear(self, records: Iterable[bytes], now: float) -> None:
         """Records of the stream, as `ipvs_sync.split` gives them."""
         stamp = int(now * 10).to_bytes(4, "big")
         fresh = stamp + stamp + b"\0"
         buckets = self.buckets
+        a, b, c, d, e, f = self._mix
         for raw in records:
             if len(raw) == 36:
                 key = raw[1:2] + raw[10:14] + raw[24:32]
-                place = (raw[10] ^ raw[26]) << 8 | raw[11] ^ raw[27]
+                place = a[raw[24]] ^ b[raw[25]] ^ c[raw[26]] ^ d[raw[27]] ^ e[raw[10]] ^ f[raw[11]]
             else:
-                key, place = _key(raw)
-            bucket = buckets[place & 0xFFF]
+                key = _key(raw)
+                place = self._place(key)
+            bucket = buckets[place]
             before = bucket.get(key)
             bucket[key] = (fresh if before is None else before[:4] + stamp + before[8:9]) + raw
 
@@ -80,8 +86,8 @@ class Mirror:
         stamp = int(now * 10).to_bytes(4, "big")
         fresh = self._first_of_reading.to_bytes(4, "big") + stamp + b"\1"
         for raw in records:
-            key, place = _key(raw)
-            bucket = self.buckets[place & 0xFFF]
+            key = _key(raw)
+            bucket = self.buckets[self._place(key)]
             before = bucket.get(key)
             if before is None:
                 bucket[key] = fresh + raw
@@ -137,6 +143,22 @@ class Mirror:
         for bucket in self.buckets:
             bucket.clear()
 
+    def belong_to(self, cluster: str) -> None:
+        """Buckets are this cluster's; nothing is known any more where they were another one's."""
+        secret = blake2b(cluster.encode()).digest()
+        if secret != self._secret:
+            self._secret, self._mix = secret, _tables(secret)
+            self.clear()
+
+    def _place(self, key: bytes) -> int:
+        """The bucket of a key: simple tabulation hashing of the client's address and port."""
+        a, b, c, d, e, f = self._mix
+        place = e[key[1]] ^ f[key[2]]
+        if len(key) == 13:
+            return place ^ a[key[5]] ^ b[key[6]] ^ c[key[7]] ^ d[key[8]]
+        client = blake2b(key[5:21], digest_size=4, key=self._secret).digest()
+        return place ^ a[client[0]] ^ b[client[1]] ^ c[client[2]] ^ d[client[3]]
+
 
 def item(value: bytes) -> bytes:
     """What two nodes compare: the connection and its server, without state and time."""
@@ -167,13 +189,21 @@ def record(value: bytes, now: float) -> bytes:
     return raw[:20] + left.to_bytes(4, "big") + raw[24:]
 
 
-def _key(raw: bytes) -> tuple[bytes, int]:
-    """Key and place of a record of either family."""
-    if raw[:1] == b"\0":
-        place = (raw[10] ^ raw[26]) << 8 | raw[11] ^ raw[27]
-        return raw[1:2] + raw[10:14] + raw[24:32], place
-    place = (raw[10] ^ raw[38]) << 8 | raw[11] ^ raw[39]
-    return raw[1:2] + raw[10:14] + raw[24:56], place
+def _key(raw: bytes) -> bytes:
+    """Key of a record of either family."""
+    return raw[1:2] + raw[10:14] + (raw[24:32] if raw[:1] == b"\0" else raw[24:56])
+
+
+def _tables(secret: bytes) -> Tables:
+    """A bucket's number for each value of each of six bytes, as good as random."""
+    return [
+        [
+            int.from_bytes(blake2b(bytes((byte, value)), digest_size=2, key=secret).digest(), "big")
+            % BUCKETS
+            for value in range(256)
+        ]
+        for byte in range(6)
+    ]
 
 
 def _server(raw: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""What this node's election said last, and whether that still holds.
+"""What this node's election is told, what it said last, and whether that still holds.
 
 An election that hangs says nothing of it: its lease ends, its addresses go, and its last word
 would stay for good. A word is good for SILENCE seconds; after that nobody is told that this node
@@ -7,14 +7,32 @@ is master, neither an operator nor a peer.
 
 from dataclasses import replace
 
+from hadirector.core import messages
+from hadirector.core.keys import Secrets
 from hadirector.core.messages import Router, RouterStateName
 from hadirector.core.services import Change
+from hadirector.core.settings.cluster import Config
 
 SILENCE = 3.0  # seconds: it speaks once a second
 FIRST_WORD = 15.0  # seconds for a process that starts: imports on a busy host are slow
 STOOD_STILL = 1.5  # seconds between our own turns: what was said meanwhile waits to be read
 
 DIED = "the election process died; a new one starts"
+
+
+def settings(
+    config: Config, secrets: Secrets, stance: messages.Stance
+) -> messages.ElectionSettings:
+    """All it is to know but what changes by itself."""
+    return messages.ElectionSettings(
+        config.node,
+        config.instances,
+        config.sync_groups,
+        config.vip_lease,
+        f"{config.state_dir}/addresses",
+        secrets,
+        stance,
+    )
 
 
 class OwnElection:

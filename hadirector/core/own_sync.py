@@ -15,8 +15,16 @@ from hadirector.core.keys import Secrets
 from hadirector.core.messages import Process, RouterStateName
 from hadirector.core.node_view import addresses_of
 from hadirector.core.peers import Known
+from hadirector.core.services import Change
 from hadirector.core.settings.cluster import Config, ResyncPolicy
-from hadirector.core.syncer_messages import Synced, SyncPeer, SyncRole, SyncRoles, SyncSettings
+from hadirector.core.syncer_messages import (
+    Synced,
+    SyncNews,
+    SyncPeer,
+    SyncRole,
+    SyncRoles,
+    SyncSettings,
+)
 
 WORD_HOLDS = 10.0  # seconds; it comes each second
 ROLES_HOLD = 10.0
@@ -30,9 +38,16 @@ class OwnSync:
         self._heard_at = now
         self._told: SyncSettings | None = None
 
-    def hear(self, synced: Synced, now: float) -> None:
-        """Its word."""
-        self.synced, self._heard_at = synced, now
+    def hear(self, message: messages.Message, now: float) -> list[Change]:
+        """Its word, and its news."""
+        match message:
+            case Synced():
+                self.synced, self._heard_at = message, now
+            case SyncNews(kind, subject, reason):
+                return [Change(kind, subject, reason)]
+            case _:
+                pass
+        return []
 
     def hindrance(self, config: Config, now: float) -> str:
         """Why this node may not take over yet, for the sake of connections; empty if it may."""

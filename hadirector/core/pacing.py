@@ -1,10 +1,7 @@
 """When each target is probed, and what a probe's end means: the decisions of the checker.
 
 Theory
-- A target has a slot each `interval` (`fast_interval` while in doubt), counted from its slot
-  before, not from when its probe ended: no drift. The first slot of a target lies within a
-  second of its arrival, at a place given by a hash of its id, so that 10,000 targets neither
-  start in one instant nor shift when one of them is added.
+- A target has a slot each `interval` (core/slots).
 - Probes of one target never overlap. A slot that passes while the probe before it is under way,
   or while the bound on probes in flight holds it back, is missed, counted, and not made up for.
 - When more is due than may start, what is longest due starts first.
@@ -27,9 +24,8 @@ Theory
 it with `Woken` at the latest.
 """
 
-import hashlib
 import heapq
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
@@ -38,7 +34,7 @@ from hadirector.core.blind import Blind
 
 # Who makes outcomes, or carries out what is said here, takes these names from here.
 from hadirector.core.checker_messages import Cause as Cause
-from hadirector.core.checker_messages import Probe, Targets, Verdict, Wish
+from hadirector.core.checker_messages import Probe, Targets, Verdict
 from hadirector.core.pacing_events import Action as Action
 from hadirector.core.pacing_events import Ended as Ended
 from hadirector.core.pacing_events import Event as Event
@@ -48,10 +44,10 @@ from hadirector.core.pacing_events import Report as Report
 from hadirector.core.pacing_events import Start as Start
 from hadirector.core.pacing_events import Stop as Stop
 from hadirector.core.pacing_events import Woken as Woken
-from hadirector.core.settings.checks import TOLD, Check, Target
+from hadirector.core.settings.checks import TOLD, Check, CheckType, Target
 from hadirector.core.silences import Silences
+from hadirector.core.slots import first_slot, next_slot
 
-SPREAD = 1.0  # seconds over which new targets start, if their interval is not shorter
 STARTS_PER_TURN = 64  # about 4 ms of system calls; then answers get a turn
 VOID_RETRIES = 2
 STALL_SHARE = 0.25  # of a probe's timeout: with more of it lost by ourselves, silence is no news
@@ -126,8 +122,9 @@ class Schedule:
     def handle(self, event: Event, now: float) -> list[Action]:
         """What to do now, in this order."""
         match event:
-            case Targets(targets):
-                return [*self._replace(targets, now), *self._start_due(now)]
+            case Targets(targets=targets, known=known):
+                told = {verdict.target: verdict for verdict in known}
+                return [*self._replace(targets, told, now), *self._start_due(now)]
             case Ended():
                 return [*self._end(event, now), *self._start_due(now)]
             case Woken():
@@ -154,14 +151,16 @@ class Schedule:
         """All verdicts, in the order the targets were given."""
         return tuple(entry.verdict() for entry in self._entries.values())
 
-    def _replace(self, targets: tuple[Target, ...], now: float) -> list[Action]:
+    def _replace(
+        self, targets: tuple[Target, ...], told: Mapping[str, Verdict], now: float
+    ) -> list[Action]:
         before, self._entries = self._entries, {}
         for target in targets:
             known = before.get(target.id)
             if known is not None and known.target == target:
                 self._entries[target.id] = known
             else:
-                self._entries[target.id] = _admit(target, known, now)
+                self._entries[target.id] = _admit(target, known, told.get(target.id), now)
         self.blind.keep(self._entries.keys())
         self._silences.keep(set(self._entries))
         kept = {entry.ticket for entry in self._entries.values()}
@@ -228,6 +227,8 @@ class Schedule:
         self._flying.remove(ended.ticket)
         entry = self._entries[ended.target]
         check = entry.target.check
+        if check.type is CheckType.AGENT:
+            ended = replace(ended, outcome=_recalled(ended.outcome, entry.last))
         before = entry.state
         actions: list[Action] = []
         if is_void(ended, check):
@@ -308,7 +309,8 @@ class Schedule:
             ms=round(ended.took * 1000, 2),
             at=now,
             share=ended.outcome.share,
-            wish=_wish(entry.last, ended.outcome),
+            wish=ended.outcome.wish,
+            up=ended.outcome.up,
             warning=ended.outcome.warning,
         )
         verdict = entry.verdict()
@@ -353,10 +355,15 @@ def _unsettled(entry: _Entry, cause: Cause) -> list[_Sign]:
     return []
 
 
-def _wish(last: Probe | None, outcome: Outcome) -> Wish:
-    if outcome.wish is not None:
-        return outcome.wish
-    return last.wish if last else Wish.NONE
+def _recalled(outcome: Outcome, last: Probe | None) -> Outcome:
+    """What an agent does not say again still holds: one that told `down` and later only its load
+    is down."""
+    if last is None:
+        return outcome
+    wish = last.wish if outcome.wish is None else outcome.wish
+    up = last.up if outcome.up is None else outcome.up
+    down = up is False and outcome.cause is Cause.GOOD
+    return replace(outcome, cause=Cause.ANSWERED if down else outcome.cause, wish=wish, up=up)
 
 
 def is_void(ended: Ended, check: Check) -> bool:
@@ -364,18 +371,6 @@ def is_void(ended: Ended, check: Check) -> bool:
     cause = ended.outcome.cause
     ran_out = cause in (Cause.PARTIAL, Cause.SILENT)
     return cause is Cause.OURS or (ran_out and ended.stalled > STALL_SHARE * check.timeout)
-
-
-def next_slot(slot: float, period: float, now: float) -> tuple[float, int]:
-    """The first slot after `now` on the grid through `slot`, and how many were missed."""
-    steps = max(1, math.floor((now - slot) / period) + 1)
-    return slot + steps * period, steps - 1
-
-
-def first_slot(target: Target, now: float) -> float:
-    """Where a new target's grid begins: always the same place for the same id."""
-    digest = hashlib.blake2b(target.id.encode(), digest_size=4).digest()
-    return now + int.from_bytes(digest) / 2**32 * min(target.check.interval, SPREAD)
 
 
 def same_question(one: Target, other: Target) -> bool:
@@ -393,8 +388,11 @@ def same_question(one: Target, other: Target) -> bool:
     return one.endpoint == other.endpoint and one.check == asked
 
 
-def _admit(target: Target, known: _Entry | None, now: float) -> _Entry:
+def _admit(target: Target, known: _Entry | None, told: Verdict | None, now: float) -> _Entry:
     slot = first_slot(target, now)
     if known is not None and same_question(known.target, target):
-        return _Entry(target, known.state, known.last, slot)
+        return _Entry(target, known.state, known.last, slot, alone=known.alone)
+    if known is None and told is not None:
+        state = health.resume(told.health, told.since)
+        return _Entry(target, state, told.last, slot, alone=told.alone)
     return _Entry(target, health.Unknown(now), None, slot)

@@ -9,15 +9,16 @@ from hadirector.core.settings.checks import Target
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a probe ended; `detail` is one short sentence for an operator. `share` and `wish` as in
-    Probe, None where nothing was said of it: a wish holds until another one is told. `warning` is
-    what an operator should know although the server passed."""
+    """How a probe ended; `detail` is one short sentence for an operator. `share`, `wish` and `up`
+    as in Probe, None where nothing was said of it: a wish holds until another one is told.
+    `warning` is what an operator should know although the server passed."""
 
     cause: Cause
     detail: str
     warning: str = ""
     share: float | None = None
     wish: Wish | None = None
+    up: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from hadirector.core.syncer_messages import Standby
 
-VERSION = 1
+VERSION = 2  # 1: buckets by the client's bytes alone
 NONCE = 16  # bytes
 
 
@@ -78,10 +78,12 @@ class List:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Hashes of some of the buckets asked for, in their order; the last one ends it."""
+    """Hashes of some of the buckets asked for, in their order; the last one ends it. `more`: the
+    last bucket here is a large one and goes on in the next."""
 
     round: int
     hashes: tuple[bytes, ...]
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """One health for a server, from the verdicts of all checks of its service."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hadirector.core.address import Endpoint
 from hadirector.core.messages import Health, Verdict, Wish
@@ -10,6 +10,7 @@ from hadirector.core.settings.checks import CheckRule, Combine, target_id
 IN_SERVICE = frozenset({Health.UP, Health.FALLING})
 OUT_OF_SERVICE = frozenset({Health.DOWN, Health.RISING})
 
+ASKS = (Wish.DRAIN, Wish.MAINT)
 _STRONGER = (Wish.NONE, Wish.DRAIN, Wish.MAINT)
 
 
@@ -64,10 +65,25 @@ def wish(checks: Iterable[str], endpoint: Endpoint, verdicts: Mapping[str, Verdi
             for name in checks
             if (verdict := verdicts.get(target_id(name, endpoint))) is not None
             and verdict.last is not None
+            and verdict.last.wish is not None
         ),
         key=_STRONGER.index,
         default=Wish.NONE,
     )
+
+
+def recall(verdict: Verdict, before: Verdict) -> Verdict:
+    """With what an agent said in the checker's life before and did not say again, which holds."""
+    last, known = verdict.last, before.last
+    if last is None or known is None:
+        return verdict
+    wish = known.wish if last.wish is None else last.wish
+    up = known.up if last.up is None else last.up
+    if wish is last.wish and up is last.up:
+        return verdict
+    health = Health.DOWN if last.ok and up is False else verdict.health
+    last = replace(last, wish=wish, up=up, ok=last.ok and up is not False)
+    return replace(verdict, health=health, last=last)
 
 
 def _needed(rule: CheckRule) -> int:

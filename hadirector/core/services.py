@@ -14,10 +14,10 @@ from hadirector.core.admin import Ruling
 from hadirector.core.deafness import Deafness
 from hadirector.core.easing import Easing
 from hadirector.core.keys import FileText
-from hadirector.core.messages import Health, Targets, Verdict, Verdicts, Wish
+from hadirector.core.messages import Health, Targets, Verdict, Verdicts
 from hadirector.core.patience import Patience
 from hadirector.core.probed import Probed, targets_of
-from hadirector.core.server_health import wish
+from hadirector.core.server_health import ASKS, recall, wish
 from hadirector.core.service_news import (
     Change as Change,  # who tells of services takes it from here
 )
@@ -214,8 +214,10 @@ class Services:
             before = self.verdicts.get(next(iter(names)))
             if verdict.health is Health.UNKNOWN and before is not None:
                 continue
+            if before is not None:
+                verdict = recall(verdict, before)
             self.verdicts.update(dict.fromkeys(names, verdict))
-            wishes = verdict.last is not None and verdict.last.wish is not Wish.NONE
+            wishes = verdict.last is not None and verdict.last.wish in ASKS
             (self._wishing.add if wishes else self._wishing.discard)(verdict.target)
             self._deafness.hear(verdict)
             if before is None or _differs(before, verdict):

@@ -3,19 +3,22 @@
 One process has one CPU, and Python spends 40 to 70 us of it on a tcp probe. Where the configured
 probes would take more than SHARE of a CPU, they are divided among several; each server belongs to
 one of them whole. They are never more than the CPUs there are, and their number does not go up and
-down with every reload.
+down with every reload. When it does change, only those move that a new one gets or one that is gone
+had (rendezvous hashing).
 """
 
 import hashlib
 import math
+import struct
 from collections.abc import Iterable
 from dataclasses import replace
 
-from hadirector.core.checker_messages import Reports, Targets
+from hadirector.core.checker_messages import Targets
 from hadirector.core.settings.checks import CheckType, Target
 
 SHARE = 0.35  # of a CPU for the probes of one process: half is left for bursts and neighbours
 MOST = 8
+_SCORES = struct.Struct(f">{MOST}Q")
 FEWER_FROM = 0.6  # of the load that asked for so many: below, there are fewer again
 
 _COSTS = {  # seconds of CPU a probe; measured, of this order on any machine
@@ -46,8 +49,9 @@ def count(wanted: float, cpus: int, before: int) -> int:
 
 def shard_of(target: Target, shards: int) -> int:
     """Which of so many processes probes it."""
-    digest = hashlib.blake2b(target.at.address.encode(), digest_size=4).digest()
-    return int.from_bytes(digest) % shards
+    digest = hashlib.blake2b(target.at.address.encode(), digest_size=8 * MOST).digest()
+    scores = _SCORES.unpack(digest)[:shards]
+    return scores.index(max(scores))
 
 
 def divide(targets: Targets, shards: int) -> tuple[Targets, ...]:
@@ -56,12 +60,3 @@ def divide(targets: Targets, shards: int) -> tuple[Targets, ...]:
     for target in targets.targets:
         parts[shard_of(target, shards)].append(target)
     return tuple(replace(targets, targets=tuple(part)) for part in parts)
-
-
-def divide_reports(reports: Reports, targets: Targets, shards: int) -> tuple[Reports, ...]:
-    """Which of them each process is to know."""
-    homes = {target.id: shard_of(target, shards) for target in targets.targets}
-    return tuple(
-        Reports(tuple(r for r in reports.reports if homes.get(r.target) == shard))
-        for shard in range(shards)
-    )

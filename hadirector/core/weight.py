@@ -24,7 +24,8 @@ Quorum changes no weight: below it the servers left go on serving, but the servi
 for tracking, status and hooks.
 
 IPVS has whole weights, and most are 1: there is nothing between 0 and 1. While a server has less
-than its whole weight, all weights of its service are multiplied, so that there is.
+than its whole weight, all weights of its service are multiplied, so that there is. Those found in
+the kernel may be multiplied already: while one of them is kept, the others are made to match it.
 """
 
 import math
@@ -135,6 +136,20 @@ class _Case:
         return is_in(self.health.health) and self.ruling.admin is Admin.ENABLED
 
 
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """How many times each weight is taken, and why; those found in the kernel `finer` times."""
+
+    times: int
+    finer: int
+
+    @property
+    def words(self) -> str:
+        """Empty while they are taken as they are."""
+        why = "for finer steps" if self.finer > 1 else "like those in the kernel"
+        return f"times {self.times} {why}" if self.times > 1 else ""
+
+
 def decide(
     service: VirtualService,
     verdicts: Mapping[str, Verdict],
@@ -145,7 +160,14 @@ def decide(
     cases = [_case(service, server, verdicts, facts) for server in service.real_servers]
     unjudged = [case for case in cases if case.health.health is Health.UNKNOWN]
     waiting = tuple(c.server.endpoint for c in unjudged if _is_awaited(c, adopted, facts))
-    scale = _scale(cases, facts)
+    found = [(c, adopted.get(c.server.endpoint) or 0) for c in cases]
+    kept = any(
+        weight and c.health.health is Health.UNKNOWN and c.ruling.admin is Admin.ENABLED
+        for c, weight in found
+    )
+    like = _scale_found(found) if kept else 1
+    finer = _finer(cases, facts, like, max((weight for _, weight in found), default=0))
+    scale = _Scale(like * finer, finer)
     floor = _by_floor(service, cases, adopted, facts, settled=not waiting)
     servers = tuple(_server(service, case, adopted, facts, floor, scale) for case in cases)
     up = sum(case.up for case in cases)
@@ -160,7 +182,7 @@ def decide(
         fallback=fallback,
         unsettled=waiting,
         unjudged=tuple(case.server.endpoint for case in unjudged),
-        scale=scale,
+        scale=scale.times,
     )
 
 
@@ -204,14 +226,26 @@ def _is_awaited(case: _Case, adopted: Mapping[Endpoint, int], facts: Facts) -> b
     return endpoint not in facts.overdue or bool(adopted.get(endpoint))
 
 
-def _scale(cases: Iterable[_Case], facts: Facts) -> int:
-    """How many times each weight is taken: 1 while every server has its whole weight."""
-    up = [case for case in cases if case.base]
-    parts = facts.ramps.keys() | facts.shares.keys()
-    if not parts or not any(case.server.endpoint in parts for case in up):
+def _scale_found(found: Iterable[tuple[_Case, int]]) -> int:
+    """How many times the weights found in the kernel are those that the servers are to have: a
+    director before this one may have multiplied them. The highest tells: the others were held
+    back."""
+    known = [(case.base, weight) for case, weight in found if case.base and weight]
+    if not known:
         return 1
-    bases = [case.base for case in up]
-    return max(1, min(math.ceil(STEPS / min(bases)), LARGEST // max(bases)))
+    times = max(round(weight / base) for base, weight in known)
+    return max(1, min(times, LARGEST // max(case.base for case, _ in found)))
+
+
+def _finer(cases: Iterable[_Case], facts: Facts, scale: int, found: int) -> int:
+    """How many times more each weight is taken, those found in the kernel too (up to `found`), for
+    finer steps: 1 while every server has its whole weight."""
+    able = [case for case in cases if case.base]
+    parts = facts.ramps.keys() | facts.shares.keys()
+    if not parts or not any(case.server.endpoint in parts for case in able):
+        return 1
+    bases = [case.base * scale for case in able]
+    return max(1, min(math.ceil(STEPS / min(bases)), LARGEST // max(*bases, found)))
 
 
 def _by_floor(
@@ -249,14 +283,14 @@ def _server(
     adopted: Mapping[Endpoint, int],
     facts: Facts,
     floor: Set[Endpoint],
-    scale: int,
+    scale: _Scale,
 ) -> ServerWeight:
     admin = case.ruling.admin
     if admin is Admin.DISABLED:
         return _weight(case, None, f"disabled {case.ruling.why}")
     match case.health.health:
         case Health.UNKNOWN:
-            return _unknown(case, adopted)
+            return _unknown(case, adopted, scale)
         case Health.UP | Health.FALLING:
             if admin is Admin.DRAINED:
                 return _weight(case, 0, f"drained {case.ruling.why}; {case.health.detail}")
@@ -265,16 +299,18 @@ def _server(
             return _failed(service, case, facts, floor, scale)
 
 
-def _unknown(case: _Case, adopted: Mapping[Endpoint, int]) -> ServerWeight:
+def _unknown(case: _Case, adopted: Mapping[Endpoint, int], scale: _Scale) -> ServerWeight:
     if case.ruling.admin is Admin.DRAINED:
         return _weight(case, 0, f"drained {case.ruling.why}; no verdict yet")
     found = adopted.get(case.server.endpoint)
     if found is None:
         return _weight(case, 0, "new; waits at 0 for its first verdict")
-    return _weight(case, found, f"adopted with weight {found}; no verdict yet")
+    times = f", times {scale.finer} for finer steps" if scale.finer > 1 and found else ""
+    told = f"adopted with weight {found}{times}; no verdict yet"
+    return _weight(case, found * scale.finer, told)
 
 
-def _whole(case: _Case, facts: Facts, scale: int) -> ServerWeight:
+def _whole(case: _Case, facts: Facts, scale: _Scale) -> ServerWeight:
     """It is up: what it has, and what holds it back."""
     endpoint = case.server.endpoint
     doubt = "in doubt: " if case.health.health is Health.FALLING else ""
@@ -282,15 +318,15 @@ def _whole(case: _Case, facts: Facts, scale: int) -> ServerWeight:
     told = [_base_words(case)]
     told += [f"{ramp:.0%} of it in slow start"] if ramp < 1 else []
     told += [f"{share:.0%} of it by feedback"] if share < 1 else []
-    told += [f"times {scale} for finer steps"] if scale > 1 else []
-    effective = round(case.base * scale * ramp * share)
+    told += [scale.words] if scale.words else []
+    effective = round(case.base * scale.times * ramp * share)
     at_least = 1 if case.base else 0
     reason = f"{', '.join(told)}; {doubt}{case.health.detail}"
     return _weight(case, max(at_least, effective), reason)
 
 
 def _failed(
-    service: VirtualService, case: _Case, facts: Facts, floor: Set[Endpoint], scale: int
+    service: VirtualService, case: _Case, facts: Facts, floor: Set[Endpoint], scale: _Scale
 ) -> ServerWeight:
     rising = "rising" if case.health.health is Health.RISING else "down"
     endpoint, detail = case.server.endpoint, case.health.detail
@@ -299,11 +335,13 @@ def _failed(
         pass  # an order to take it out needs no doubt about its health
     elif endpoint in floor:
         reason = f"{rising}, kept by the floor of {service.floor:g}: {detail}"
-        return _weight(case, case.base * scale, reason, kept=True)
+        return _weight(case, case.base * scale.times, reason, kept=True)
     elif endpoint in facts.held and endpoint in facts.served:
         told = f"{rising}, but nobody else answered this node either, which may be to blame"
         if service.fallback is None:
-            return _weight(case, case.base * scale, f"{told}: weight kept; {detail}", kept=True)
+            return _weight(
+                case, case.base * scale.times, f"{told}: weight kept; {detail}", kept=True
+            )
         return _weight(case, 0, f"{told}: quiesced; {detail}", spared=True)
     if removes(service, case.health):
         return _weight(case, None, f"{drained}{rising}, removed: {detail}")

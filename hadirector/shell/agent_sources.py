@@ -4,9 +4,12 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from hadirector.core import agent_report
 from hadirector.core.agent_report import CpuTimes, Load
@@ -16,6 +19,7 @@ DEADLINE = 2.0  # seconds for a file or a program
 MOST = 4096  # bytes read of either
 WINDOW = 5  # measurements, one each EVERY: what "busy" is measured over
 EVERY = 1.0  # seconds
+T = TypeVar("T")
 _STRONGEST = (Wish.MAINT, Wish.DRAIN)
 
 
@@ -41,24 +45,45 @@ def parse(text: str) -> Source:
 
 
 class Sources:
-    """Measured again and again; `loads` is what is known, `trouble` what cannot be read."""
+    """Measured again and again; `loads` is what is known, `trouble` what cannot be read. One that
+    hangs is asked again when it has ended, and costs the others nothing."""
 
     def __init__(self, sources: tuple[Source, ...]) -> None:
         self.loads: dict[str, Load] = {}
         self.trouble: dict[str, str] = {}
         self._sources = sources
         self._times: list[CpuTimes] = []
+        self._reading: dict[Source, asyncio.Task[Load]] = {}
 
     async def measure(self) -> None:
-        """Once."""
-        for source in self._sources:
-            try:
-                async with asyncio.timeout(DEADLINE):
-                    self.loads[str(source)] = await self._read(source)
-                self.trouble.pop(str(source), None)
-            except (OSError, ValueError, TimeoutError) as error:
-                self.loads.pop(str(source), None)
-                self.trouble[str(source)] = str(error) or "took too long"
+        """Once, all of them at a time; within DEADLINE."""
+        fresh = {
+            source: asyncio.create_task(self._read(source))
+            for source in self._sources
+            if source not in self._reading
+        }
+        self._reading |= fresh
+        if fresh:
+            await asyncio.wait(fresh.values(), timeout=DEADLINE)
+        for source, task in list(self._reading.items()):
+            self._note(str(source), task)
+            if task.done():
+                del self._reading[source]
+            elif source.kind == "command":
+                task.cancel()  # a file is read by a thread, which cannot be
+
+    def _note(self, name: str, task: "asyncio.Task[Load]") -> None:
+        try:
+            self.loads[name] = task.result()
+        except (asyncio.InvalidStateError, asyncio.CancelledError):
+            why = "took too long"
+        except (OSError, ValueError) as error:
+            why = str(error)
+        else:
+            self.trouble.pop(name, None)
+            return
+        self.loads.pop(name, None)
+        self.trouble[name] = why
 
     async def _read(self, source: Source) -> Load:
         match source.kind:
@@ -69,10 +94,37 @@ class Sources:
             case "load":
                 return agent_report.of_run_queue(_text("/proc/loadavg"), os.cpu_count() or 1)
             case "file":
-                text = await asyncio.to_thread(_text, source.path)
+                text = await apart(partial(_text, source.path))
                 return agent_report.of_number(text, Path(source.path).name)
             case _:
                 return agent_report.of_number(await _said(source.path), Path(source.path).name)
+
+
+async def apart(work: Callable[[], T]) -> T:
+    """Its result or its OSError or ValueError, from a thread of its own: a file of a mount that is
+    gone hangs for ever, and neither others nor the end of this process wait for it."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | Exception) -> None:
+        if done.done():
+            return
+        if isinstance(result, Exception):
+            done.set_exception(result)
+        else:
+            done.set_result(result)
+
+    def run() -> None:
+        result: T | Exception
+        try:
+            result = work()
+        except (OSError, ValueError) as error:
+            result = error
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody asks any more
+            loop.call_soon_threadsafe(settle, result)
+
+    threading.Thread(target=run, daemon=True).start()
+    return await done
 
 
 async def _said(program: str) -> str:

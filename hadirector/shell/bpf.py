@@ -9,7 +9,7 @@ import ctypes
 import socket
 import struct
 
-LOAD_BYTE, LOAD_HALF, JUMP_EQUAL, RETURN = 0x30, 0x28, 0x15, 0x06
+LOAD_BYTE, LOAD_HALF, LOAD_WORD, JUMP_EQUAL, RETURN = 0x30, 0x28, 0x20, 0x15, 0x06
 ALL, NOTHING = 0xFFFFFFFF, 0  # what to return: so many bytes of the packet
 
 Instruction = tuple[int, int, int, int]

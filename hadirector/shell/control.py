@@ -45,11 +45,13 @@ LEAVE = 1.0  # seconds that questions under way are waited for at the end
 @dataclass(frozen=True, slots=True)
 class Reloaded:
     """How a reload went: refused, or taken with warnings. `since` is the number of the last event
-    before it: what came of it has a greater one."""
+    before it: what came of it has a greater one. `read` is how many seconds it took to read the
+    files, which happens beside everything else."""
 
     failure: str | None = None
     warnings: tuple[str, ...] = ()
     since: int = 0
+    read: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +179,12 @@ class Control:
         went = await self._answers.reload()
         if went.failure is not None:
             return _outcome(went.failure)
-        told: Json = {"ok": True, "warnings": list(went.warnings), "since": went.since}
+        told: Json = {
+            "ok": True,
+            "warnings": list(went.warnings),
+            "since": went.since,
+            "read_s": round(went.read, 3),
+        }
         return web.json_response(told)
 
     async def _restart(self, _request: web.Request) -> web.StreamResponse:

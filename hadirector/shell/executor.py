@@ -1,17 +1,18 @@
 """The hand of the director's core: what it wants done to the kernel and the disk, in order.
 
 One task takes what is wanted and answers with events; a table read after an Apply shows its effect.
+A disk that hangs holds it up for a moment only (state_file): weights do not wait for notes.
 """
 
 import asyncio
 import itertools
 import os
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import assert_never
 
 from hadirector.core import director_events as ev
 from hadirector.core import plan
-from hadirector.core.ipvs import ServiceKey
 from hadirector.core.keys import Key
 from hadirector.core.settings.cluster import Config
 from hadirector.shell import (
@@ -26,6 +27,7 @@ from hadirector.shell import (
     peer_channel,
     settle,
     stance_file,
+    state_file,
     upkeep,
 )
 from hadirector.shell.netlink import KernelError
@@ -53,7 +55,6 @@ class Executor:
         self.ipvs = ipvs.Ipvs()
         self.settle = settle.Settle(self.ipvs, config, notice)
         self.keys: tuple[Key, ...] = ()
-        self._state_dir = config.state_dir
         self._put = put
         self._peers = peers
         self._journal = journal
@@ -62,7 +63,7 @@ class Executor:
         self._overrides = overrides_file.OverridesFile(config.state_dir)
         self._work: asyncio.Queue[Wanted] = asyncio.Queue(WAITING)
         self._http: tuple[str, int] | None = None
-        self._unsaved: frozenset[ServiceKey] | None = None
+        self._owned = state_file.StateFile(f"{config.state_dir}/{owned.NAME}")
 
     def want(self, action: Wanted) -> None:
         """To be done after all that was wanted before."""
@@ -79,8 +80,8 @@ class Executor:
                 case ev.Apply():
                     await self._apply(action)
                 case ev.SaveOwned(keys):
-                    self._unsaved = keys
-                    await self._save_owned()
+                    await self._owned.keep(partial(owned.encode, keys))
+                    self._tell_owned()
                 case ev.SaveStance(stance):
                     await self._put(ev.StanceSaved(await self._stance.save(stance)))
                 case ev.SaveOverrides(orders):
@@ -126,7 +127,8 @@ class Executor:
         self.settle.trouble("peer_channel", self._peers.follow(config, self.keys))
         self.settle.trouble("own_address", own_address.elsewhere(config))
         self.settle.trouble("api_http", await self._follow_http(config))
-        await self._save_owned()
+        await self._owned.retry()
+        self._tell_owned()
         await self._stance.retry()
         self.settle.trouble("stance_not_saved", self._stance.trouble)
         await self._overrides.retry()
@@ -149,15 +151,9 @@ class Executor:
         self._http = wanted
         return ""
 
-    async def _save_owned(self) -> None:
-        """Note what is ours; what a full disk refuses is tried again by and by."""
-        if self._unsaved is None:
-            return
-        try:
-            await asyncio.to_thread(owned.save, self._state_dir, self._unsaved)
-        except OSError as error:
-            where = f"{self._state_dir}: {error.strerror or error}"
-            self.settle.trouble("state_not_saved", f"{where}; make room, it is tried again")
-        else:
-            self._unsaved = None
-            self.settle.trouble("state_not_saved", self._journal.trouble)
+    def _tell_owned(self) -> None:
+        """What is ours is noted before it is made; what the disk refuses, or has not taken in time,
+        is tried again by and by, and services do not wait for it."""
+        trouble = self._owned.trouble
+        reason = f"{trouble}; make room, it is tried again" if trouble else self._journal.trouble
+        self.settle.trouble("state_not_saved", reason)

@@ -1,7 +1,6 @@
 """Operators' orders about real servers, on disk: for the next process and the next boot. Instants
 are Unix time there: CLOCK_BOOTTIME means nothing after a reboot."""
 
-import asyncio
 import logging
 import time
 from pathlib import Path
@@ -10,7 +9,7 @@ import msgspec
 
 from hadirector.core.overrides import Override
 from hadirector.shell import child
-from hadirector.shell.owned import replace_file
+from hadirector.shell.state_file import StateFile
 
 log = logging.getLogger(__name__)
 
@@ -32,29 +31,17 @@ def load(state_dir: str) -> tuple[Override, ...]:
     return tuple(order.shifted(offset) for order in orders)
 
 
-class OverridesFile:
-    """The file, written by a thread. `trouble`: why it is not as it should be, or empty."""
+class OverridesFile(StateFile):
+    """The file."""
 
     def __init__(self, state_dir: str) -> None:
-        self.trouble = ""
-        self._path = f"{state_dir}/{NAME}"
-        self._unwritten: tuple[Override, ...] | None = None
+        super().__init__(f"{state_dir}/{NAME}")
 
     async def save(self, orders: tuple[Override, ...]) -> str:
-        """Write these; why not, or nothing."""
-        self._unwritten = orders
-        await self.retry()
-        return self.trouble
+        """Write these; why not yet, or nothing."""
 
-    async def retry(self) -> None:
-        """Write what could not be written before."""
-        if self._unwritten is None:
-            return
-        offset = time.time() - child.now()
-        content = msgspec.json.encode([order.shifted(offset) for order in self._unwritten])
-        try:
-            await asyncio.to_thread(replace_file, self._path, content)
-        except OSError as error:
-            self.trouble = f"{self._path}: {error.strerror or error}"
-        else:
-            self.trouble, self._unwritten = "", None
+        def encode() -> bytes:
+            offset = time.time() - child.now()
+            return msgspec.json.encode([order.shifted(offset) for order in orders])
+
+        return await self.keep(encode)

@@ -19,9 +19,9 @@ def load(state_dir: str) -> frozenset[ServiceKey]:
         return frozenset()
 
 
-def save(state_dir: str, keys: frozenset[ServiceKey]) -> None:
-    """Note these keys; OSError when the directory refuses. Blocks: call it in a thread."""
-    replace_file(f"{state_dir}/{NAME}", msgspec.json.encode(sorted(keys)))
+def encode(keys: frozenset[ServiceKey]) -> bytes:
+    """The note of these keys."""
+    return msgspec.json.encode(sorted(keys))
 
 
 def replace_file(path: str, content: bytes) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from hadirector.core.address import Address
 from hadirector.shell import netlink, rtnetlink
-from hadirector.shell.bpf import JUMP_EQUAL, RETURN, Instruction, pack
+from hadirector.shell.bpf import JUMP_EQUAL, LOAD_WORD, RETURN, Instruction, pack
 from hadirector.shell.netlink import KernelError, Request
 
 NAME = "hadirector-sync"  # 15 characters: the longest there may be
@@ -29,7 +29,7 @@ MARK = 0x68647379  # "hdsy"
 _ALIAS = "hadirector connection sync"
 _KIND = "dummy"
 _NEWLINK, _DELLINK, _SETLINK = 16, 17, 19
-_NEWQDISC, _NEWTFILTER = 36, 44
+_NEWQDISC, _NEWTFILTER, _GETTFILTER = 36, 44, 46
 _IFINFOMSG = struct.Struct("=BxHiII")
 _TCMSG = struct.Struct("=BxxxiIII")
 _U16, _U32 = struct.Struct("=H"), struct.Struct("=I")
@@ -44,9 +44,9 @@ _PRIORITY, _HANDLE = 1, 1
 _BPF_OPS_LEN, _BPF_OPS, _BPF_FLAGS = 4, 5, 8
 _ACT_DIRECT = 1
 _ACT_OK, _ACT_SHOT = 0, 2
-_LOAD_WORD, _SKF_AD_MARK = 0x20, 0xFFFFF000 + 20  # the mark, as the kernel's extension to BPF
+_SKF_AD_MARK = 0xFFFFF000 + 20  # the mark, as the kernel's extension to BPF
 _GATE: tuple[Instruction, ...] = (
-    (_LOAD_WORD, 0, 0, _SKF_AD_MARK),
+    (LOAD_WORD, 0, 0, _SKF_AD_MARK),
     (JUMP_EQUAL, 0, 1, MARK),
     (RETURN, 0, 0, _ACT_OK),
     (RETURN, 0, 0, _ACT_SHOT),
@@ -67,6 +67,7 @@ class PrivateLink:
 
     def __init__(self) -> None:
         self.open_gate = ""
+        self.shut_again = False  # by the last `ensure`: somebody had opened it
         self._index = 0  # as it was left right
 
     @property
@@ -83,7 +84,9 @@ class PrivateLink:
             if found is not None and not _is_ours(found):
                 text = f"an interface {NAME} is there that is not ours: remove it"
                 raise KernelError("connection_sync", errno.EEXIST, text)
-            if found is not None and found.index == self._index and found.enabled:
+            same = found is not None and found.index == self._index
+            self.shut_again = same and not self.open_gate and not _is_shut(route, self._index)
+            if found is not None and same and found.enabled and not self.shut_again:
                 return False
             link = found or _make(route)
             self._prepare(route, link.index)
@@ -166,12 +169,25 @@ def _no_ipv6() -> None:
         return
 
 
+def _rule(index: int) -> bytes:
+    """The place of our filter, and what it is."""
+    place = (_HANDLE, _INGRESS, _PRIORITY << 16 | _EVERY_PROTOCOL)
+    return _TCMSG.pack(socket.AF_UNSPEC, index, *place) + netlink.text_attribute(_TCA_KIND, "bpf")
+
+
+def _is_shut(route: rtnetlink.Route, index: int) -> bool:
+    """Whether our filter is there, with our program."""
+    body = route.get(Request(_GETTFILTER, _rule(index)), "look at the private interface's gate")
+    if body is None:
+        return False
+    parts = dict(netlink.attributes(body[_TCMSG.size :]))
+    options = dict(netlink.attributes(parts.get(_TCA_OPTIONS, memoryview(b""))))
+    return bytes(options.get(_BPF_OPS, b"")) == pack(_GATE)
+
+
 def _shut(route: rtnetlink.Route, index: int) -> str:
     """Drop what arrives unmarked; why that cannot be had, or nothing."""
     qdisc = _TCMSG.pack(socket.AF_UNSPEC, index, _CLSACT_HANDLE, _CLSACT, 0)
-    rule = _TCMSG.pack(
-        socket.AF_UNSPEC, index, _HANDLE, _INGRESS, _PRIORITY << 16 | _EVERY_PROTOCOL
-    )
     program = netlink.nested(
         _TCA_OPTIONS,
         netlink.attribute(_BPF_OPS_LEN, _U16.pack(len(_GATE))),
@@ -182,8 +198,7 @@ def _shut(route: rtnetlink.Route, index: int) -> str:
     try:
         kind = netlink.text_attribute(_TCA_KIND, "clsact")
         _order(route, Request(_NEWQDISC, qdisc + kind, new), errno.EEXIST)
-        kind = netlink.text_attribute(_TCA_KIND, "bpf")
-        _order(route, Request(_NEWTFILTER, rule + kind + program, new), errno.EEXIST)
+        _order(route, Request(_NEWTFILTER, _rule(index) + program, netlink.CREATE))
     except KernelError as error:
         if error.errno == errno.ETIMEDOUT:
             raise

@@ -3,8 +3,9 @@
 A packet socket sees what the master thread sends (its own socket does not loop back, so nobody
 else can); a datagram with TTL 0 and the relay's mark reaches the backup thread and nothing else.
 
-Who sends there is told by the source port: the master thread's is the socket of root that is
-connected to the group (/proc/net/udp). What any other program sends there is not sealed.
+Who sends there is told by source address and port: the master thread's is the socket of root that
+is connected to the group (/proc/net/udp). What any other program sends there is not sealed. The
+address counts, since anybody may bind the same port at another address of this host.
 """
 
 import asyncio
@@ -37,11 +38,13 @@ _UDP_HEADER = 8
 # Of a datagram socket's packet the IP header comes first; the kernel sends it without options.
 _FILTER: tuple[bpf.Instruction, ...] = (
     (bpf.LOAD_HALF, 0, 0, _SKF_AD_PKTTYPE),
-    (bpf.JUMP_EQUAL, 0, 7, _OUTGOING),
+    (bpf.JUMP_EQUAL, 0, 9, _OUTGOING),
     (bpf.LOAD_BYTE, 0, 0, 0),
-    (bpf.JUMP_EQUAL, 0, 5, 0x45),
+    (bpf.JUMP_EQUAL, 0, 7, 0x45),
     (bpf.LOAD_BYTE, 0, 0, 9),
-    (bpf.JUMP_EQUAL, 0, 3, _UDP),
+    (bpf.JUMP_EQUAL, 0, 5, _UDP),
+    (bpf.LOAD_WORD, 0, 0, 12),
+    (bpf.JUMP_EQUAL, 0, 3, int.from_bytes(socket.inet_aton(ADDRESS), "big")),
     (bpf.LOAD_HALF, 0, 0, 22),
     (bpf.JUMP_EQUAL, 0, 1, PORT),
     (bpf.RETURN, 0, 0, bpf.ALL),
@@ -127,7 +130,7 @@ class PrivateTap:
 
     async def _know(self) -> None:
         """Find out whose ports these are; at most twice a second."""
-        self._ports = await asyncio.to_thread(_ports_of_root)
+        self._ports = await asyncio.to_thread(ports_of_root)
         waiting, self._waiting = self._waiting, deque()
         for port, payload in waiting:
             if port in self._ports:
@@ -180,7 +183,7 @@ def _enlarge(sock: socket.socket, forced: int, asked: int) -> None:
         sock.setsockopt(socket.SOL_SOCKET, asked, BUFFER)
 
 
-def _ports_of_root() -> frozenset[int]:
+def ports_of_root() -> frozenset[int]:
     """The source ports of root's sockets that are connected to the group: the kernel's threads.
 
     sl, local address, remote address, st, queues, timer, retransmits, uid ...: proc(5)

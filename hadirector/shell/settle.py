@@ -6,10 +6,11 @@ the state directory until `restore` gives it back, also across a `kill -9`.
 """
 
 import asyncio
-import contextlib
 import errno
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -26,14 +27,20 @@ from hadirector.shell import (
     boot,
     child,
     ipvs,
-    owned,
     private_link,
     private_tap,
+    state_file,
     sysctl,
 )
 from hadirector.shell.netlink import KernelError
 
+log = logging.getLogger(__name__)
+
 BORROWED = "borrowed-settings.json"
+# Other sysctls are given back at the end: what was forwarded before a reload still passes, and an
+# address or a virtual MAC may be on its way out just then.
+SOON = ("net.ipv4.vs.", "net.ipv4.ping_group_range", "net.ipv4.conf.all.accept_local")
+STEP_PATIENCE = 2.0  # seconds for each step of giving back
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +69,14 @@ class Settle:
         self._ipvs = client
         self._file = f"{config.state_dir}/{BORROWED}"
         self._notice = notice
+        self._note = state_file.StateFile(self._file)
         self._before = self._kept = _load(self._file)
         self._loan = sysctl.Loan(self._before.sysctls, root)
         self._acceptance = acceptance.Acceptance(self._before.policies)
         self._node = config.node
         self._repairs = Repairs()
         self._drifted: list[Line] = []  # in this turn
+        self._wanted: set[str] = set()  # names of sysctls, in this turn
         self._timeouts_left: values.Timeouts | None = None
         self._ours_ran: tuple[values.SyncThread, ...] = ()
         self._private: private_link.PrivateLink | None = private_link.PrivateLink()
@@ -76,6 +85,7 @@ class Settle:
     async def settle(self, config: Config) -> None:
         """What the addresses need, then what IPVS does; and a note of what it was before."""
         self._drifted = []
+        self._wanted = set()
         await self._settle_acceptance(config)
         await self._settle_sysctls("addresses", lambda: _for_instances(config.instances))
         await self._settle_sysctls(
@@ -99,6 +109,7 @@ class Settle:
             self.trouble("ipvs_settings", str(error))
             return
         await self._settle_sysctls("sysctl", lambda: self._for_ipvs(config))
+        await asyncio.to_thread(self._return_unwanted)
         for kind, step in (
             ("ipvs_timeouts", self._settle_timeouts),
             ("connection_sync", self._settle_threads),
@@ -118,16 +129,23 @@ class Settle:
             del self.troubles[kind]
 
     async def restore(self) -> None:
-        """Give everything back as it was found."""
-        with contextlib.suppress(KernelError):
-            await self._stop_threads(self._before.threads)
-            await asyncio.to_thread(private_link.PrivateLink().remove)
+        """Give everything back as it was found: each step has its time and the next ones come
+        whatever it does, the sysctls before those that wait for the kernel."""
+        await self._give_back("sysctls", asyncio.to_thread(self._loan.restore))
+        await self._give_back("policies", self._acceptance.restore())
+        await self._give_back("sync threads", self._stop_threads(self._before.threads))
+        remove = private_link.PrivateLink().remove
+        await self._give_back("private interface", asyncio.to_thread(remove))
         if self._before.timeouts is not None:
-            with contextlib.suppress(KernelError):
-                await self._ipvs.set_timeouts(self._before.timeouts)
-        self._loan.restore()
-        await self._acceptance.restore()
-        await asyncio.to_thread(_forget, self._file)
+            await self._give_back("timeouts", self._ipvs.set_timeouts(self._before.timeouts))
+        await self._give_back("note", asyncio.to_thread(_forget, self._file))
+
+    async def _give_back(self, what: str, step: Awaitable[object]) -> None:
+        try:
+            async with asyncio.timeout(STEP_PATIENCE):
+                await step
+        except (OSError, TimeoutError, KernelError) as error:
+            log.warning("leaving: %s: %s", what, str(error) or "took too long")
 
     async def _settle_acceptance(self, config: Config) -> None:
         policies = core_acceptance.policies(config.instances, config.services, acceptance.is_local)
@@ -159,6 +177,7 @@ class Settle:
         that is not there is told by its instance.
         """
         wanted = choose()
+        self._wanted |= {setting.name for setting in wanted}
         drifted = self._loan.drifted(wanted)
         troubles = [
             trouble
@@ -166,6 +185,13 @@ class Settle:
             if not (trouble.missing and trouble.name.startswith(("net.core.", "net.ipv4.conf.")))
         ]
         return troubles, drifted
+
+    def _return_unwanted(self) -> None:
+        """What the configuration asks for no more is given back at once, where nobody still leans
+        on it. Blocks."""
+        names = [n for n in self._loan.recorded if n not in self._wanted and n.startswith(SOON)]
+        if names:
+            self._loan.restore(names)
 
     async def _settle_timeouts(self, config: Config) -> None:
         wanted = config.timeouts
@@ -227,6 +253,10 @@ class Settle:
             self._ours_ran = ()
             if again:
                 self._drifted.append((private_link.NAME, "was removed by somebody; made again"))
+        if link.shut_again:
+            self._drifted.append(
+                (private_link.NAME, "its guard was opened by somebody; shut again")
+            )
         self.trouble("private_interface", link.open_gate)
 
     async def _stop_threads(self, ours: Sequence[values.SyncThread]) -> None:
@@ -256,16 +286,13 @@ class Settle:
             policies=self._acceptance.holds,
         )
         if before == self._kept:
-            return
-        content = msgspec.json.encode(before)
-        try:
-            await asyncio.to_thread(owned.replace_file, self._file, content)
-        except OSError as error:
-            text = f"{self._file}: {error.strerror or error}; make room, it is tried again"
-            self.trouble("settings_not_saved", text)
+            await self._note.retry()
         else:
             self._kept = before
-            self.trouble("settings_not_saved", "")
+            await self._note.keep(partial(msgspec.json.encode, before))
+        trouble = self._note.trouble
+        text = f"{trouble}; make room, it is tried again" if trouble else ""
+        self.trouble("settings_not_saved", text)
 
 
 def _threads(sync: ConnectionSync) -> tuple[values.SyncThread, ...]:

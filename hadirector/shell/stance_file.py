@@ -1,7 +1,6 @@
 """What an operator wants of this node, on disk: standby, holds and a pause, for the next process
 and the next boot. Instants are Unix time there: CLOCK_BOOTTIME means nothing after a reboot."""
 
-import asyncio
 import logging
 import time
 from pathlib import Path
@@ -10,7 +9,7 @@ import msgspec
 
 from hadirector.core.stance import Pause, Since, Stance
 from hadirector.shell import child
-from hadirector.shell.owned import replace_file
+from hadirector.shell.state_file import StateFile
 
 log = logging.getLogger(__name__)
 
@@ -31,31 +30,17 @@ def load(state_dir: str) -> Stance:
     return _shifted(stance, child.now() - time.time())
 
 
-class StanceFile:
-    """The file, written by a thread. `trouble`: why it is not as it should be, or empty."""
+class StanceFile(StateFile):
+    """The file."""
 
     def __init__(self, state_dir: str) -> None:
-        self.trouble = ""
-        self._path = f"{state_dir}/{NAME}"
-        self._unwritten: Stance | None = None
+        super().__init__(f"{state_dir}/{NAME}")
 
     async def save(self, stance: Stance) -> str:
-        """Write this; why not, or nothing."""
-        self._unwritten = stance
-        await self.retry()
-        return self.trouble
-
-    async def retry(self) -> None:
-        """Write what could not be written before."""
-        if self._unwritten is None:
-            return
-        content = msgspec.json.encode(_shifted(self._unwritten, time.time() - child.now()))
-        try:
-            await asyncio.to_thread(replace_file, self._path, content)
-        except OSError as error:
-            self.trouble = f"{self._path}: {error.strerror or error}"
-        else:
-            self.trouble, self._unwritten = "", None
+        """Write this; why not yet, or nothing."""
+        return await self.keep(
+            lambda: msgspec.json.encode(_shifted(stance, time.time() - child.now()))
+        )
 
 
 def _shifted(stance: Stance, by: float) -> Stance:

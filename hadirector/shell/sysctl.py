@@ -7,7 +7,7 @@ make its own values the operator's.
 """
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,10 +62,13 @@ class Loan:
             if (found := self._drift(setting)) is not None
         )
 
-    def restore(self) -> tuple[Trouble, ...]:
-        """Gives back every value in reverse order; what fails stays recorded."""
+    def restore(self, names: Container[str] | None = None) -> tuple[Trouble, ...]:
+        """Gives back every value, or these, in reverse order; what fails stays recorded."""
         troubles = []
         for name, value in reversed(list(self._recorded.items())):
+            if names is not None and name not in names:
+                continue
+            self._left.pop(name, None)
             trouble = self._write(name, value)
             if trouble is None or trouble.missing:
                 del self._recorded[name]

@@ -2,7 +2,7 @@
 
 The checker that the supervisor started divides targets among them and passes on what they say. A
 worker is a checker like itself, whose director it plays. One that dies is started again and begins
-anew; until its first probes are through, the director keeps what it knew. A worker that is silent
+anew, with the verdicts of the one before; so does one that gets targets of another. One silent
 for SILENCE hangs, and is killed. The director is told of one that is away: its share of the servers
 is not probed.
 """
@@ -13,17 +13,19 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from itertools import islice
 
-from hadirector.core import messages, shards
+from hadirector.core import messages, pacing, shards
 from hadirector.core.address import Family
 from hadirector.core.as_client import AT_ONCE
 from hadirector.core.blind import REASONS
+from hadirector.core.checker_messages import Report
 from hadirector.core.lawful import lawful
 from hadirector.core.messages import Process
+from hadirector.core.settings.checks import Target
 from hadirector.core.silences import Shards
 from hadirector.shell import channel, child
 from hadirector.shell.marked import Marked
@@ -54,6 +56,7 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._said = said
         self.targets = messages.Targets(())
+        self.names: frozenset[str] = frozenset()  # of its targets
         self._process: subprocess.Popen[bytes] | None = None
         self._link: channel.Channel | None = None
         self._pidfd = -1
@@ -70,13 +73,13 @@ class Worker:
             return self._blind
         return (f"checking process {self.number} {self._away}; its servers' weights stay",)
 
-    def probe(self, targets: messages.Targets) -> None:
-        """All it is to probe."""
+    def assign(self, targets: messages.Targets) -> None:
+        """This is all that it is to probe; it is told by whoever assigns it."""
         self.targets = targets
-        self.send(targets)
+        self.names = frozenset(target.id for target in targets.targets)
 
     def send(self, message: messages.Message, descriptors: tuple[int, ...] = ()) -> None:
-        """Tell it something; a worker that is not there is told when it comes, of its targets."""
+        """Tell it something. One that is not there says Hello when it comes."""
         if self._link is not None:
             self._link.send(message, descriptors=descriptors)
         else:
@@ -158,9 +161,6 @@ class Worker:
         match received.message:
             case messages.Heartbeat(status=status):
                 self.status = status
-            case messages.Hello() as message:
-                self.send(self.targets)
-                self._said(self, message)
             case messages.Blind(reasons) as message:
                 self._blind = reasons
                 self._said(self, message)
@@ -205,7 +205,9 @@ class Workers:
     def __init__(self, send: Send) -> None:
         self._send = send
         self._workers: list[Worker] = []
-        self._targets = messages.Targets(())
+        self._targets: dict[str, Target] = {}
+        self._known: dict[str, messages.Verdict] = {}  # the last of each target
+        self._reports: dict[str, Report] = {}  # the last of each target
         self._shards = Shards()
         self._lent = Marked()
         self._loans: dict[str, tuple[int, Family]] = {}
@@ -223,22 +225,28 @@ class Workers:
         del self._workers[count:]
         while len(self._workers) < count:
             self._workers.append(Worker(len(self._workers), self._said))
-        self._targets = targets
-        names = {target.id for target in targets.targets}
+        before, self._targets = self._targets, {t.id: t for t in targets.targets}
+        names = self._targets.keys()
+        self._known = {
+            name: verdict
+            for name, verdict in self._known.items()
+            if name in names and pacing.same_question(before[name], self._targets[name])
+        }
         self._shards.keep(targets.targets)
         self._lent.keep(names)
+        self._reports = {name: r for name, r in self._reports.items() if name in names}
         self._loans = {name: loan for name, loan in self._loans.items() if name in names}
         if count:
             for worker, part in zip(self._workers, shards.divide(targets, count), strict=True):
-                worker.probe(part)
-                self._lend_to(worker)
+                worker.assign(part)
+                self._tell(worker)
         if fewer:
             self._tell_blind()
 
     def receive(self, message: messages.Message) -> None:
         """What the director says beside targets."""
         match message:
-            case messages.Hello():
+            case messages.Hello() if self._workers:
                 for worker in self._workers:
                     worker.send(message)
                 self._tell_blind()
@@ -246,10 +254,10 @@ class Workers:
                 asked = self._asked.pop(ticket, None)
                 if asked is not None:
                     asked[0].send(replace(message, ticket=asked[1]))
-            case messages.Reports():
-                parts = shards.divide_reports(message, self._targets, len(self._workers))
-                for worker, part in zip(self._workers, parts, strict=True):
-                    worker.send(part)
+            case messages.Reports(reports):
+                self._reports |= {r.target: r for r in reports if r.target in self._targets}
+                for worker in self._workers:
+                    self._report_to(worker, reports)
             case _:
                 pass  # not for us
 
@@ -262,9 +270,33 @@ class Workers:
         for worker in self._workers:
             self._lend_to(worker)
 
+    @property
+    def reports(self) -> messages.Reports:
+        """The last one of each target."""
+        return messages.Reports(tuple(self._reports.values()))
+
+    def know(self, verdicts: Iterable[messages.Verdict]) -> None:
+        """What was found out of targets elsewhere."""
+        self._known |= {v.target: v for v in verdicts if v.last and v.target in self._targets}
+
+    def with_known(self, targets: messages.Targets) -> messages.Targets:
+        """These, and what is known of them."""
+        found = (self._known.get(target.id) for target in targets.targets)
+        return replace(targets, known=tuple(verdict for verdict in found if verdict))
+
+    def _tell(self, worker: Worker) -> None:
+        """All that it is to know; it may be in its first life, or in another one."""
+        worker.send(self.with_known(worker.targets))
+        self._lend_to(worker)
+        self._report_to(worker, self._reports.values())
+
+    def _report_to(self, worker: Worker, reports: Iterable[Report]) -> None:
+        its = tuple(report for report in reports if report.target in worker.names)
+        if its:
+            worker.send(messages.Reports(its))
+
     def _lend_to(self, worker: Worker) -> None:
-        homes = {t.id for t in worker.targets.targets}
-        names = [name for name in self._loans if name in homes]
+        names = [name for name in self._loans if name in worker.names]
         for some in (names[i : i + AT_ONCE] for i in range(0, len(names), AT_ONCE)):
             sockets = [(name, self._lent.copy(name)) for name in some]
             there = [(name, one) for name, one in sockets if one is not None]
@@ -281,6 +313,7 @@ class Workers:
         match message:
             case messages.Verdicts():
                 judged = self._shards.judge(worker.number, message.verdicts)
+                self.know(v for v in judged if v.target in worker.names)
                 self._send(messages.Verdicts(judged, whole=False))
             case messages.Blind():
                 self._tell_blind()
@@ -292,7 +325,7 @@ class Workers:
                 self._send(replace(message, ticket=self._ticket))
             case messages.Hello():
                 self._tell_blind()
-                self._lend_to(worker)
+                self._tell(worker)
             case _:
                 pass
 

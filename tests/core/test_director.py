@@ -61,13 +61,13 @@ def test_adopted_servers_keep_their_kernel_weight_until_their_first_verdict() ->
     director = Director("1", frozenset(), 0.0)
     director.handle(ev.Configured(farm.CONFIG), 0.0)
 
-    adopted = director.handle(read({KEY: farm.entry(2, 9)}), 0.0)
+    adopted = director.handle(read({KEY: farm.entry(2, 1)}), 0.0)
     judged = director.handle(from_checker(farm.verdicts((ONE, Health.UP))), 0.0)
 
     assert steps(adopted) == ()
     assert steps(judged) == (
         plan.EditDestination(
-            KEY, farm.entry(3, 9).destinations[ONE], farm.entry(2, 9).destinations[ONE]
+            KEY, farm.entry(3, 1).destinations[ONE], farm.entry(2, 1).destinations[ONE]
         ),
     )
 

@@ -169,3 +169,29 @@ def test_clients_that_differ_are_all_kept(clients: set[tuple[int, int]]) -> None
 
     assert len(known) == len(clients)
     assert all(known.get(key) is not None for key in keys(known))
+
+
+def test_whoever_forges_clients_cannot_choose_their_bucket() -> None:
+    known = Mirror("shop")
+    same_low_bits = (
+        raw(replace(ONE, client=Address(f"10.{high}.{low}.7"), client_port=9))
+        for high in range(64)
+        for low in range(256)
+    )
+    known.hear(same_low_bits, 1000.0)
+
+    assert len(known) == 64 * 256
+    assert max(map(len, known.buckets)) < 200
+    assert [k for k in keys(known) if known.get(k) is None] == []
+
+
+def test_nodes_of_one_cluster_have_the_same_buckets_and_other_clusters_others() -> None:
+    one, two, other = Mirror("shop"), Mirror(), Mirror("library")
+    two.belong_to("shop")
+    for known in (one, two, other):
+        known.hear([raw(ONE), raw(SIX)], 1000.0)
+
+    assert one.buckets == two.buckets
+    assert one.buckets != other.buckets
+    two.belong_to("shop")
+    assert len(two) == 2

@@ -6,9 +6,10 @@ import pytest
 
 from hadirector.core import pacing
 from hadirector.core.address import Endpoint, canonical
-from hadirector.core.messages import Health, Probe, Targets, Verdict
+from hadirector.core.messages import Health, Probe, Targets, Verdict, Wish
 from hadirector.core.pacing import Cause, Ended, Outcome, Report, Schedule, Start, Stop, Woken
 from hadirector.core.settings.checks import Check, CheckType, Target, target_id
+from hadirector.core.slots import first_slot
 from hadirector.core.stalls import Stalls
 
 GOOD = Outcome(Cause.GOOD, "connected")
@@ -148,9 +149,9 @@ def test_a_target_is_never_probed_twice_at_once_and_missed_slots_are_counted() -
 def test_new_targets_start_within_a_second_evenly_and_always_at_the_same_place() -> None:
     targets = [target(number) for number in range(1, 10_001)]
 
-    slots = [pacing.first_slot(one, 50.0) - 50.0 for one in targets]
+    slots = [first_slot(one, 50.0) - 50.0 for one in targets]
 
-    assert slots == [pacing.first_slot(one, 50.0) - 50.0 for one in targets]
+    assert slots == [first_slot(one, 50.0) - 50.0 for one in targets]
     assert min(slots) >= 0
     assert max(slots) < 1
     tenths = [sum(tenth <= slot * 10 < tenth + 1 for slot in slots) for tenth in range(10)]
@@ -160,14 +161,14 @@ def test_new_targets_start_within_a_second_evenly_and_always_at_the_same_place()
 def test_a_short_interval_bounds_the_spread() -> None:
     short = replace(CHECK, interval=0.1)
 
-    assert all(pacing.first_slot(target(number, short), 0.0) < 0.1 for number in range(1, 200))
+    assert all(first_slot(target(number, short), 0.0) < 0.1 for number in range(1, 200))
 
 
 def test_probes_in_flight_are_bounded_and_the_longest_due_goes_first() -> None:
     schedule = Schedule(in_flight=2)
     targets = [target(number) for number in range(1, 5)]
     schedule.handle(Targets(tuple(targets)), 0.0)
-    order = sorted(targets, key=lambda one: pacing.first_slot(one, 0.0))
+    order = sorted(targets, key=lambda one: first_slot(one, 0.0))
 
     first = schedule.handle(Woken(), 1.0)
     assert schedule.next_at() is None
@@ -332,7 +333,7 @@ def test_another_pace_keeps_the_verdict_and_starts_a_new_grid() -> None:
     assert schedule.handle(Targets((target(check=pace),)), slot + 0.1) == []
 
     assert schedule.verdicts() == (report.verdict,)
-    assert schedule.next_at() == pacing.first_slot(target(check=pace), slot + 0.1)
+    assert schedule.next_at() == first_slot(target(check=pace), slot + 0.1)
 
 
 @pytest.mark.parametrize(
@@ -396,3 +397,63 @@ def test_a_warning_of_a_good_probe_is_reported_with_it() -> None:
     assert isinstance(report, Report)
     assert report.verdict.last is not None
     assert report.verdict.last.warning == "ends soon"
+
+
+def test_what_an_agent_does_not_say_again_holds() -> None:
+    one = target(check=replace(CHECK, type=CheckType.AGENT, rise=1, fall=1))
+    schedule, start, at = started(one)
+    seen = []
+    for up, wish in ((True, None), (False, Wish.DRAIN), (None, None), (True, None), (None, None)):
+        (report,) = schedule.handle(ended(start, replace(GOOD, up=up, wish=wish)), at + 0.01)
+        assert isinstance(report, Report)
+        last = report.verdict.last
+        seen.append((report.verdict.health, last.wish if last else None))
+        start, at = wake(schedule)
+
+    assert seen == [
+        (Health.UP, None),
+        (Health.DOWN, Wish.DRAIN),
+        (Health.DOWN, Wish.DRAIN),
+        (Health.UP, Wish.DRAIN),
+        (Health.UP, Wish.DRAIN),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("known", "answer", "then"),
+    [
+        (Health.UP, REFUSED, Health.FALLING),
+        (Health.FALLING, REFUSED, Health.DOWN),
+        (Health.DOWN, GOOD, Health.RISING),
+        (Health.RISING, GOOD, Health.UP),
+        (Health.UNKNOWN, REFUSED, Health.DOWN),
+    ],
+)
+def test_a_target_that_comes_from_elsewhere_goes_on_from_what_was_known(
+    known: Health, answer: Outcome, then: Health
+) -> None:
+    last = Probe(True, True, "connected", 1.0, 40.0)
+    verdict = Verdict(target().id, known, 30.0, last, alone=known is Health.DOWN)
+    schedule = Schedule(10)
+    schedule.handle(Targets((target(),), known=(verdict,)), 50.0)
+    first = schedule.verdicts()
+    start, at = wake(schedule)
+
+    (report,) = schedule.handle(ended(start, answer), at + 0.1)
+
+    assert first == (verdict,)
+    assert isinstance(report, Report)
+    assert (report.verdict.health, report.verdict.alone) == (then, False)
+
+
+def test_what_was_known_elsewhere_does_not_replace_what_is_known_here() -> None:
+    schedule, start, slot = started(target())
+    schedule.handle(ended(start, GOOD), slot + 0.1)
+    stale = Verdict(target().id, Health.DOWN, 0.0, None)
+    other = replace(CHECK, path="/other")
+
+    schedule.handle(Targets((target(),), known=(stale,)), slot + 0.2)
+    same = schedule.verdicts()[0].health
+    schedule.handle(Targets((target(check=other),), known=(stale,)), slot + 0.3)
+
+    assert (same, schedule.verdicts()[0].health) == (Health.UP, Health.UNKNOWN)

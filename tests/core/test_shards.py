@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from hadirector.core import shards
-from hadirector.core.checker_messages import Report, Reports, Targets
+from hadirector.core.checker_messages import Targets
 from hadirector.core.settings.checks import CheckType
 from tests.core.test_pacing import CHECK, target
 
@@ -57,11 +57,12 @@ def test_each_target_has_one_place_and_the_checks_of_a_server_the_same() -> None
         }
 
 
-def test_reports_go_where_their_targets_are() -> None:
-    targets = Targets(tuple(target(n) for n in range(1, 11)))
-    reports = Reports(tuple(Report(t.id, True, None, "", 0.0, 1.0) for t in targets.targets))
+@pytest.mark.parametrize("before", [2, 4, 7])
+def test_one_process_more_takes_its_share_from_all_and_moves_nothing_else(before: int) -> None:
+    targets = [target(n) for n in range(1, 2001)]
 
-    parts = shards.divide_reports(reports, targets, 3)
+    places = [(shards.shard_of(t, before), shards.shard_of(t, before + 1)) for t in targets]
 
-    for mine, theirs in zip(shards.divide(targets, 3), parts, strict=True):
-        assert [t.id for t in mine.targets] == [r.target for r in theirs.reports]
+    moved = [new for old, new in places if old != new]
+    assert set(moved) == {before}
+    assert 0.7 < len(moved) / (len(targets) / (before + 1)) < 1.3

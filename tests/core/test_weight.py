@@ -104,6 +104,31 @@ def test_without_a_verdict_an_adopted_server_keeps_its_weight_and_a_new_one_wait
     assert decided.fallback is None
 
 
+@pytest.mark.parametrize(
+    ("found", "facts", "expected"),
+    [
+        ({ONE: 60, TWO: 20}, weight.NOTHING, [60, 20]),
+        ({ONE: 60, TWO: 6}, weight.NOTHING, [60, 6]),
+        ({ONE: 3, TWO: 1}, weight.NOTHING, [3, 1]),
+        ({TWO: 1}, weight.Facts(shares={ONE: 0.5}), [30, 20]),
+        ({ONE: 60, TWO: 20}, weight.Facts(shares={ONE: 0.5}), [30, 20]),
+        ({TWO: 60000}, weight.Facts(shares={ONE: 0.5}), [32768, 60000]),
+    ],
+)
+def test_beside_a_weight_found_in_the_kernel_the_others_have_theirs_in_proportion(
+    found: dict[Endpoint, int], facts: weight.Facts, expected: list[int]
+) -> None:
+    decided = weight.decide(WEB, verdict(ONE, Health.UP), found, facts)
+
+    assert effective(decided) == expected
+
+
+def test_once_all_are_judged_what_was_found_in_the_kernel_counts_no_more() -> None:
+    both = verdict(ONE, Health.UP) | verdict(TWO, Health.UP)
+
+    assert effective(weight.decide(WEB, both, {ONE: 60, TWO: 20})) == [3, 1]
+
+
 def test_the_fallback_serves_only_after_every_server_had_a_verdict() -> None:
     one_down = verdict(ONE, Health.DOWN)
 

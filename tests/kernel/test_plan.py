@@ -187,6 +187,11 @@ def test_reload_does_what_plan_said_and_a_pause_lets_an_operator_work(tmp_path: 
         assert daemon.run("pause", "--for", "1h", "--reason", "by hand").returncode == 0
         run("ipvsadm", "-C")
         assert "paused" in daemon.run("status").stdout
+        old = daemon.pid("director")
+        assert daemon.run("restart-director").returncode == 0
+        until("another director answers", lambda: daemon.pid("director") not in (0, old))
+        until("it knows", lambda: "still left alone" in daemon.run("events").stdout)
+        assert "paused" in daemon.run("status").stdout
         assert run("ipvsadm", "-Sn") == ""
         assert daemon.run("pause", "--end").returncode == 0
         until("it is repaired", lambda: "10.0.1.13:80" in run("ipvsadm", "-Ln"))

@@ -13,7 +13,7 @@ from hadirector.core.ipvs import SyncRole, SyncThread
 from hadirector.shell.ipvs import Ipvs
 from hadirector.shell.netlink import KernelError
 from hadirector.shell.private_link import NAME, PrivateLink
-from hadirector.shell.private_tap import GROUP, PORT, PrivateTap
+from hadirector.shell.private_tap import GROUP, PORT, PrivateTap, ports_of_root
 from tests.kernel.namespace import fresh_namespace, has_ipvs, run
 
 pytestmark = [
@@ -29,6 +29,18 @@ os.setuid(65534)
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 where = struct.pack("=4s4si", b"", b"", int(sys.argv[1]))
 s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, where)
+s.sendto(bytes.fromhex(sys.argv[2]), ("224.0.0.81", int(sys.argv[3])))
+"""
+
+
+# And who has found out the master thread's port: from another address of this host.
+PORT_THIEF = """
+import os, socket, struct, sys
+os.setuid(65534)
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+where = struct.pack("=4s4si", b"", b"", int(sys.argv[1]))
+s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, where)
+s.bind(("10.8.8.8", int(sys.argv[4])))
 s.sendto(bytes.fromhex(sys.argv[2]), ("224.0.0.81", int(sys.argv[3])))
 """
 
@@ -71,6 +83,28 @@ def test_it_is_made_once_and_again_when_somebody_took_it_away(link: PrivateLink)
     assert NAME not in run("ip", "link")
 
 
+def test_a_guard_that_somebody_took_away_or_replaced_is_put_back(link: PrivateLink) -> None:
+    link.ensure()
+    guard = run("tc", "filter", "show", "dev", NAME, "ingress")
+    assert not link.ensure()
+    assert not link.shut_again
+
+    run("tc", "qdisc", "delete", "dev", NAME, "clsact")
+    assert not link.ensure()
+    assert link.shut_again
+    assert run("tc", "filter", "show", "dev", NAME, "ingress") == guard
+
+    where = ("dev", NAME, "ingress", "prio", "1", "handle", "1", "protocol", "all")
+    run("tc", "filter", "replace", *where, "bpf", "da", "bytecode", "1,6 0 0 0")
+    assert run("tc", "filter", "show", "dev", NAME, "ingress") != guard
+    link.ensure()
+    assert link.shut_again
+    assert run("tc", "filter", "show", "dev", NAME, "ingress") == guard
+    link.ensure()
+    assert not link.shut_again
+    assert link.open_gate == ""
+
+
 def test_somebody_elses_interface_of_that_name_is_left_alone(link: PrivateLink) -> None:
     run("ip", "link", "add", NAME, "type", "veth", "peer", "name", "other")
 
@@ -110,6 +144,28 @@ async def test_what_the_relay_says_enters_the_table_and_what_others_say_does_not
             tap.close()
 
     assert known_ports() == {1001}
+    assert heard == []
+
+
+async def test_the_master_threads_port_at_another_address_makes_nobody_the_master_thread(
+    link: PrivateLink,
+) -> None:
+    link.ensure()
+    run("ip", "link", "set", "lo", "up")
+    run("ip", "address", "add", "10.8.8.8/32", "dev", "lo")
+    heard: list[bytes] = []
+    with Ipvs() as ipvs:
+        for thread in THREADS:
+            await ipvs.start_thread(thread)
+        (port,) = ports_of_root()
+        tap = PrivateTap(heard.append)
+        try:
+            what = (str(tap.index), record(1002).hex(), str(PORT), str(port))
+            run(sys.executable, "-c", PORT_THIEF, *what)
+            await asyncio.sleep(1.0)
+        finally:
+            tap.close()
+
     assert heard == []
 
 

@@ -4,12 +4,16 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from hadirector import agent
 from hadirector.core.checker_messages import Wish
+from hadirector.shell import agent_sources
 from hadirector.shell.agent_server import AT_ONCE, AgentServer
 from hadirector.shell.agent_sources import Source, Sources, WishFiles, parse
 
@@ -78,6 +82,37 @@ async def test_a_program_that_hangs_is_ended_with_all_that_it_started(tmp_path: 
     assert "took too long" in sources.trouble.values()
     await asyncio.sleep(0.2)
     assert is_gone(mark.read_text().strip())
+
+
+async def test_a_file_that_hangs_is_read_by_one_thread_and_hides_no_wish(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent_sources, "DEADLINE", 0.1)
+    monkeypatch.setattr(agent_sources, "EVERY", 0.05)
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
+    os.mkfifo(tmp_path / "free")
+    (tmp_path / "percent").write_text("40")
+    before = threading.active_count()
+    names = ("free", "percent")
+    one = agent.Agent(tuple(Source("file", str(tmp_path / n)) for n in names), str(tmp_path))
+    running = asyncio.create_task(one.run())
+    await asyncio.sleep(1.0)
+
+    (tmp_path / "maint").write_text("broken disk")
+    async with asyncio.timeout(5):
+        while not one.answer().startswith(b"maint"):  # noqa: ASYNC110  # no event to wait for
+            await asyncio.sleep(0.02)
+    threads = threading.active_count() - before
+    (tmp_path / "maint").unlink()
+    with (tmp_path / "free").open("w"):
+        (tmp_path / "free").unlink()
+        (tmp_path / "free").write_text("30")
+    async with asyncio.timeout(5):
+        while b" 30%" not in one.answer():  # noqa: ASYNC110  # no event to wait for
+            await asyncio.sleep(0.02)
+    running.cancel()
+
+    assert threads <= 2
 
 
 def test_the_operators_files_are_what_the_word_leaves(tmp_path: Path) -> None:

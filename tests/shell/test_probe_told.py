@@ -14,7 +14,7 @@ from hadirector.core.messages import Execute, Executed, Health, Message, Targets
 from hadirector.core.pacing import Cause, Outcome
 from hadirector.core.settings.checks import CheckType, Target
 from hadirector.shell import child
-from hadirector.shell.probes import agent, ping
+from hadirector.shell.probes import ping
 from tests.shell.probing import check, probe, says, serving
 
 NOBODY = "192.0.2.1"  # TEST-NET-1
@@ -23,14 +23,14 @@ NOBODY = "192.0.2.1"  # TEST-NET-1
 @pytest.mark.parametrize(
     ("line", "outcome"),
     [
-        (b"up 75%\n", Outcome(Cause.GOOD, "the agent says up 75%", share=0.75)),
+        (b"up 75%\n", Outcome(Cause.GOOD, "the agent says up 75%", share=0.75, up=True)),
         (b"drain\r\n", Outcome(Cause.GOOD, "the agent says drain", wish=Wish.DRAIN)),
-        (b"ready,up", Outcome(Cause.GOOD, "the agent says ready,up", wish=Wish.NONE)),
-        (b"fail #disk\n", Outcome(Cause.ANSWERED, "the agent says fail (disk)")),
+        (b"ready,up", Outcome(Cause.GOOD, "the agent says ready,up", wish=Wish.NONE, up=True)),
+        (b"fail #disk\n", Outcome(Cause.ANSWERED, "the agent says fail (disk)", up=False)),
         (b"SSH-2.0\n", Outcome(Cause.ANSWERED, "no agent's answer: it said 'SSH-2.0'")),
         (
             b"up blue\n",
-            Outcome(Cause.GOOD, "the agent says up blue", "words not understood: blue"),
+            Outcome(Cause.GOOD, "the agent says up blue", "words not understood: blue", up=True),
         ),
     ],
 )
@@ -48,23 +48,6 @@ async def test_an_agent_that_says_nothing_is_silent() -> None:
         outcome = await probe(check(CheckType.AGENT, timeout=0.1), port)
 
     assert outcome.cause is Cause.SILENT
-
-
-def test_down_holds_until_the_agent_says_up() -> None:
-    begin = agent.starter()
-    one = Target("a", check(CheckType.AGENT), Endpoint(canonical(NOBODY), 1))
-
-    def says_now(line: bytes, of: Target = one) -> Cause:
-        outcome = begin(of).received(line + b"\n")
-        assert isinstance(outcome, Outcome)
-        return outcome.cause
-
-    assert says_now(b"50%") is Cause.GOOD
-    assert says_now(b"stopped") is Cause.ANSWERED
-    assert says_now(b"60%") is Cause.ANSWERED
-    assert says_now(b"60%", replace(one, id="b")) is Cause.GOOD
-    assert says_now(b"up") is Cause.GOOD
-    assert says_now(b"60%") is Cause.GOOD
 
 
 class Told:
@@ -140,6 +123,15 @@ async def test_a_report_counts_at_once_and_as_long_as_it_holds() -> None:
     assert share is not None
     assert share.share == 0.5
     assert expired.startswith("no report for 300 ms; the last one: reported up")
+
+
+async def test_one_that_nobody_reports_counts_as_failed_after_the_age_of_a_report() -> None:
+    told = Told(told_target(CheckType.EXTERNAL))
+
+    detail = await told.until(Health.DOWN)
+    told.checker.close()
+
+    assert detail == "no report for 300 ms"
 
 
 PING_ALLOWED = Path("/proc/sys/net/ipv4/ping_group_range").read_text().split() != ["1", "0"]

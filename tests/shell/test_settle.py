@@ -1,5 +1,6 @@
 """Settings of the kernel: what is ours across lives, and what a reboot makes the operator's."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,8 @@ import pytest
 from hadirector.core.address import Address
 from hadirector.core.ipvs import SyncRole, SyncThread, Timeouts
 from hadirector.core.settings.cluster import Config, ConnectionSync, ResyncPolicy, SyncTransport
-from hadirector.shell import boot
+from hadirector.shell import boot, private_link, settle
+from hadirector.shell.netlink import KernelError
 from hadirector.shell.settle import Settle
 from hadirector.shell.sysctl import read
 from tests.core import farm
@@ -188,4 +190,40 @@ async def test_our_own_new_settings_are_no_drift(host: Host) -> None:
     await director.settle(host.config(SYNC, tcp=60))
     await director.settle(host.config(replace(SYNC, sync_id=52), tcp=90))
 
+    assert [one for one in told if one[0] == "drift"] == []
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+async def test_one_step_of_giving_back_that_fails_or_hangs_keeps_nothing_else_back(
+    host: Host, monkeypatch: pytest.MonkeyPatch, hangs: bool
+) -> None:
+    monkeypatch.setattr(settle, "STEP_PATIENCE", 0.1)
+    removed: list[bool] = []
+    monkeypatch.setattr(private_link.PrivateLink, "remove", lambda _: removed.append(True))
+    director = host.director()
+    await director.settle(host.config(SYNC, tcp=60))
+    removed.clear()
+
+    async def no_threads() -> tuple[SyncThread, ...]:
+        if hangs:
+            await asyncio.sleep(60)
+        raise KernelError("threads", 5, "Input/output error")
+
+    monkeypatch.setattr(host.kernel, "threads", no_threads)
+    await director.restore()
+
+    assert (host.nodest, host.kernel.timeouts.tcp, removed) == ("0", 900, [True])
+
+
+async def test_a_setting_that_a_reload_wants_no_more_is_given_back_at_once(host: Host) -> None:
+    told = Told()
+    director = host.director(told)
+    await director.settle(host.config())
+    assert host.nodest == "1"
+
+    await director.settle(replace(host.config(), ipvs=(("expire_nodest_conn", None),)))
+    assert host.nodest == "0"
+    await director.settle(host.config())
+
+    assert host.nodest == "1"
     assert [one for one in told if one[0] == "drift"] == []

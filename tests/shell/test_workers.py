@@ -15,8 +15,10 @@ import pytest
 from hadirector import checker
 from hadirector.core import shards
 from hadirector.core.address import Endpoint, canonical
-from hadirector.core.messages import Blind, Health, Message, Targets, Verdicts
-from hadirector.core.settings.checks import Target, target_id
+from hadirector.core.checker_messages import Report
+from hadirector.core.messages import Blind, Health, Message, Reports, Targets, Verdicts
+from hadirector.core.settings.checks import CheckType, Target, target_id
+from hadirector.shell import child
 from hadirector.shell import workers as workers_module
 from hadirector.shell.workers import Workers
 from tests.core.test_pacing import CHECK
@@ -53,10 +55,13 @@ class Desk:
     def __init__(self) -> None:
         self.health: dict[str, Health] = {}
         self.blind: tuple[str, ...] = ()
+        self.seen: dict[str, list[Health]] = {}
 
     def take(self, message: Message) -> None:
         if isinstance(message, Verdicts):
             self.health.update((v.target, v.health) for v in message.verdicts)
+            for v in message.verdicts:
+                self.seen.setdefault(v.target, []).append(v.health)
         elif isinstance(message, Blind):
             self.blind = message.reasons
 
@@ -138,3 +143,71 @@ async def test_a_worker_that_dies_again_and_again_is_told(
     workers.probe(Targets(()), 0)
 
     assert "checking process 0 dies again and again" in desk.blind[0]
+
+
+def reported(number: int, up: bool = True) -> Report:
+    name = told_target(number).id
+    return Report(name, up, None, "by hand", child.now(), child.now() + 600.0)
+
+
+def told_target(number: int) -> Target:
+    plain = target(number, 80)
+    return replace(plain, check=replace(plain.check, type=CheckType.EXTERNAL, max_age=600.0))
+
+
+async def test_a_report_outlives_its_worker_and_goes_with_its_target(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk, before = Desk(), children()
+    workers = Workers(desk.take)
+    front = checker.Front(checker.Checker(desk.take, checker.engines()), workers, cpus=2)
+    targets = Targets(tuple(told_target(n) for n in range(1, 21)))
+    up = {t.id: Health.UP for t in targets.targets}
+
+    front.receive(targets)
+    front.receive(Reports(tuple(reported(n) for n in range(1, 21))))
+    await until(lambda: desk.health == up)
+    monkeypatch.setattr(shards, "SHARE", 0.0005)
+    desk.health.clear()
+    front.receive(targets)
+    divided = len(workers)
+    await until(lambda: desk.health == up)
+    desk.health.clear()
+    os.kill(min(children() - before), signal.SIGKILL)
+    await until(lambda: desk.health == up)
+    monkeypatch.setattr(shards, "SHARE", 1.0)
+    desk.health.clear()
+    front.receive(targets)
+    await until(lambda: desk.health == up)
+    front.close()
+
+    assert (divided, len(workers)) == (2, 0)
+
+
+async def test_verdicts_go_with_their_targets_when_they_are_divided_anew(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk, before = Desk(), children()
+    workers = Workers(desk.take)
+    front = checker.Front(checker.Checker(desk.take, checker.engines()), workers, cpus=2)
+    targets = Targets(tuple(target(n, port) for n in range(1, 21)))
+    up = {t.id: Health.UP for t in targets.targets}
+    slow = Targets(tuple(target(n, port, interval=30.0) for n in range(1, 21)))
+    divided = []
+
+    front.receive(targets)
+    await until(lambda: desk.health == up)
+    for share in (0.00001, 1.0):
+        monkeypatch.setattr(shards, "SHARE", share)
+        desk.seen.clear()
+        front.receive(slow)
+        await until(lambda: desk.seen.keys() == up.keys())
+        divided.append(len(workers))
+        if len(workers):
+            desk.seen.clear()
+            os.kill(min(children() - before), signal.SIGKILL)
+            await until(lambda: bool(desk.seen))
+        assert {one for seen in desk.seen.values() for one in seen} == {Health.UP}
+    front.close()
+
+    assert divided == [2, 0]

@@ -22,7 +22,7 @@ def port(text: str, protocol: str) -> int | None:
         return int(text) if len(text) < 6 and int(text) < 65536 else None
     try:
         return socket.getservbyname(text, protocol)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a NUL byte in it
         return None
 
 

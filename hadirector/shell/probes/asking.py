@@ -56,7 +56,7 @@ def engines(
             Either(_uses_tls, secured(dialogues.secured), StreamEngine(dialogues.plain, trouble)),
         ),
         CheckType.PING: PingEngine(trouble),
-        CheckType.AGENT: StreamEngine(agent.starter(), trouble),
+        CheckType.AGENT: StreamEngine(lambda _: agent.Talk(), trouble),
     }
 
 

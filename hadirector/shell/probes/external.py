@@ -13,12 +13,19 @@ KEPT = 100_000  # reports
 
 
 class External:
-    """The last report of each target; `now` is CLOCK_BOOTTIME."""
+    """The last report of each target; `now` is CLOCK_BOOTTIME. One that nobody reports for max_age
+    after it came here counts as failed: what a life before knew of it is as old by then."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._loop = asyncio.get_running_loop()
         self._now = now
         self._reports: dict[str, Report] = {}
+        self._came: dict[str, float] = {}  # since when these wait for a first report
+
+    def keep(self, targets: frozenset[str]) -> None:
+        """The others are no longer asked for."""
+        self._reports = {n: r for n, r in self._reports.items() if n in targets}
+        self._came = {n: at for n, at in self._came.items() if n in targets}
 
     def take(self, told: messages.Reports) -> Iterable[str]:
         """Reports came; the targets that there is news of."""
@@ -38,7 +45,10 @@ class External:
         report = self._reports.get(target.id)
         now = self._now()
         if report is None:
-            return Outcome(Cause.WAITING, "nothing was reported yet")
+            if now <= self._came.setdefault(target.id, now) + target.check.max_age:
+                return Outcome(Cause.WAITING, "nothing was reported yet")
+            text = f"no report for {base.duration(target.check.max_age)}"
+            return Outcome(Cause.ANSWERED, text)
         said = f"reported {'up' if report.up else 'down'}"
         said += f" with {report.share:.0%} of its weight" if report.share is not None else ""
         said += f" ({report.reason})" if report.reason else ""
