@@ -161,7 +161,10 @@ def decide(
     unjudged = [case for case in cases if case.health.health is Health.UNKNOWN]
     waiting = tuple(c.server.endpoint for c in unjudged if _is_awaited(c, adopted, facts))
     found = [(c, adopted.get(c.server.endpoint) or 0) for c in cases]
-    kept = any(weight and c.ruling.admin is Admin.ENABLED for c, weight in found if c in unjudged)
+    kept = any(
+        weight and c.health.health is Health.UNKNOWN and c.ruling.admin is Admin.ENABLED
+        for c, weight in found
+    )
     like = _scale_found(found) if kept else 1
     finer = _finer(cases, facts, like, max((weight for _, weight in found), default=0))
     scale = _Scale(like * finer, finer)

@@ -43,7 +43,7 @@ def read_again(folder: Path, services: int) -> Config:
 
 
 def calls(director: Director, config: Config) -> int:
-    """How many functions of ours a reload takes."""
+    """How many functions of ours taking a configuration takes."""
     count = 0
 
     def count_one(_frame: object, event: str, _argument: object) -> None:
@@ -98,3 +98,14 @@ def test_what_did_not_change_is_the_same_object_and_costs_no_call_of_its_own(
 
     # A hundred more services of ten servers: looked at one by one, a server is 37 calls.
     assert costs[1] - costs[0] < 100 * 60
+
+
+def test_the_first_configuration_costs_each_server_the_same_however_many_there_are(
+    tmp_path: Path,
+) -> None:
+    costs = [
+        calls(Director("1", frozenset(), 0.0), farm(tmp_path, 1, servers, "page")) / servers
+        for servers in (50, 250)
+    ]
+
+    assert costs[1] < 1.5 * costs[0]
