@@ -10,7 +10,8 @@ last minutes with each one that is added. Ours includes planning. `ipvsadm --res
 keepalived reads its own configuration, without checks, and is measured from its start until the
 kernel has all of it. Reading back is measured beside `ipvsadm --save -n`.
 Exit status 1 when a goal is missed (20 times faster than ipvsadm; programming and reading
-back together faster than ipvsadm's two commands and than keepalived) or the table read back is not the one asked for.
+back together faster than ipvsadm's two commands and than keepalived) or the
+table read back is not the one asked for.
 """
 
 import argparse

@@ -146,7 +146,7 @@ def test_sigterm_to_all_at_once_lets_them_leave_in_order(tmp_path: Path) -> None
         assert daemon.process is not None
         assert daemon.process.wait(20) == 0
 
-    assert order == ["election", "director", "checker"]
+    assert order == ["election", "director", "syncer", "checker"]
     assert daemon.log.read_text().count("election scheduling=") == 1  # none was started again
 
 

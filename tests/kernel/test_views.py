@@ -108,7 +108,7 @@ def test_each_director_says_what_only_it_sees_and_a_takeover_begins_with_its_own
     until("both are settled", lambda: table(one) == {A: 2, B: 3, C: 0} and table(two)[B] == 0)
     assert lb1.run("weight", "web/127.0.0.11", "7").returncode == 0
     until("the peer knows the order", lambda: table(two) == {A: 7, B: 0, C: 0})
-    until("they tell where they differ", lambda: views(lb2)[B] is not None)
+    until("they tell where they differ", lambda: all(views(each)[B] for each in (lb1, lb2)))
     seen = (views(lb1), views(lb2))
     before = table(two)
 
