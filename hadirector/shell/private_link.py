@@ -9,16 +9,25 @@ its own as if it had arrived; a program without a single privilege could write i
 connections. So whatever arrives there without the relay's mark, which only CAP_NET_ADMIN or
 CAP_NET_RAW can set, is dropped (clsact and one classic BPF filter, linux/pkt_cls.h).
 
+Nor is what such a program sends there to be taken for the master thread's, whose address and port
+it can have (IP_PKTINFO): what leaves there and no socket of root's sent is dropped too, where this
+process may load extended BPF (root, or CAP_BPF).
+
+What such a program sends there is not to be taken for the master thread's either, and by address
+and port it can be: so whatever leaves there and no socket of root's has sent is dropped, too, where
+this process may load extended BPF (root may; else CAP_BPF).
+
 Netlink waits for the kernel: all of this blocks its thread.
 """
 
 import errno
+import os
 import socket
 import struct
 from pathlib import Path
 
 from hadirector.core.address import Address
-from hadirector.shell import netlink, rtnetlink
+from hadirector.shell import ebpf, netlink, rtnetlink
 from hadirector.shell.bpf import JUMP_EQUAL, LOAD_WORD, RETURN, Instruction, pack
 from hadirector.shell.netlink import KernelError, Request
 
@@ -37,11 +46,12 @@ _IFNAME, _LINKINFO, _IFALIAS = 3, 18, 20
 _INFO_KIND = 1
 _UP_MULTICAST = 0x1 | 0x1000  # IFF_UP, IFF_MULTICAST
 _TCA_KIND, _TCA_OPTIONS = 1, 2
-_CLSACT, _INGRESS = 0xFFFFFFF1, 0xFFFFFFF2  # TC_H_CLSACT; its part for what arrives
+_CLSACT = 0xFFFFFFF1  # TC_H_CLSACT
+_INGRESS, _EGRESS = 0xFFFFFFF2, 0xFFFFFFF3  # its parts: for what arrives, for what leaves
 _CLSACT_HANDLE = 0xFFFF0000
 _EVERY_PROTOCOL = socket.htons(0x0003)  # ETH_P_ALL
 _PRIORITY, _HANDLE = 1, 1
-_BPF_OPS_LEN, _BPF_OPS, _BPF_FLAGS = 4, 5, 8
+_BPF_OPS_LEN, _BPF_OPS, _BPF_FD, _BPF_NAME, _BPF_FLAGS = 4, 5, 6, 7, 8
 _ACT_DIRECT = 1
 _ACT_OK, _ACT_SHOT = 0, 2
 _SKF_AD_MARK = 0xFFFFF000 + 20  # the mark, as the kernel's extension to BPF
@@ -68,6 +78,7 @@ class PrivateLink:
     def __init__(self) -> None:
         self.open_gate = ""
         self.shut_again = False  # by the last `ensure`: somebody had opened it
+        self._both_ways = False  # whether what leaves is guarded, too
         self._index = 0  # as it was left right
 
     @property
@@ -85,7 +96,9 @@ class PrivateLink:
                 text = f"an interface {NAME} is there that is not ours: remove it"
                 raise KernelError("connection_sync", errno.EEXIST, text)
             same = found is not None and found.index == self._index
-            self.shut_again = same and not self.open_gate and not _is_shut(route, self._index)
+            self.shut_again = (
+                same and not self.open_gate and not _is_shut(route, self._index, self._both_ways)
+            )
             if found is not None and same and found.enabled and not self.shut_again:
                 return False
             link = found or _make(route)
@@ -111,6 +124,7 @@ class PrivateLink:
         """The gate first: nothing is to arrive before it is shut."""
         _no_ipv6()
         self.open_gate = _shut(route, index)
+        self._both_ways = not self.open_gate and _shut_way_out(route, index)
         _order(route, rtnetlink.put_address(index, ADDRESS, 32, 0, 0, None), errno.EEXIST)
         _order(route, Request(_SETLINK, _head(_UP_MULTICAST, _UP_MULTICAST) + _named()))
 
@@ -169,20 +183,42 @@ def _no_ipv6() -> None:
         return
 
 
-def _rule(index: int) -> bytes:
+def _rule(index: int, way: int) -> bytes:
     """The place of our filter, and what it is."""
-    place = (_HANDLE, _INGRESS, _PRIORITY << 16 | _EVERY_PROTOCOL)
+    place = (_HANDLE, way, _PRIORITY << 16 | _EVERY_PROTOCOL)
     return _TCMSG.pack(socket.AF_UNSPEC, index, *place) + netlink.text_attribute(_TCA_KIND, "bpf")
 
 
-def _is_shut(route: rtnetlink.Route, index: int) -> bool:
-    """Whether our filter is there, with our program."""
-    body = route.get(Request(_GETTFILTER, _rule(index)), "look at the private interface's gate")
+def _is_shut(route: rtnetlink.Route, index: int, both_ways: bool) -> bool:
+    """Whether our filters are there, on the way in with our program."""
+    what = "look at the private interface's gate"
+    body = route.get(Request(_GETTFILTER, _rule(index, _INGRESS)), what)
     if body is None:
         return False
     parts = dict(netlink.attributes(body[_TCMSG.size :]))
     options = dict(netlink.attributes(parts.get(_TCA_OPTIONS, memoryview(b""))))
-    return bytes(options.get(_BPF_OPS, b"")) == pack(_GATE)
+    if bytes(options.get(_BPF_OPS, b"")) != pack(_GATE):
+        return False
+    return not both_ways or route.get(Request(_GETTFILTER, _rule(index, _EGRESS)), what) is not None
+
+
+def _shut_way_out(route: rtnetlink.Route, index: int) -> bool:
+    """Drop what leaves and is not root's; whether that can be had."""
+    try:
+        descriptor = ebpf.only_roots()
+    except OSError:
+        return False
+    try:
+        program = netlink.nested(
+            _TCA_OPTIONS,
+            netlink.attribute(_BPF_FD, _U32.pack(descriptor)),
+            netlink.text_attribute(_BPF_NAME, "hadirector"),
+            netlink.attribute(_BPF_FLAGS, _U32.pack(_ACT_DIRECT)),
+        )
+        rule = _rule(index, _EGRESS)
+        return not route.execute([Request(_NEWTFILTER, rule + program, netlink.CREATE)], "guard")
+    finally:
+        os.close(descriptor)
 
 
 def _shut(route: rtnetlink.Route, index: int) -> str:
@@ -198,7 +234,7 @@ def _shut(route: rtnetlink.Route, index: int) -> str:
     try:
         kind = netlink.text_attribute(_TCA_KIND, "clsact")
         _order(route, Request(_NEWQDISC, qdisc + kind, new), errno.EEXIST)
-        _order(route, Request(_NEWTFILTER, _rule(index) + program, netlink.CREATE))
+        _order(route, Request(_NEWTFILTER, _rule(index, _INGRESS) + program, netlink.CREATE))
     except KernelError as error:
         if error.errno == errno.ETIMEDOUT:
             raise

@@ -9,8 +9,9 @@ own: a cleared table is not an empty one, since the kernel searches the destinat
 last minutes with each one that is added. Ours includes planning. `ipvsadm --restore` reads a text;
 keepalived reads its own configuration, without checks, and is measured from its start until the
 kernel has all of it. Reading back is measured beside `ipvsadm --save -n`.
-Exit status 1 when a goal is missed (20 times faster than ipvsadm, faster than keepalived, reading
-back faster than ipvsadm) or the table read back is not the one asked for.
+Exit status 1 when a goal is missed (20 times faster than ipvsadm; programming and reading
+back together faster than ipvsadm's two commands and than keepalived) or the
+table read back is not the one asked for.
 """
 
 import argparse
@@ -214,7 +215,9 @@ def main(arguments: Sequence[str]) -> int:
     show(figures)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
-    faster = figures["ratio_keepalived"] > 1 and figures["read_s"] < figures["ipvsadm_save_s"]
+    ours_s = figures["program_s"] + figures["read_s"]
+    beside = figures["ipvsadm_restore_s"] + figures["ipvsadm_save_s"]
+    faster = ours_s < min(beside, figures["keepalived_s"])
     return 0 if figures["ratio"] >= GOAL and faster else 1
 
 

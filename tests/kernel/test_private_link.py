@@ -33,15 +33,20 @@ s.sendto(bytes.fromhex(sys.argv[2]), ("224.0.0.81", int(sys.argv[3])))
 """
 
 
-# And who has found out the master thread's port: from another address of this host.
+# And who has found out the master thread's port: from another address of this host, by PKTINFO
+# under the private one too.
 PORT_THIEF = """
 import os, socket, struct, sys
 os.setuid(65534)
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-where = struct.pack("=4s4si", b"", b"", int(sys.argv[1]))
+index = int(sys.argv[1])
+where = struct.pack("=4s4si", b"", b"", index)
 s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, where)
 s.bind(("10.8.8.8", int(sys.argv[4])))
-s.sendto(bytes.fromhex(sys.argv[2]), ("224.0.0.81", int(sys.argv[3])))
+to, what = ("224.0.0.81", int(sys.argv[3])), bytes.fromhex(sys.argv[2])
+s.sendto(what, to)
+own = struct.pack("=i4s4s", index, socket.inet_aton("169.254.88.1"), b"")
+s.sendmsg([what], [(socket.IPPROTO_IP, 8, own)], 0, to)
 """
 
 
@@ -93,6 +98,7 @@ def test_a_guard_that_somebody_took_away_or_replaced_is_put_back(link: PrivateLi
     assert not link.ensure()
     assert link.shut_again
     assert run("tc", "filter", "show", "dev", NAME, "ingress") == guard
+    assert "hadirector" in run("tc", "filter", "show", "dev", NAME, "egress")
 
     where = ("dev", NAME, "ingress", "prio", "1", "handle", "1", "protocol", "all")
     run("tc", "filter", "replace", *where, "bpf", "da", "bytecode", "1,6 0 0 0")
@@ -131,7 +137,9 @@ async def test_what_the_relay_says_enters_the_table_and_what_others_say_does_not
         tap = PrivateTap(heard.append)
         try:
             tap.tell(record(1001))
-            run(sys.executable, "-c", NOBODY, str(tap.index), record(1002).hex(), str(PORT))
+            to = (str(tap.index), record(1002).hex(), str(PORT))
+            run(sys.executable, "-c", NOBODY, *to)
+            run(sys.executable, "-c", NOBODY.replace("os.setuid(65534)", ""), *to)
             for wire in ("eth0", "wire"):
                 index = socket.if_nametoindex(wire)
                 run(sys.executable, "-c", NOBODY, str(index), record(1003).hex(), str(PORT))
