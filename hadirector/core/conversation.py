@@ -9,7 +9,9 @@ not, and a restarted sender cannot go on where it was. So each datagram also ech
    made after that, and is no older than that by our own clock, whatever its sender's clock says;
 2. it comes after the last one believed, within one incarnation of its sender, or was overtaken by
    it no longer than `REORDER` ago: the network delivers what is sent at once in any order; and
-3. its incarnation is not one that another has followed upon.
+3. its incarnation is not one that another has followed upon, and a new one echoes something of
+   ours that is later than all the one before it has echoed: what a life began after another had
+   heard of us was made before that other one began, also where nobody ever heard of it.
 
 Hence nothing recorded before our start is believed (1: our incarnation was never used before),
 nothing twice (2), nothing that was held up for long (1), and nothing of a director that has been
@@ -48,6 +50,7 @@ class Conversation:
         self._believed: deque[tuple[int, float]] = deque(maxlen=_BELIEVED)  # with their instants
         self._retired: deque[int] = deque(maxlen=_RETIRED)
         self._answered_at = -math.inf
+        self._echoed = 0  # the latest of our own sequences that the present incarnation echoed
 
     def next(self, now: float) -> Mark:
         """The mark of a datagram that is sent now."""
@@ -64,6 +67,9 @@ class Conversation:
             return Flaw.REPLAYED
         if not self._is_recent(echo, now):
             return Flaw.STALE
+        if not same and echo.sequence <= self._echoed:
+            return Flaw.STALE
+        self._echoed = max(self._echoed, echo.sequence)
         if not same:
             if self.heard.incarnation != 0:
                 self._retired.append(self.heard.incarnation)

@@ -126,6 +126,18 @@ def test_a_director_that_was_replaced_is_not_believed_even_within_the_window() -
     assert two.hear(withheld, T0 + 1.1) is Flaw.REPLAYED
 
 
+def test_a_life_that_nobody_heard_of_is_not_believed_after_its_successor() -> None:
+    one, two = met()
+    one.restart(1001)
+    unheard = one.say(T0 + 1.0, two.say(T0 + 1.0).mark)  # kept by whoever listens
+    one.restart(1002)
+    assert two.hear(one.say(T0 + 2.0, two.say(T0 + 2.0).mark), T0 + 2.0) is None
+
+    assert two.hear(unheard, T0 + 2.1) is Flaw.STALE
+    assert two.hear(one.say(T0 + 2.2), T0 + 2.2) in (None, Flaw.STALE)
+    assert two.talk.heard.incarnation == 1002
+
+
 def test_an_echo_of_what_was_never_said_is_not_believed() -> None:
     one, two = met()
 
