@@ -189,7 +189,7 @@ class DirectorProcess:
             await asyncio.sleep(RECORDS_EVERY)
             if self._records.watched:
                 until = child.now() + 4 * RECORDS_EVERY
-                self._child.send(Process.SYNCER, WatchRecords(True), until)
+                self._child.send(Process.SYNCER, WatchRecords(), until)
 
     def _received(self, sender: Process, received: channel.Received) -> None:
         message = received.message
