@@ -63,7 +63,7 @@ class Services:
         self.weights: dict[str, weight.ServiceWeights] = {}
         self.verdicts: dict[str, Verdict] = {}
         self.entries: dict[ipvs.ServiceKey, ipvs.Entry] = {}
-        self.unsettled = Unsettled()  # those that are waited for
+        self.unsettled = Unsettled()  # those without which this node is not ready
         self.unjudged = Unsettled()  # all of them
         self.out = Out()
         self.files: dict[str, FileText] = {}  # that the checks name, as they were read last
@@ -244,7 +244,7 @@ class Services:
             decided = weight.decide(service, self.verdicts, adopted, self._facts(service, now))
             if self._easing.decided(service, before, decided, now):
                 decided = weight.decide(service, self.verdicts, adopted, self._facts(service, now))
-            self.unsettled.put(name, decided.unsettled)
+            self.unsettled.put(name, decided.needed)
             self.unjudged.put(name, decided.unjudged)
             self._patience.note(name, decided.unjudged, now)
             self.out.put(name, decided)

@@ -70,8 +70,8 @@ class ServerWeight:
 @dataclass(frozen=True, slots=True)
 class ServiceWeights:
     """The decision for one virtual service; `fallback` is its weight, None where it is unused.
-    `unsettled` are the servers whose first verdict is waited for, `unjudged` all that have none.
-    `scale`: every weight is times this."""
+    `unsettled` are the servers whose first verdict is waited for, `unjudged` all that have none;
+    while one of `needed` has none this node is not ready. `scale`: every weight is times this."""
 
     state: ServiceState
     quorum_met: bool
@@ -81,6 +81,7 @@ class ServiceWeights:
     fallback: int | None
     unsettled: tuple[Endpoint, ...] = ()
     unjudged: tuple[Endpoint, ...] = ()
+    needed: tuple[Endpoint, ...] = ()
     scale: int = 1
 
     @property
@@ -181,6 +182,7 @@ def decide(
         fallback=fallback,
         unsettled=waiting,
         unjudged=tuple(case.server.endpoint for case in unjudged),
+        needed=waiting if up >= service.quorum else _enabled(unjudged),
         scale=scale.times,
     )
 
@@ -223,6 +225,12 @@ def _is_awaited(case: _Case, adopted: Mapping[Endpoint, int], facts: Facts) -> b
         return False
     endpoint = case.server.endpoint
     return endpoint not in facts.overdue or bool(adopted.get(endpoint))
+
+
+def _enabled(cases: Iterable[_Case]) -> tuple[Endpoint, ...]:
+    """Below its quorum a service needs each of them: what another node serves well must not move
+    to one that merely gave up waiting."""
+    return tuple(c.server.endpoint for c in cases if c.ruling.admin is Admin.ENABLED)
 
 
 def _scale_found(found: Iterable[tuple[_Case, int]]) -> int:
