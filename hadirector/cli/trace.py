@@ -8,12 +8,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from hadirector.cli.doctor import add_config, configuration
+from hadirector.cli.listen import address
 from hadirector.cli.live import add_verb
 from hadirector.cli.servers import duration
 from hadirector.core.errors import HadirectorError
 
 if TYPE_CHECKING:
-    from hadirector.core.address import Address
     from hadirector.core.settings.cluster import Config
     from hadirector.core.trace.packets import Scene
     from hadirector.core.trace.verdict import Verdict
@@ -41,7 +41,7 @@ class NotTraced(HadirectorError):
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the verb."""
     parser = add_verb(verbs, "trace", run, "where a client's packets stop, and why", _MORE)
-    parser.add_argument("--client", metavar="ADDR", required=True, type=_address, help="whose")
+    parser.add_argument("--client", metavar="ADDR", required=True, type=address, help="whose")
     parser.add_argument("--service", metavar="S", help="only this one (default: all)")
     parser.add_argument("--pcap", metavar="FILE", help="keep the packets for tcpdump, Wireshark")
     text = "how long to wait for it, at most (default: 30s)"
@@ -174,12 +174,3 @@ def _as_json(walk: "Walk | None", lines: list[str], told: "Verdict") -> dict[str
         "server": None if server is None else str(server.endpoint),
         "ladder": lines,
     }
-
-
-def _address(text: str) -> "Address":
-    from hadirector.core.address import canonical
-
-    try:
-        return canonical(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no address") from None

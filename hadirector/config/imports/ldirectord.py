@@ -306,15 +306,12 @@ def _portless(service: _Service) -> bool:
 def _timing(service: _Service, how: str) -> Values:
     """Of the service, else of all, else ldirectord's own."""
     interval = seconds(_value(service, "checkinterval", "10")) or "10s"
-    for key, default in (("negotiatetimeout", "30"), ("checktimeout", "5")):
-        timeout = seconds(_value(service, key, default)) or "5s"
-        if key == "negotiatetimeout" and how == "negotiate":
-            chosen = timeout
-    chosen = chosen if how == "negotiate" else timeout
+    negotiate = seconds(_value(service, "negotiatetimeout", "30")) or "5s"
+    connect = seconds(_value(service, "checktimeout", "5")) or "5s"
     count = _value(service, "checkcount", "1")
     return {
         "interval": interval,
-        "timeout": chosen,
+        "timeout": negotiate if how == "negotiate" else connect,
         "rise": 1,
         "fall": integer(_value(service, "failurecount", count), 1, 1000) or 1,
     }
