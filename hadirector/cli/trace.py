@@ -15,8 +15,8 @@ from hadirector.core.errors import HadirectorError
 
 if TYPE_CHECKING:
     from hadirector.core.settings.cluster import Config
+    from hadirector.core.trace.hop import Verdict
     from hadirector.core.trace.packets import Scene
-    from hadirector.core.trace.verdict import Verdict
     from hadirector.core.trace.walk import Walk
     from hadirector.shell.trace.capture import Capture
 
@@ -66,6 +66,7 @@ def _trace(
     options: argparse.Namespace, config: "Config", status: dict[str, Any] | None, why_not: str
 ) -> int:
     from hadirector.core.trace import verdict
+    from hadirector.core.trace.hop import Evidence
     from hadirector.core.trace.walk import follow
     from hadirector.shell.trace import reverse_path, stage
 
@@ -96,7 +97,7 @@ def _trace(
 
         fewer = stage.narrowed(config, walk)
         case = Case(fewer, gather(fewer, status, why_not))
-        evidence = verdict.Evidence(case, reverse_path.dropped() - before)
+        evidence = Evidence(case, reverse_path.dropped() - before)
         told = verdict.judge(scene, walk, evidence)
     _tell(options, walk, told)
     return 0 if told.fine else 1
