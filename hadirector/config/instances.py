@@ -4,11 +4,13 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from hadirector.config import addresses, routing, scalars, tracking, wire
-from hadirector.config.nodes import Nodes, by_node, per_node, required_per_node
+from hadirector.config.nodes import NO_PRIORITY, Nodes, by_node, per_node, required_per_node
 from hadirector.config.problem import Place
 from hadirector.config.reader import Section, one_of_names
 from hadirector.config.tree import Mapping, Scalar, Tree
 from hadirector.core.address import Address, Family, family
+from hadirector.core.advert import OWNER
+from hadirector.core.priority import LAST_RESORT
 from hadirector.core.settings.instances import (
     Checksum,
     Instance,
@@ -16,8 +18,6 @@ from hadirector.core.settings.instances import (
     SyncGroup,
     VirtualAddress,
 )
-
-OWNER = 255  # RFC 9568 5.2.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +146,13 @@ def _priorities(section: Section, nodes: Nodes) -> tuple[int, tuple[int, ...]]:
     parse = scalars.integer(1, OWNER)
     chosen = {node.name: node.priority for node in (*nodes.all, nodes.mine)}
     if isinstance(section.find("priority"), Mapping):
-        chosen |= by_node(section, "priority", parse, nodes)
+        written = by_node(section, "priority", parse, nodes)
     else:
         one = section.read("priority", parse, None)
-        chosen = {name: one or own for name, own in chosen.items()}
+        written = {} if one is None else dict.fromkeys(chosen, one)
+    if LAST_RESORT in written.values():
+        section.warn(section.value_at("priority"), "priority", NO_PRIORITY)
+    chosen |= written
     _lint_priorities(section, chosen, nodes)
     return chosen.pop(nodes.me), tuple(chosen.values())
 

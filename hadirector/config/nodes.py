@@ -8,10 +8,14 @@ from hadirector.config.problem import Place, Problems, Wrong, listed, suggestion
 from hadirector.config.reader import Parse, Section
 from hadirector.config.tree import Mapping
 from hadirector.core.address import Address
+from hadirector.core.priority import LAST_RESORT
 from hadirector.core.settings.cluster import Node
 
 T = TypeVar("T")
 PRIORITY = 100  # RFC 9568 5.2.4
+NO_PRIORITY = (
+    f"{LAST_RESORT} is what a node says that wants to be replaced: take {LAST_RESORT + 1} or more"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,8 @@ def read(root: Section, me: str, problems: Problems) -> Nodes:
     places: dict[str, Place] = {}
     for name, section in root.named("nodes"):
         priority = section.read("priority", scalars.integer(1, 255), PRIORITY)
+        if priority == LAST_RESORT:
+            section.warn(section.value_at("priority"), "priority", NO_PRIORITY)
         address = section.read("address", addresses.address, None)
         section.close()
         if address is not None and taken.setdefault(address, name) != name:

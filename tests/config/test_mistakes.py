@@ -140,6 +140,9 @@ INSTANCES = [
     (A + B + C + "[192.0.2.10/24]\n      priority: 255", "8:17 warning: "
      "vrrp.instances.front.priority: 255 says that this node owns the addresses for good: take "
      "254 or less"),
+    (A + B + C + "[192.0.2.10/24]\n      priority: {lb1: 1}", "8:17 warning: "
+     "vrrp.instances.front.priority: 1 is what a node says that wants to be replaced: take 2 or "
+     "more"),
     (A + B + C + "[192.0.2.10/24]\n      priority: {lb1: 90}", "8:17 warning: "
      "vrrp.instances.front.priority: lb1 and lb2 both have 90: the higher address decides which of "
      "them is master; give each its own"),
@@ -263,6 +266,16 @@ def test_nodes_of_equal_priority_are_told_once_however_many_instances_inherit_it
     expected = (
         "1:78 warning: nodes.lb2.priority: lb1 and lb2 both have 100: the higher address decides "
         "which of them is master; give each its own"
+    )
+    assert [told(tmp_path, text, node) for node in ("lb1", "lb2")] == [[expected]] * 2
+
+
+def test_a_node_of_the_priority_that_wants_to_be_replaced_is_told_once(tmp_path: Path) -> None:
+    text = INSTANCE.replace("priority: 90", "priority: 1") + A + B + C + "[192.0.2.10/24]\n"
+
+    expected = (
+        "1:78 warning: nodes.lb2.priority: 1 is what a node says that wants to be replaced: take 2 "
+        "or more"
     )
     assert [told(tmp_path, text, node) for node in ("lb1", "lb2")] == [[expected]] * 2
 

@@ -1,9 +1,7 @@
 """The http conversation: bytes in, verdict out; no sockets."""
 
-import signal
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -14,10 +12,9 @@ from hadirector.core.address import Endpoint, canonical
 from hadirector.core.keys import FileText
 from hadirector.core.pacing import Cause, Outcome
 from hadirector.core.settings.checks import Check, CheckType, StatusRange, Target
-from hadirector.core.settings.questions import JsonWanted
 from hadirector.shell.probes import base, credentials, http
 from hadirector.shell.probes.chunks import Chunks
-from hadirector.shell.probes.search import Search, SearchTooLongError
+from hadirector.shell.probes.search import Search
 
 CHECK = Check(
     name="page",
@@ -255,28 +252,6 @@ def test_a_pattern_that_never_ends_is_broken_off() -> None:
     assert time.process_time() - began < 0.5
 
 
-def test_a_search_broken_off_does_not_disturb_the_next() -> None:
-    with pytest.raises(SearchTooLongError):
-        SEARCH.found("(a+)+b", "a" * 60)
-
-    assert SEARCH.found("a+", "a" * 60)
-
-
-def test_a_second_search_in_the_process_does_not_disarm_the_first() -> None:
-    Search()
-
-    with pytest.raises(SearchTooLongError):
-        SEARCH.found("(a+)+b", "a" * 40)
-
-
-def test_a_search_leaves_no_timer_behind_and_minds_no_signal_still_on_its_way() -> None:
-    SEARCH.found("a+", "a" * 60)
-
-    signal.raise_signal(signal.SIGVTALRM)
-
-    assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0.0, 0.0)
-
-
 def test_a_pattern_that_is_none_is_our_fault() -> None:
     outcome = talk([b"HTTP/1.1 200 OK\r\n\r\n"], replace(CHECK, body="("))
 
@@ -326,65 +301,6 @@ def test_chunked_bodies_come_out_as_they_went_in(parts: list[bytes], data: st.Da
     assert chunks.done
 
 
-def json_answer(body: bytes) -> bytes:
-    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
-
-
-STATE = b'{"status": "ok", "up": true, "n": 3, "db": [{"role": "primary"}], "a.b": {"/": null}}'
-
-
-@pytest.mark.parametrize(
-    ("path", "wanted", "detail"),
-    [
-        ("status", '"ok"', "JSON as expected"),
-        ("up", "true", "JSON as expected"),
-        ("n", "3", "JSON as expected"),
-        ("n", "3.0", "JSON as expected"),
-        ("db.0.role", '"primary"', "JSON as expected"),
-        ("/a.b/~1", "null", "JSON as expected"),
-        ("status", '"up"', 'JSON status is "ok", expected "up"'),
-        ("n", '"3"', 'JSON n is 3, expected "3"'),
-        ("up", "1", "JSON up is true, expected 1"),
-        ("db", '"x"', 'JSON db is a list, expected "x"'),
-        ("db.1.role", '"primary"', 'JSON db.1.role is not there, expected "primary"'),
-        ("status.x", "1", "JSON status.x is not there, expected 1"),
-    ],
-)
-def test_what_stands_in_a_json_answer_is_compared_as_json_has_it(
-    path: str, wanted: str, detail: str
-) -> None:
-    check = replace(CHECK, json=(JsonWanted(path, wanted),))
-
-    outcome = talk([json_answer(STATE)], check)
-
-    assert outcome.detail == f"HTTP 200, {detail}"
-    assert (outcome.cause is Cause.GOOD) == (detail == "JSON as expected")
-
-
-@pytest.mark.parametrize(
-    ("body", "detail"),
-    [
-        (b"<html>", "HTTP 200, body is not JSON: it starts '<html>'"),
-        (b"", "HTTP 200, body is not JSON: it is empty"),
-        (b"[" * 200_000, f"HTTP 200, body is not JSON: it starts '{'[' * 40}'..."),
-        (b'"' + b"x" * 300_000 + b'"', "HTTP 200, body is too long to be read as JSON"),
-        (b"9" * 5000, f"HTTP 200, body is not JSON: it starts '{'9' * 40}'..."),
-    ],
-    ids=["html", "nothing", "very deep", "too long", "a huge number"],
-)
-def test_a_body_that_is_no_json_is_told_as_that(body: bytes, detail: str) -> None:
-    check = replace(CHECK, json=(JsonWanted("status", '"ok"'),))
-
-    assert talk([json_answer(body)], check) == answered(detail)
-
-
-def test_json_and_a_pattern_must_both_be_right() -> None:
-    check = replace(CHECK, json=(JsonWanted("n", "3"),), body="primary")
-
-    assert talk([json_answer(STATE)], check) == MATCHES
-    assert talk([json_answer(b'{"n": 3}')], check).cause is Cause.ANSWERED
-
-
 def test_a_body_compressed_unasked_is_never_inflated() -> None:
     bomb = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\x8b\x08\x00"
 
@@ -429,31 +345,3 @@ def test_a_request_may_carry_a_body() -> None:
     check = replace(CHECK, method="POST", send='{"ping": 1}')
 
     assert http.request(check, ENDPOINT).endswith(b'Content-Length: 11\r\n\r\n{"ping": 1}')
-
-
-@pytest.mark.parametrize("pattern", [".*OK", r"\w+@", "(?s).*OK", "a*b", "(a+)+b"])
-def test_no_pattern_and_no_text_cost_more_than_their_bound(pattern: str) -> None:
-    began = time.process_time()
-
-    with suppress(SearchTooLongError):
-        assert not SEARCH.found(pattern, "a" * http.BODY_BOUND)
-
-    assert time.process_time() - began < 0.2  # 21 s before, and 35 ms on an idle machine now
-
-
-@pytest.mark.parametrize(
-    ("pattern", "text", "found"),
-    [
-        ("O.", "x" * 100_000 + "OK", True),
-        ("OK.*", "OK" + "x" * 100_000, True),
-        ("OK$", "OK" + "x" * 100_000, False),
-        ("O.$", "x" * 4094 + "OK" + "x" * 9000, False),
-        (r"OK\b", "x" * 4094 + "OKx" * 3000, False),
-        ("O.$", "x" * 9000 + "OK", True),
-        ("^O.", "x" * 3072 + "OK" + "x" * 9000, False),
-        (r"\AO.", "OK" + "x" * 9000, True),
-        ("b.{900}b", "x" * 4000 + "b" + "x" * 900 + "b" + "x" * 4000, True),
-    ],
-)
-def test_windows_do_not_change_what_is_found(pattern: str, text: str, found: bool) -> None:
-    assert SEARCH.found(pattern, text) is found
