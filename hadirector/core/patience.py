@@ -5,6 +5,9 @@ until every server was judged. But a verdict may never come: no route to the ser
 check that nobody reports to, a missing file. What a few probes would have told by now is not
 waited for any longer: a server without a weight that nobody judged serves nobody, whatever the
 reason.
+
+Readiness is stricter: a service below its quorum here is no better for having waited, so the node
+does not take over from a healthy master (core/weight, `needed`).
 """
 
 from collections.abc import Collection, Mapping, Set

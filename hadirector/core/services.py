@@ -63,7 +63,7 @@ class Services:
         self.weights: dict[str, weight.ServiceWeights] = {}
         self.verdicts: dict[str, Verdict] = {}
         self.entries: dict[ipvs.ServiceKey, ipvs.Entry] = {}
-        self.unsettled = Unsettled()  # those that are waited for
+        self.unsettled = Unsettled()  # those without which this node is not ready
         self.unjudged = Unsettled()  # all of them
         self.out = Out()
         self.files: dict[str, FileText] = {}  # that the checks name, as they were read last
@@ -116,7 +116,7 @@ class Services:
         self._kept_told &= self.settings.keys()
         self._easing.keep(self.settings)
         self._patience.keep(self.settings)
-        self._due = {name: at for name, at in self._due.items() if name in settled}
+        self._due = {}  # of a settled one time has nothing to say
         kept = {key for name in settled for key in settings[name].keys}
         entries = {key: entry for key, entry in self.entries.items() if key in kept}
         self.paths = as_client.paths_of(config)
@@ -244,7 +244,7 @@ class Services:
             decided = weight.decide(service, self.verdicts, adopted, self._facts(service, now))
             if self._easing.decided(service, before, decided, now):
                 decided = weight.decide(service, self.verdicts, adopted, self._facts(service, now))
-            self.unsettled.put(name, decided.unsettled)
+            self.unsettled.put(name, decided.needed)
             self.unjudged.put(name, decided.unjudged)
             self._patience.note(name, decided.unjudged, now)
             self.out.put(name, decided)
@@ -276,7 +276,7 @@ class Services:
             shares=self._easing.shares(service, now),
             wishes=wishes,
             served=served,
-            held=self._deafness.held(service, self.verdicts, before, now),
+            doubted=self._deafness.doubted(service, self.verdicts, before, now),
             overdue=self._patience.over(service, self._checks, now),
         )
 

@@ -63,6 +63,7 @@ class Shards:
     def __init__(self) -> None:
         self._answered: dict[int, float] = {}  # last, by process
         self._silent: dict[str, _Silence] = {}  # by target
+        self._lonely: set[str] = set()  # those of them without company
         self._probed: frozenset[str] = frozenset()
 
     def keep(self, targets: Iterable[Target]) -> None:
@@ -70,31 +71,48 @@ class Shards:
         self._probed = frozenset(t.id for t in targets if t.check.type not in TOLD)
         for name in self._silent.keys() - self._probed:
             del self._silent[name]
+        self._lonely &= self._silent.keys()
 
     def judge(self, shard: int, verdicts: tuple[Verdict, ...]) -> tuple[Verdict, ...]:
         """What a process says, with `alone` as seen over all of them. One that was asked before
         somebody answered stays alone until it is asked again: the network may just be back."""
-        answered = self._answered.get(shard, -1.0)
+        answered = before = self._answered.get(shard, -1.0)
+        fresh: list[str] = []
         for verdict in verdicts:
-            if verdict.last is None or verdict.target not in self._probed:
+            name = verdict.target
+            if verdict.last is None or name not in self._probed:
                 continue
             if verdict.last.answered:
                 answered = max(answered, verdict.last.at)
-                self._silent.pop(verdict.target, None)
-            elif verdict.target not in self._silent:
-                self._silent[verdict.target] = _Silence(_began(verdict), shard)
-            else:
-                self._silent[verdict.target].shard = shard
+                self._silent.pop(name, None)
+                self._lonely.discard(name)
+                continue
+            silence = self._silent.get(name)
+            if silence is None:
+                silence = self._silent[name] = _Silence(_began(verdict), shard)
+                self._lonely.add(name)
+                fresh.append(name)
+            elif silence.shard != shard:
+                silence.shard = shard
+                fresh.append(name)
         self._answered[shard] = answered
-        for silence in self._silent.values():
-            if silence.company is None:
-                others = (at for by, at in self._answered.items() if by != silence.shard)
-                latest = max(others, default=-1.0)
-                silence.company = latest if latest >= silence.since else None
+        # When thousands fall silent at once nobody answers: then only the new ones are looked at.
+        for name in (*self._lonely,) if answered > before else fresh:
+            self._look_for_company(name)
         return tuple(
             replace(verdict, alone=False) if verdict.alone and self._seen(verdict) else verdict
             for verdict in verdicts
         )
+
+    def _look_for_company(self, name: str) -> None:
+        silence = self._silent.get(name)
+        if silence is None or silence.company is not None:
+            return
+        others = (at for by, at in self._answered.items() if by != silence.shard)
+        latest = max(others, default=-1.0)
+        if latest >= silence.since:
+            silence.company = latest
+            self._lonely.discard(name)
 
     def _seen(self, verdict: Verdict) -> bool:
         silence = self._silent.get(verdict.target)

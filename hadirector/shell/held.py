@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from hadirector.core import address
 from hadirector.core.held import Broken, End, Event, Hold, Stands
+from hadirector.core.pacing import Cause
 from hadirector.shell.probes import dial
 
 Told = Callable[[Event], None]
@@ -25,9 +26,6 @@ _KEEP_ALIVE = (  # seconds to the first, seconds between, how many unanswered on
 _READ = 4096  # bytes a turn
 _GREETING = 64 << 10  # bytes: who says more does not let a connection be idle
 _OPENING = 5.0  # seconds for a connection to stand: a silent server keeps no descriptor
-_OURS = frozenset(
-    {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.EAGAIN}
-)
 
 
 class HeldSockets:
@@ -136,4 +134,4 @@ class _Held:
 
 
 def _end_of(error: OSError, otherwise: End) -> End:
-    return End.OURS if error.errno in _OURS else otherwise
+    return End.OURS if dial.outcome_of(error).cause is Cause.OURS else otherwise

@@ -268,7 +268,7 @@ class Workers:
             zip(message.targets, zip(message.marks, message.families, strict=True), strict=True)
         )
         for worker in self._workers:
-            self._lend_to(worker)
+            self._lend_to(worker, message.targets)
 
     @property
     def reports(self) -> messages.Reports:
@@ -287,7 +287,7 @@ class Workers:
     def _tell(self, worker: Worker) -> None:
         """All that it is to know; it may be in its first life, or in another one."""
         worker.send(self.with_known(worker.targets))
-        self._lend_to(worker)
+        self._lend_to(worker, self._loans)
         self._report_to(worker, self._reports.values())
 
     def _report_to(self, worker: Worker, reports: Iterable[Report]) -> None:
@@ -295,8 +295,8 @@ class Workers:
         if its:
             worker.send(messages.Reports(its))
 
-    def _lend_to(self, worker: Worker) -> None:
-        names = [name for name in self._loans if name in worker.names]
+    def _lend_to(self, worker: Worker, targets: Iterable[str]) -> None:
+        names = [name for name in targets if name in worker.names]
         for some in (names[i : i + AT_ONCE] for i in range(0, len(names), AT_ONCE)):
             sockets = [(name, self._lent.copy(name)) for name in some]
             there = [(name, one) for name, one in sockets if one is not None]

@@ -1,4 +1,4 @@
-"""A server that nobody can judge keeps neither the fallback nor the news nor the node waiting."""
+"""A server nobody can judge keeps neither fallback nor news waiting, nor a node that can serve."""
 
 from dataclasses import replace
 
@@ -55,17 +55,23 @@ def test_the_fallback_serves_once_a_verdict_is_overdue(check: Check, wait: float
     assert {("quorum_lost", "web"), ("service_state", "web")} <= set(told)
 
 
-def test_a_node_with_a_server_that_nobody_can_judge_gets_ready() -> None:
+@pytest.mark.parametrize(("first", "ready"), [(Health.UP, True), (Health.DOWN, False)])
+def test_a_node_gets_ready_without_a_server_nobody_can_judge_if_the_others_suffice(
+    first: Health, ready: bool
+) -> None:
     director = started()
     end = PROBES * 1.5 + STARTING
+    director.handle(from_checker(farm.verdicts((ONE, first), at=2.0)), 2.0)
+    director.handle(DONE, 2.0)
     before = director.readiness()
 
     for message in (ev.From(Process.ELECTION, Routers(()), end), from_checker(farm.verdicts())):
         director.handle(message, end)
+    director.handle(DONE, end)
 
     assert not before.ready
     assert "1 servers wait for a verdict: web/10.0.1.12:80" in before.reason
-    assert director.readiness().ready
+    assert director.readiness().ready == ready
 
 
 def test_peers_are_not_told_that_a_server_nobody_judged_is_well() -> None:

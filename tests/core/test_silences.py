@@ -136,6 +136,17 @@ def test_one_asked_before_another_answered_is_alone_until_it_is_asked_again() ->
     assert (first, before, after) == ([True], [True], [False])
 
 
+def test_one_that_another_process_probes_from_now_on_is_compared_anew() -> None:
+    shards = two_shards()
+    first = judged(shards, 0, said(1, False, 11.5, alone=True))
+    shards.judge(0, (said(2, True, 11.8),))
+    same = judged(shards, 0, said(1, False, 12.5, alone=True))
+
+    moved = judged(shards, 1, said(1, False, 13.5, alone=True))
+
+    assert (first, same, moved) == ([True], [True], [False])
+
+
 def test_all_that_fell_silent_are_alone_in_every_process() -> None:
     shards = two_shards()
     first = judged(shards, 0, said(1, False, 11.5, alone=True))

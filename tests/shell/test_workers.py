@@ -15,7 +15,7 @@ import pytest
 from hadirector import checker
 from hadirector.core import shards
 from hadirector.core.address import Endpoint, canonical
-from hadirector.core.checker_messages import Report
+from hadirector.core.checker_messages import Lend, Report
 from hadirector.core.messages import Blind, Health, Message, Reports, Targets, Verdicts
 from hadirector.core.settings.checks import CheckType, Target, target_id
 from hadirector.shell import child
@@ -211,3 +211,48 @@ async def test_verdicts_go_with_their_targets_when_they_are_divided_anew(
     front.close()
 
     assert divided == [2, 0]
+
+
+class Told:
+    """In a worker's place: what it is told."""
+
+    def __init__(self, number: int, _said: object) -> None:
+        self.number = number
+        self.lent: list[str] = []
+
+    def assign(self, targets: Targets) -> None:
+        self.targets = targets
+        self.names = frozenset(one.id for one in targets.targets)
+
+    def send(self, message: Message, descriptors: tuple[int, ...] = ()) -> None:
+        if isinstance(message, Lend):
+            assert len(message.targets) == len(descriptors)
+            self.lent += message.targets
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+    def stop(self) -> None:
+        pass
+
+
+def test_each_socket_is_handed_on_once_to_whoever_probes_its_target(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[Told] = []
+
+    def begin(number: int, said: object) -> Told:
+        made.append(Told(number, said))
+        return made[-1]
+
+    monkeypatch.setattr(workers_module, "Worker", begin)
+    workers = Workers(lambda _: None)
+    names = [target(n, 80).id for n in range(1, 21)]
+
+    workers.probe(Targets(tuple(target(n, 80) for n in range(1, 21))), 2)
+    for some in (names[:10], names[10:]):
+        sockets = tuple(os.open("/dev/null", os.O_RDONLY) for _ in some)
+        workers.lend(Lend(tuple(some), tuple(range(10)), (4,) * 10), sockets)
+    lent = [name for worker in made for name in worker.lent]
+    workers.probe(Targets(()), 0)
+
+    assert sorted(lent) == sorted(names)

@@ -34,16 +34,15 @@ class AsClient:
         self._direct = StreamEngine(tcp.begin)
         self._marked = marked
         self._trouble = trouble
-        self._servers: dict[str, Address] = {}
 
     def start(self, target: Target, done: base.Done) -> base.Running:
         """Begin; an error is an outcome, never an exception."""
         client = target.check.client
         assert client is not None
-        self._servers[target.id] = target.endpoint.address
         running = _Running()
         ended = partial(self._ended, target, running, done)
-        running.now = self._engine.start(replace(target, endpoint=client), ended)
+        there = replace(target.check, connect=client.address, port=client.port)
+        running.now = self._engine.start(replace(target, check=there), ended)
         return running
 
     def _ended(
@@ -72,8 +71,7 @@ class AsClient:
             raise dial.SourceError(errno.EAGAIN, "no socket to probe as a client was lent yet")
         try:
             source = target.check.source_for(target.at.address)
-            server = self._servers[target.id]
-            dial.bind(sock, source or own_source(server, target.at.address))
+            dial.bind(sock, source or own_source(target.endpoint.address, target.at.address))
             code = sock.connect_ex((target.at.address, target.at.port))
             if code not in (0, errno.EINPROGRESS):
                 raise OSError(code, os.strerror(code))

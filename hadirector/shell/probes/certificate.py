@@ -8,20 +8,21 @@ that it was not asked to verify.
 
 from calendar import timegm
 
+from hadirector.shell.probes import ber
+
 _SEQUENCE, _VERSION, _UTC_TIME, _GENERALIZED_TIME = 0x30, 0xA0, 0x17, 0x18
 
 
 def validity(der: bytes) -> tuple[int, int]:
     """Not before and not after, as Unix seconds; ValueError when these are not to be found."""
     try:
-        body, _ = _value(der, 0, _SEQUENCE)
-        body, _ = _value(body, 0, _SEQUENCE)
+        body = _sequence(_sequence(der, 0), 0)
         at = 0
         if body[0] == _VERSION:
-            _, at = _value(body, at)
+            _, at = ber.value(body, at)
         for _ in ("serial", "signature", "issuer"):
-            _, at = _value(body, at)
-        times, _ = _value(body, at, _SEQUENCE)
+            _, at = ber.value(body, at)
+        times = _sequence(body, at)
         before, at = _time(times, 0)
         after, _ = _time(times, at)
     except IndexError:
@@ -29,21 +30,14 @@ def validity(der: bytes) -> tuple[int, int]:
     return before, after
 
 
-def _value(raw: bytes, at: int, tag: int | None = None) -> tuple[bytes, int]:
-    """The value that begins at `at`, and where the next one begins."""
-    if tag is not None and raw[at] != tag:
-        raise ValueError(f"tag {raw[at]:#x} where {tag:#x} should be")
-    size, start = raw[at + 1], at + 2
-    if size & 0x80:
-        digits = size & 0x7F
-        size, start = int.from_bytes(raw[start : start + digits]), start + digits
-    if start + size > len(raw):
-        raise ValueError("a value longer than what holds it")
-    return raw[start : start + size], start + size
+def _sequence(raw: bytes, at: int) -> bytes:
+    if raw[at] != _SEQUENCE:
+        raise ValueError(f"tag {raw[at]:#x} where {_SEQUENCE:#x} should be")
+    return ber.value(raw, at)[0]
 
 
 def _time(raw: bytes, at: int) -> tuple[int, int]:
-    text, after = _value(raw, at)
+    text, after = ber.value(raw, at)
     digits = text.removesuffix(b"Z").decode("latin-1")
     if not digits.isdecimal() or not digits.isascii():
         raise ValueError("a time that is none")

@@ -7,7 +7,7 @@ stops it from serving (starting up, too many connections, host blocked) is a fai
 import hashlib
 from collections.abc import Generator
 
-from hadirector.shell.probes import base
+from hadirector.shell.probes import base, ber
 from hadirector.shell.probes.credentials import Credentials
 from hadirector.shell.probes.script import Failed, Script, Step, Wait, exactly, shown
 
@@ -47,15 +47,15 @@ def _ldap_result(wanted: int, what: str) -> Generator[bytes | Wait, bytes, None]
     for _ in range(MESSAGES):
         raw = yield Wait(_ber_frame, f"the answer to {what}")
         try:
-            message, _ = _value(raw, 0)
-            _, at = _value(message, 0)  # its number
+            message, _ = ber.value(raw, 0)
+            _, at = ber.value(message, 0)  # its number
             tag = message[at]
-            body, _ = _value(message, at)
+            body, _ = ber.value(message, at)
             if tag != wanted:
                 continue
-            code, at = _value(body, 0)
-            _, at = _value(body, at)  # the entry it concerns
-            text, _ = _value(body, at)
+            code, at = ber.value(body, 0)
+            _, at = ber.value(body, at)  # the entry it concerns
+            text, _ = ber.value(body, at)
         except IndexError:
             raise Failed(f"not an LDAP answer: {base.excerpt(raw)}") from None
         if code != b"\0":
@@ -68,27 +68,12 @@ def _ldap_result(wanted: int, what: str) -> Generator[bytes | Wait, bytes, None]
 def _ber_frame(held: bytearray) -> int | None:
     if held[0] != _SEQUENCE:
         raise Failed(f"not an LDAP answer: {base.excerpt(held)}")
-    if len(held) < 2 or len(held) < 2 + (digits := _length_digits(held[1])):
+    if len(held) < 2 or len(held) < 2 + (digits := ber.length_digits(held[1])):
         return None
     size = int.from_bytes(held[2 : 2 + digits]) if digits else held[1]
     if size > LARGEST or digits > 4:
         raise Failed(f"not an LDAP answer: a message of {size} bytes")
     return 2 + digits + size
-
-
-def _value(raw: bytes, at: int) -> tuple[bytes, int]:
-    """The value that begins at `at`, and where the next one begins; IndexError."""
-    size, start = raw[at + 1], at + 2
-    digits = _length_digits(size)
-    if digits:
-        size, start = int.from_bytes(raw[start : start + digits]), start + digits
-    if start + size > len(raw):
-        raise IndexError
-    return raw[start : start + size], start + size
-
-
-def _length_digits(first: int) -> int:
-    return first & 0x7F if first & 0x80 else 0
 
 
 def _ber(tag: int, value: bytes) -> bytes:

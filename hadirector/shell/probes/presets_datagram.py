@@ -53,7 +53,7 @@ class Sip:
     def received(self, data: bytes) -> Outcome | None:
         if data.startswith(b"SIP/2.0 ") and self._token.encode() not in data:
             return None
-        return _sip_verdict(data, provisional=None)
+        return _sip_verdict(data)
 
     def silent(self, within: str) -> Outcome:
         return Outcome(Cause.SILENT, f"no answer to OPTIONS within {within}")
@@ -64,7 +64,7 @@ def sip(server: Endpoint, name: str) -> Script:
     yield sip_request(server, name, os.urandom(8).hex(), Transport.TCP)
     while True:
         head = yield Wait(_sip_head, "the answer to OPTIONS")
-        outcome = _sip_verdict(head, provisional=None)
+        outcome = _sip_verdict(head)
         if outcome is not None:
             return outcome
 
@@ -76,14 +76,14 @@ def _sip_head(held: bytearray) -> int | None:
     return None if end < 0 else end + 4
 
 
-def _sip_verdict(raw: bytes, provisional: Outcome | None) -> Outcome | None:
-    """`provisional` for what only says that an answer will come."""
+def _sip_verdict(raw: bytes) -> Outcome | None:
+    """None for what only says that an answer will come."""
     status = _SIP.match(raw)
     if status is None:
         return base.answered(f"not a SIP answer: {base.excerpt(raw)}")
     text = f"SIP {status[1].decode()}"
     if status[1][:1] == b"1":
-        return provisional
+        return None
     if status[1][:1] == b"2":
         return base.good(text)
     reason = status[2].decode("latin-1").strip()
