@@ -189,7 +189,7 @@ class DirectorProcess:
             await asyncio.sleep(RECORDS_EVERY)
             if self._records.watched:
                 until = child.now() + 4 * RECORDS_EVERY
-                self._child.send(Process.SYNCER, WatchRecords(True), until)
+                self._child.send(Process.SYNCER, WatchRecords(), until)
 
     def _received(self, sender: Process, received: channel.Received) -> None:
         message = received.message
@@ -269,7 +269,9 @@ class DirectorProcess:
             losses[f"from_{process.value}"] = link.counts.malformed + link.counts.unlawful
         gate = self._peers.gate
         settle = self._executor.settle
-        shell = status.Shell(settle.threads, settle.troubles, gate.refused, gate.signs)
+        shell = status.Shell(
+            settle.threads, settle.troubles, gate.refused, gate.signs, settle.unguarded
+        )
         return status.build(self._core, shell, _unix_offset(), losses)
 
     def _events(self, since: int) -> list[status.Json]:
@@ -355,10 +357,11 @@ async def body(process: child.Child) -> None:
 
 
 def _confine() -> str:
-    """Without root: only what netlink and the sync threads ask for. Root keeps its right to files:
-    they may be another user's, and a director that cannot read them is worth nothing."""
+    """Without root: only what netlink and the sync threads ask for, and the guard of their private
+    interface, where the unit grants that. Root keeps its right to files: they may be another
+    user's, and a director that cannot read them is worth nothing."""
     if os.geteuid() != 0:
-        confine.keep({confine.NET_ADMIN, confine.NET_RAW})
+        confine.keep({confine.NET_ADMIN, confine.NET_RAW, confine.BPF})
     return ""
 
 

@@ -16,11 +16,11 @@ from hadirector.config import handover
 from hadirector.core import director_events as ev
 from hadirector.core import preview
 from hadirector.core.director import Director
+from hadirector.core.requests import one_line
 from hadirector.shell import child
 
 LARGEST = 64 << 20  # bytes of a configuration
 LONGEST = 86400.0  # seconds of a pause
-REASON = 500  # characters that are kept
 
 
 class Planning:
@@ -61,6 +61,6 @@ class Planning:
         if not 0 <= seconds <= LONGEST:
             text = f"seconds: a number up to {LONGEST:g} is wanted"
             return web.json_response({"error": text}, status=400)
-        reason = " ".join(request.query.get("reason", "").split())[:REASON]
+        reason = one_line(request.query.get("reason", ""))
         self._put(ev.Paused(seconds, reason))
         return web.json_response({"ok": True, "seconds": seconds})

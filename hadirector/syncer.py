@@ -103,9 +103,9 @@ class Syncer:
             self._relay(self._wire)
         self.tell()
 
-    def watch(self, wanted: WatchRecords, until: float) -> None:
+    def watch(self, until: float) -> None:
         """Somebody wants to see records, until then."""
-        self._watch.follow(wanted, until)
+        self._watch.follow(until)
 
     @property
     def _sync(self) -> ConnectionSync | None:
@@ -239,7 +239,6 @@ class Syncer:
             known=len(known.mirror),
             unseen=self._unseen,
             kept_out=known.kept_out,
-            listening=listening,
             own=tuple(m.standing for m in masters.values() if m.standing),
             standbys=self._links.standbys,
             refused=dict(known.refused),
@@ -285,7 +284,7 @@ def _receive(
     if process.obeys(received) or sender is not Process.DIRECTOR:
         return
     if isinstance(received.message, WatchRecords):
-        syncer.watch(received.message, received.valid_until)
+        syncer.watch(received.valid_until)
     else:
         syncer.receive(received.message)
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from hadirector.cli import live, plan
+from hadirector.cli.listen import address
 from hadirector.core import ipvs_connections, ipvs_text, ipvs_view, ipvsadm_order, ipvsadm_rules
 from hadirector.core.errors import HadirectorError
 from hadirector.core.ipvs import ServiceKey
@@ -86,7 +87,8 @@ def _add_ipvs(parser: argparse.ArgumentParser) -> None:
             f"--{view.value}", dest="view", action="store_const", const=view, help=text
         )
     parser.add_argument("-c", "--connections", action="store_true", help="each connection")
-    parser.add_argument("--client", metavar="ADDRESS", help="of --connections, only this client's")
+    text = "of --connections, only this client's"
+    parser.add_argument("--client", metavar="ADDRESS", type=address, help=text)
     parser.add_argument("--timeouts", action="store_true", help="of idle connections, in seconds")
     parser.add_argument("--daemon", action="store_true", help="connection sync threads")
     parser.add_argument("--zero", action="store_true", help="set the counters to zero")

@@ -1,12 +1,12 @@
-"""Where to listen, as an option says it."""
+"""Addresses as options say them, for argparse."""
 
 import argparse
 
-from hadirector.core.address import canonical
+from hadirector.core.address import Address, canonical
 
 
 def host_port(text: str) -> tuple[str, int]:
-    """`:8888`, `8888`, `10.0.1.11:8888`, `[2001:db8::1]:8888`; for argparse."""
+    """`:8888`, `8888`, `10.0.1.11:8888`, `[2001:db8::1]:8888`: where to listen."""
     address, _, port = text.rpartition(":")
     bare = address.removeprefix("[").removesuffix("]")
     try:
@@ -16,3 +16,11 @@ def host_port(text: str) -> tuple[str, int]:
     except ValueError:
         wanted = f"{text!r}: write PORT or ADDRESS:PORT"
         raise argparse.ArgumentTypeError(wanted) from None
+
+
+def address(text: str) -> Address:
+    """One address, as the kernel and the configuration are compared with it."""
+    try:
+        return canonical(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no address") from None

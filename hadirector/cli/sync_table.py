@@ -31,6 +31,8 @@ def table(sync: dict[str, Any]) -> str:
     if refused:
         lines.append(f"datagrams refused: {refused}")
     lines += relay_table.lines(sync["relay"])
+    if sync["unguarded"]:
+        lines.append(f"warning: {sync['unguarded']}")
     if sync["kept_out"]:
         lines.append(f"{sync['kept_out']} connections cannot be kept: changed sequence numbers")
     return "\n".join(lines)

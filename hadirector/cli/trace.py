@@ -8,15 +8,15 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from hadirector.cli.doctor import add_config, configuration
+from hadirector.cli.listen import address
 from hadirector.cli.live import add_verb
 from hadirector.cli.servers import duration
 from hadirector.core.errors import HadirectorError
 
 if TYPE_CHECKING:
-    from hadirector.core.address import Address
     from hadirector.core.settings.cluster import Config
+    from hadirector.core.trace.hop import Verdict
     from hadirector.core.trace.packets import Scene
-    from hadirector.core.trace.verdict import Verdict
     from hadirector.core.trace.walk import Walk
     from hadirector.shell.trace.capture import Capture
 
@@ -41,7 +41,7 @@ class NotTraced(HadirectorError):
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the verb."""
     parser = add_verb(verbs, "trace", run, "where a client's packets stop, and why", _MORE)
-    parser.add_argument("--client", metavar="ADDR", required=True, type=_address, help="whose")
+    parser.add_argument("--client", metavar="ADDR", required=True, type=address, help="whose")
     parser.add_argument("--service", metavar="S", help="only this one (default: all)")
     parser.add_argument("--pcap", metavar="FILE", help="keep the packets for tcpdump, Wireshark")
     text = "how long to wait for it, at most (default: 30s)"
@@ -66,6 +66,7 @@ def _trace(
     options: argparse.Namespace, config: "Config", status: dict[str, Any] | None, why_not: str
 ) -> int:
     from hadirector.core.trace import verdict
+    from hadirector.core.trace.hop import Evidence
     from hadirector.core.trace.walk import follow
     from hadirector.shell.trace import reverse_path, stage
 
@@ -96,7 +97,7 @@ def _trace(
 
         fewer = stage.narrowed(config, walk)
         case = Case(fewer, gather(fewer, status, why_not))
-        evidence = verdict.Evidence(case, reverse_path.dropped() - before)
+        evidence = Evidence(case, reverse_path.dropped() - before)
         told = verdict.judge(scene, walk, evidence)
     _tell(options, walk, told)
     return 0 if told.fine else 1
@@ -174,12 +175,3 @@ def _as_json(walk: "Walk | None", lines: list[str], told: "Verdict") -> dict[str
         "server": None if server is None else str(server.endpoint),
         "ladder": lines,
     }
-
-
-def _address(text: str) -> "Address":
-    from hadirector.core.address import canonical
-
-    try:
-        return canonical(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no address") from None

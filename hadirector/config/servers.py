@@ -10,14 +10,13 @@ from hadirector.config import addresses, scalars
 from hadirector.config.reader import Section
 from hadirector.config.tree import Mapping, Tree
 from hadirector.core.address import Endpoint, family
-from hadirector.core.ipvs import Forward, ServiceKey, TunnelType
+from hadirector.core.ipvs import HEAVIEST, Forward, ServiceKey, TunnelType
 from hadirector.core.settings.services import RealServer, Tunnel
 
 _FORWARDS = {"nat": Forward.NAT, "dr": Forward.DR, "tun": Forward.TUN}
 _CHECKSUMS = {"nocsum": 0, "csum": 1, "remcsum": 2}  # IP_VS_TUNNEL_ENCAP_FLAG_*
 _TUNNELS = {kind.name.lower(): kind for kind in TunnelType}
 _CONNECTIONS = 2**32 - 1
-_WEIGHT = 65535  # as keepalived; beyond it the weighted schedulers' sums overflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +131,7 @@ def _server(
 
 def _load(long: Section) -> tuple[int, int, int]:
     """Weight, upper and lower threshold."""
-    weight = long.read("weight", scalars.integer(0, _WEIGHT), 1)
+    weight = long.read("weight", scalars.integer(0, HEAVIEST), 1)
     upper = long.read("upper_threshold", scalars.integer(0, _CONNECTIONS), 0)
     lower = long.read("lower_threshold", scalars.integer(0, _CONNECTIONS), 0)
     if lower > upper:

@@ -47,7 +47,9 @@ def is_compared(value: bytes, scope: Scope) -> bool:
 
 
 def is_kept_out(value: bytes) -> bool:
-    """Whether it cannot be given to anybody: a helper changed its sequence numbers."""
+    """Whether it cannot be given to anybody: a helper changed its sequence numbers (FTP through
+    NAT). The kernel (6.1) sends other deltas than it has, and a record without them takes away
+    those that are there."""
     return bool(value[_FLAGS] & _DELTAS)
 
 

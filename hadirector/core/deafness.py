@@ -77,7 +77,7 @@ class Deafness:
         together = at is not None and abs(at - since) <= TOGETHER
         return together and self._hosts[other] != self._hosts[name]
 
-    def held(
+    def doubted(
         self,
         service: VirtualService,
         verdicts: Mapping[str, Verdict],
@@ -85,7 +85,7 @@ class Deafness:
         now: float,
     ) -> Set[Endpoint]:
         """The servers of a service that stay in although they are down."""
-        held = {
+        doubted = {
             server.server.endpoint
             for server in (before.servers if before else ())
             if (server.kept or server.spared)
@@ -98,8 +98,8 @@ class Deafness:
             known = (verdicts.get(target_id(n, server.endpoint)) for n in service.check.checks)
             together = any(v is not None and self._has_company(v.target) for v in known)
             if now < self._until(f"{service.name}/{server.endpoint}", health.since, together):
-                held.add(server.endpoint)
-        return held
+                doubted.add(server.endpoint)
+        return doubted
 
     def next_at(self, decided: ServiceWeights, now: float) -> float | None:
         """When it ends for one of a service's servers by time alone."""

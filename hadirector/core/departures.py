@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from hadirector.core.address import Endpoint
-from hadirector.core.ipvs import Entry, ServiceFlags, ServiceKey, Table, Usage
+from hadirector.core.ipvs import Entry, Service, ServiceFlags, ServiceKey, Table, Usage
 from hadirector.core.settings.services import VirtualService
 
 Place = tuple[ServiceKey, Endpoint]
@@ -81,9 +81,7 @@ class Departures:
     def _stays(self, place: Place, until: float, actual: Table, now: float) -> bool:
         if now >= until or not _is_there(place, actual) or not self._connections(place):
             return False
-        service = actual[place[0]].service
-        hashing = service.scheduler in _REFUSING and ServiceFlags.SCHED1 not in service.flags
-        return not hashing
+        return lets_linger(actual[place[0]].service)
 
     def _connections(self, place: Place) -> int:
         use = self._usage().destinations.get(place)
@@ -94,6 +92,11 @@ class Departures:
         if not count:
             return "no longer configured, and its connections have ended"
         return f"no longer configured; {count} connections had not ended in time"
+
+
+def lets_linger(service: Service) -> bool:
+    """Whether a weight of 0 hurts nobody there."""
+    return service.scheduler not in _REFUSING or ServiceFlags.SCHED1 in service.flags
 
 
 def _places(services: Iterable[VirtualService]) -> Iterable[Place]:

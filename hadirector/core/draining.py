@@ -16,7 +16,7 @@ least as old as the order; one that came by a template later is as old as it was
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hadirector.core import ipvs, messages
 from hadirector.core.address import Endpoint
@@ -69,15 +69,14 @@ def survey(
     director: Director,
     about: Subject,
     seen: Mapping[Endpoint, Seen],
-    samples: Mapping[str, Samples],
     now: float,
 ) -> list[Left]:
-    """Every server that a subject is about."""
+    """Every server that a subject is about, without `eta`, which takes samples of several."""
     found = []
     for name, weights in director.services.weights.items():
         for server in weights.servers:
             if about.concerns(name, server.server.endpoint):
-                found.append(_left(director, name, server, seen, samples, now))
+                found.append(_left(director, name, server, seen, now))
     return found
 
 
@@ -114,7 +113,6 @@ def _left(
     name: str,
     server: ServerWeight,
     seen: Mapping[Endpoint, Seen],
-    samples: Mapping[str, Samples],
     now: float,
 ) -> Left:
     service = director.services.settings[name]
@@ -123,26 +121,22 @@ def _left(
     there = [table[key].destinations.get(endpoint) for key in service.keys if key in table]
     weights = [destination.weight for destination in there if destination is not None]
     uses = [director.kernel.usage.destinations.get((key, endpoint)) for key in service.keys]
-    subject = f"{name}/{endpoint}"
     at = ordered_at(director, name, endpoint, now)
     what = seen.get(endpoint)
     first = min((x for x in (at, what.first if what else None) if x is not None), default=None)
     left = Left(
-        name=subject,
+        name=f"{name}/{endpoint}",
         weight=max(weights, default=None),
         active=sum(use.active for use in uses if use),
         inactive=sum(use.inactive for use in uses if use),
         templates=sum(use.persistent for use in uses if use),
         why_not="",
-        longest=what.longest if what else None,
-        eta=eta(samples.get(subject, ()), now),
     )
     held = holding(left, service.protocol)
     why = _why_not(director, service.keys, server, left, held, at, now)
     oldest = now - first if first is not None and held else None
-    return Left(
-        *(left.name, left.weight, left.active, left.inactive, left.templates),
-        *(why, oldest, left.longest if held else None, left.eta),
+    return replace(
+        left, why_not=why, oldest=oldest, longest=what.longest if what and held else None
     )
 
 

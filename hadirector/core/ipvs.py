@@ -10,6 +10,8 @@ from enum import Enum, Flag, IntEnum
 
 from hadirector.core.address import Address, Endpoint, Family
 
+HEAVIEST = 65535  # as keepalived; beyond it the weighted schedulers' sums overflow
+
 
 class Protocol(IntEnum):
     """IP protocol numbers IPVS balances; a fwmark service has none."""

@@ -236,17 +236,6 @@ def is_template(raw: bytes) -> bool:
     return bool(raw[6] & (TEMPLATE >> 8))
 
 
-def has_deltas(raw: bytes) -> bool:
-    """Whether a helper changed its sequence numbers (FTP through NAT). The kernel (6.1) sends other
-    deltas than it has, and a record without them takes away those that are there."""
-    return bool(raw[6] & ((IN_SEQUENCE | OUT_SEQUENCE) >> 8))
-
-
-def with_timeout(raw: bytes, seconds: int) -> bytes:
-    """The same connection, with so much time left."""
-    return raw[:20] + seconds.to_bytes(4, "big") + raw[24:]
-
-
 def timeout_of(raw: bytes) -> int:
     """Seconds."""
     return int.from_bytes(raw[20:24], "big")

@@ -6,7 +6,7 @@ of the configuration.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from hadirector.core.address import Address, Endpoint, packed
@@ -256,30 +256,25 @@ def in_order(view: Sequence[ServiceView], order: Order) -> list[ServiceView]:
         return list(view)
     services = sorted(view, key=_place)
     if order == "address":
-        return [with_servers(one, sorted(one.servers, key=_server_place)) for one in services]
+        return [
+            replace(one, servers=tuple(sorted(one.servers, key=_server_place))) for one in services
+        ]
     services.sort(key=lambda one: -sum(_amount(server, order) for server in one.servers))
     return [
-        with_servers(
-            one, sorted(one.servers, key=lambda s: (-_amount(s, order), *_server_place(s)))
+        replace(
+            one,
+            servers=tuple(
+                sorted(one.servers, key=lambda s: (-_amount(s, order), *_server_place(s)))
+            ),
         )
         for one in services
     ]
 
 
-def with_servers(service: ServiceView, servers: Sequence[ServerView]) -> ServiceView:
-    """The service, with these."""
-    fields = {name: getattr(service, name) for name in ServiceView.__slots__}
-    return ServiceView(**{**fields, "servers": tuple(servers)})
-
-
-_PROTOCOL_NUMBERS = {"fwmark": 0} | {each.name.lower(): each.value for each in Protocol}
-
-
 def _place(service: ServiceView) -> tuple[int, int, int, bytes, int]:
     """Marks last, then family, protocol, address and port."""
     address = packed(Address(service.address)) if service.address else b""
-    protocol = _PROTOCOL_NUMBERS[service.protocol]
-    return (service.fwmark, service.family, protocol, address, service.port)
+    return (service.fwmark, service.family, service.key.protocol, address, service.port)
 
 
 def _server_place(server: ServerView) -> tuple[int, bytes, int]:

@@ -7,28 +7,27 @@ the outcome depends on the way of sorting, which is that of glibc's qsort until 
 
 import struct
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from hadirector.core.address import Address, packed
-from hadirector.core.ipvs import Protocol
-from hadirector.core.ipvs_view import ServerView, ServiceView, with_servers
+from hadirector.core.ipvs_view import ServerView, ServiceView
 
 T = TypeVar("T")
 _Key = tuple[int, ...]
-_PROTOCOLS = {"fwmark": 0} | {each.name.lower(): each.value for each in Protocol}
 
 
 def in_order(services: Sequence[ServiceView]) -> list[ServiceView]:
     """Services, and the servers of each."""
     return [
-        with_servers(service, _merge_sort(service.servers, _server_key))
+        replace(service, servers=tuple(_merge_sort(service.servers, _server_key)))
         for service in _merge_sort(services, _service_key)
     ]
 
 
 def _service_key(service: ServiceView) -> _Key:
-    protocol = _PROTOCOLS[service.protocol]
-    return (service.fwmark, service.family, protocol, *_words(service.address), service.port)
+    words = _words(service.address)
+    return (service.fwmark, service.family, service.key.protocol, *words, service.port)
 
 
 def _server_key(server: ServerView) -> _Key:

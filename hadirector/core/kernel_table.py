@@ -111,8 +111,9 @@ class KernelTable:
         return plan.plan({}, self.actual or {}, self._owned)
 
     def preview(self, wanted: ipvs.Table) -> tuple[plan.Operation, ...]:
-        """What would be done if this were wanted."""
-        return plan.plan(wanted, self.actual or {}, self._owned)
+        """What would be done if this were wanted; who is leaving already may stay a while."""
+        actual = self.actual or {}
+        return plan.plan(self.departures.extend(wanted, actual, self._now), actual, self._owned)
 
     def due(self, now: float) -> list[ev.Action]:
         """Time passed."""

@@ -23,6 +23,7 @@ from ipaddress import ip_address
 
 from hadirector.core.address import Address, Endpoint, canonical, family
 from hadirector.core.admin import FREE, Admin, Ruling
+from hadirector.core.ipvs import HEAVIEST
 from hadirector.core.settings.services import VirtualService
 
 MOST = 5000  # orders kept
@@ -244,7 +245,7 @@ def lawful(order: Override) -> bool:
         and len(order.reason) <= LONGEST
         and order.reason.isprintable()
         and 0 <= order.subject.port < 65536
-        and (order.weight is None or 0 <= order.weight <= 65535)
+        and (order.weight is None or 0 <= order.weight <= HEAVIEST)
         and 0 <= order.stamp.ms < 2**53
     )
 

@@ -98,7 +98,7 @@ class OwnSync:
             for known in peers
         )
         role, own = role_of(states), _mastered(config, states)
-        return [ev.Send(Process.SYNCER, SyncRoles(role, own, others, not waits, waits), ROLES_HOLD)]
+        return [ev.Send(Process.SYNCER, SyncRoles(role, own, others, waits), ROLES_HOLD)]
 
 
 def role_of(states: dict[str, str]) -> SyncRole:

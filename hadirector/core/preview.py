@@ -7,7 +7,7 @@ configuration, planned against the kernel as it was read last. `reload` takes th
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from hadirector.core import differences, maglev, plan
+from hadirector.core import departures, differences, maglev, plan
 from hadirector.core.address import Endpoint
 from hadirector.core.director import Director
 from hadirector.core.ipvs import DestinationUse, Entry, Forward, ServiceKey, Table, Usage
@@ -80,6 +80,8 @@ def _effect(
     uses = _uses(step, usage, actual)
     connections = sum(use.active + use.inactive for use in uses)
     persistent = sum(use.persistent for use in uses)
+    if key in actual and not departures.lets_linger(actual[key].service):
+        linger = 0.0
     note = _note(step, connections, persistent, linger) if connections or persistent else ""
     return Effect(plan.describe(step), names.get(key, ""), connections, persistent, note)
 

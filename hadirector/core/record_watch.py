@@ -31,8 +31,6 @@ _FLAGS = (
 class WatchRecords:
     """Somebody watches, as long as this level holds."""
 
-    wanted: bool
-
 
 @dataclass(frozen=True, slots=True)
 class SeenRecord:
@@ -68,17 +66,13 @@ class RecordWatch:
         self._records: list[SeenRecord] = []
         self._skipped = 0
 
-    def follow(self, wanted: WatchRecords, until: float) -> None:
-        """Somebody watches until then, or nobody does."""
-        self._until = until if wanted.wanted else -math.inf
-
-    def watched(self, now: float) -> bool:
-        """Whether anybody does."""
-        return now < self._until
+    def follow(self, until: float) -> None:
+        """Somebody watches until then."""
+        self._until = until
 
     def hear(self, payload: bytes, sync_id: int, sent: bool, now: float) -> None:
         """A datagram of records passes."""
-        if not self.watched(now):
+        if now >= self._until:
             return
         try:
             records = ipvs_sync.split(payload, sync_id)

@@ -27,6 +27,7 @@ from hadirector.core.address import Address
 from hadirector.core.gate import Admitted, Gate
 from hadirector.core.keys import Key
 from hadirector.core.relay_inbox import Inbox
+from hadirector.core.relay_messages import RelayPeer
 from hadirector.core.relay_outbox import Allowance, Outbox
 from hadirector.core.relay_wire import Again, Beat, Records, RelayError
 from hadirector.core.seal import Flaw, Mark
@@ -77,24 +78,6 @@ class Settings:
     sync_id: int
     peers: Mapping[str, Address | None]
     keys: tuple[Key, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """What became of one peer's records. `heard_at`: its last beat, None before the first; `taken`
-    datagrams went to the kernel, `again` of them after they had been lost on the way; `lost` were
-    given up; `behind` is for how long the oldest missing one is missing, seconds. `sent_again` is
-    what it asked for."""
-
-    alive: bool
-    heard_at: float | None
-    key: int | None
-    taken: int
-    again: int
-    lost: int
-    behind: float
-    sent_again: int
-    refused: Mapping[str, int]
 
 
 @dataclass(slots=True)
@@ -189,21 +172,21 @@ class Relay:
                 due.append(at)
         return min(due)
 
-    def accounts(self, now: float) -> dict[str, Account]:
+    def accounts(self, now: float) -> dict[str, RelayPeer]:
         """What became of each peer's records."""
         return {peer: self._account(peer, talk, now) for peer, talk in self._talks.items()}
 
-    def _account(self, peer: str, talk: _Talk, now: float) -> Account:
+    def _account(self, peer: str, talk: _Talk, now: float) -> RelayPeer:
         inbox = talk.inbox
         since = inbox.missing_since() if inbox is not None else None
-        return Account(
+        return RelayPeer(
             talk.alive,
             talk.heard_at,
             self._gate.signs.get(peer),
             talk.taken,
             talk.again + (inbox.again if inbox is not None else 0),
             talk.lost + (inbox.lost if inbox is not None else 0),
-            0.0 if since is None else now - since,
+            0.0 if since is None else round(now - since, 3),
             talk.sent_again,
             dict(self._gate.refused.get(peer, {})),
         )

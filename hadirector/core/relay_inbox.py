@@ -36,11 +36,6 @@ class Inbox:
         self._asked: dict[int, float] = {}  # until when; also of those that came since
         self._ask_at: float | None = None
 
-    @property
-    def complete(self) -> bool:
-        """Whether nothing is missing, as far as this node knows."""
-        return not self._missing
-
     def missing_since(self) -> float | None:
         """When the first one that is missing should have come."""
         return next(iter(self._missing.values()), None)

@@ -8,7 +8,7 @@ class RelayPeer:
     """One peer's records. `heard_at` is CLOCK_BOOTTIME, None before its relay's first beat; `key`
     the ID of the key it seals with. `taken` datagrams went to the kernel, `again` of them after
     they had been lost on the way, `lost` were given up, `behind` is for how many seconds the
-    oldest missing one is missing; `refused` by flaw."""
+    oldest missing one is missing; `sent_again` is what it asked for, `refused` by flaw."""
 
     alive: bool
     heard_at: float | None

@@ -41,11 +41,6 @@ def lost(state: RelayState) -> int:
     return state.overrun + sum(peer.lost for peer in state.peers.values())
 
 
-def behind(state: RelayState) -> float:
-    """For how many seconds the oldest missing record is missing."""
-    return max((peer.behind for peer in state.peers.values()), default=0.0)
-
-
 def troubles(state: RelayState | None, known: Mapping[str, Known], now: float) -> list[str]:
     """A sentence each."""
     if state is None:

@@ -3,6 +3,13 @@
 from dataclasses import dataclass
 from enum import Enum
 
+REASON = 500  # characters of one that are kept
+
+
+def one_line(text: str, most: int = REASON) -> str:
+    """What somebody wrote, in one line, with nothing in it that a terminal would obey."""
+    return "".join(one for one in " ".join(text.split()) if one.isprintable())[:most]
+
 
 @dataclass(frozen=True, slots=True)
 class HandOver:

@@ -116,7 +116,7 @@ class Services:
         self._kept_told &= self.settings.keys()
         self._easing.keep(self.settings)
         self._patience.keep(self.settings)
-        self._due = {name: at for name, at in self._due.items() if name in settled}
+        self._due = {}  # of a settled one time has nothing to say
         kept = {key for name in settled for key in settings[name].keys}
         entries = {key: entry for key, entry in self.entries.items() if key in kept}
         self.paths = as_client.paths_of(config)
@@ -276,7 +276,7 @@ class Services:
             shares=self._easing.shares(service, now),
             wishes=wishes,
             served=served,
-            held=self._deafness.held(service, self.verdicts, before, now),
+            doubted=self._deafness.doubted(service, self.verdicts, before, now),
             overdue=self._patience.over(service, self._checks, now),
         )
 

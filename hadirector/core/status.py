@@ -18,12 +18,14 @@ from hadirector.core.weight import ServerWeight, ServiceWeights
 @dataclass(frozen=True, slots=True)
 class Shell:
     """What the shell knows: sync threads, troubles by kind; of the peer channel what it refused,
-    by node and flaw, and the ID of the key each peer signed with last."""
+    by node and flaw, and the ID of the key each peer signed with last; `unguarded`: what of the
+    private interface is left open (shell/private_link)."""
 
     threads: tuple[ipvs.SyncThread, ...] = ()
     troubles: Mapping[str, str] = field(default_factory=dict)
     refused: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     signs: Mapping[str, int] = field(default_factory=dict)
+    unguarded: str = ""
 
 
 def build(director: Director, shell: Shell, unix_offset: float, losses: Mapping[str, int]) -> Json:
@@ -64,7 +66,7 @@ def build(director: Director, shell: Shell, unix_offset: float, losses: Mapping[
             }
             for order in director.orders.overrides.in_force(director.turned_at)
         ],
-        "sync": sync_status.build(director, shell.threads, unix_offset),
+        "sync": sync_status.build(director, shell.threads, shell.unguarded, unix_offset),
         "peers": _peers(director, shell, unix_offset),
         "hooks": attendance_status.hooks(director.attendance),
         "losses": {**losses, "presences": director.peers.refused if director.peers else 0},

@@ -20,8 +20,11 @@ CANNOT_BE_KEPT = (
 )
 
 
-def build(director: Director, threads: tuple[ipvs.SyncThread, ...], offset: float) -> Json:
-    """`sync` of status; needs a configured director."""
+def build(
+    director: Director, threads: tuple[ipvs.SyncThread, ...], unguarded: str, offset: float
+) -> Json:
+    """`sync` of status; needs a configured director. `unguarded` is told here and is no trouble:
+    the shipped unit may not load that guard, and a node that is never well nobody looks at."""
     config = director.config
     assert config is not None
     sync = config.connection_sync
@@ -55,6 +58,7 @@ def build(director: Director, threads: tuple[ipvs.SyncThread, ...], offset: floa
         "refused": dict(synced.refused) if synced else {},
         "overrun": synced.overrun if synced else None,
         "threads": [thread.role.name.lower() for thread in threads],
+        "unguarded": unguarded or None,
         "relay": relay_status.build(relay, offset),
     }
 

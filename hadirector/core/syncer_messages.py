@@ -42,13 +42,12 @@ class SyncPeer:
 
 @dataclass(frozen=True, slots=True)
 class SyncRoles:
-    """Who is master of what; `masters` are this node's addresses. `programmed`: the services that
-    connections are bound to are in the kernel; else `waits` says what for."""
+    """Who is master of what; `masters` are this node's addresses. `waits`: what the services that
+    connections are bound to still wait for, until they are in the kernel."""
 
     role: SyncRole
     masters: tuple[Address, ...]
     peers: tuple[SyncPeer, ...]
-    programmed: bool
     waits: str = ""
 
 
@@ -118,7 +117,6 @@ class Synced:
     known: int = 0
     unseen: int = 0
     kept_out: int = 0
-    listening: bool = False
     own: tuple[Standby, ...] = ()
     standbys: tuple[Standby, ...] = ()
     refused: dict[str, int] = field(default_factory=dict)

@@ -35,13 +35,12 @@ from enum import Enum
 
 from hadirector.core.address import Endpoint
 from hadirector.core.admin import FREE, Admin, Ruling
-from hadirector.core.ipvs import Protocol, ServiceFlags
+from hadirector.core.ipvs import HEAVIEST, Protocol, ServiceFlags
 from hadirector.core.messages import Health, Verdict, Wish
 from hadirector.core.server_health import ServerHealth, combine, is_in, is_out
 from hadirector.core.settings.services import OnFailure, RealServer, VirtualService
 
 STEPS = 20  # that the smallest weight has while anything is held back: 5 % each
-LARGEST = 65535  # beyond it the weighted schedulers' sums overflow
 
 
 class ServiceState(Enum):
@@ -102,8 +101,8 @@ class Facts:
 
     `rulings` are operators', `wishes` those of the servers' own; `ramps` the share of its weight
     that a server in slow start has so far; `shares` what feedback leaves a server that ever
-    reported. `served` had weight until now, or is spared; `held` are those whose silence may be our
-    own trouble. Of `overdue` no first verdict is waited for any more.
+    reported. `served` had weight until now, or is spared; `doubted` are those whose silence may be
+    our own trouble. Of `overdue` no first verdict is waited for any more.
     """
 
     rulings: Mapping[Endpoint, Ruling] = field(default_factory=dict)
@@ -111,7 +110,7 @@ class Facts:
     shares: Mapping[Endpoint, float] = field(default_factory=dict)
     wishes: Mapping[Endpoint, Wish] = field(default_factory=dict)
     served: Set[Endpoint] = frozenset()
-    held: Set[Endpoint] = frozenset()
+    doubted: Set[Endpoint] = frozenset()
     overdue: Set[Endpoint] = frozenset()
 
 
@@ -162,11 +161,11 @@ def decide(
     unjudged = [case for case in cases if case.health.health is Health.UNKNOWN]
     waiting = tuple(c.server.endpoint for c in unjudged if _is_awaited(c, adopted, facts))
     found = [(c, adopted.get(c.server.endpoint) or 0) for c in cases]
-    kept = any(
+    adopting = any(
         weight and c.health.health is Health.UNKNOWN and c.ruling.admin is Admin.ENABLED
         for c, weight in found
     )
-    like = _scale_found(found) if kept else 1
+    like = _scale_found(found) if adopting else 1
     finer = _finer(cases, facts, like, max((weight for _, weight in found), default=0))
     scale = _Scale(like * finer, finer)
     floor = _by_floor(service, cases, adopted, facts, settled=not waiting)
@@ -242,7 +241,7 @@ def _scale_found(found: Iterable[tuple[_Case, int]]) -> int:
     if not known:
         return 1
     times = max(round(weight / base) for base, weight in known)
-    return max(1, min(times, LARGEST // max(case.base for case, _ in found)))
+    return max(1, min(times, HEAVIEST // max(case.base for case, _ in found)))
 
 
 def _finer(cases: Iterable[_Case], facts: Facts, scale: int, found: int) -> int:
@@ -253,7 +252,7 @@ def _finer(cases: Iterable[_Case], facts: Facts, scale: int, found: int) -> int:
     if not parts or not any(case.server.endpoint in parts for case in able):
         return 1
     bases = [case.base * scale for case in able]
-    return max(1, min(math.ceil(STEPS / min(bases)), LARGEST // max(*bases, found)))
+    return max(1, min(math.ceil(STEPS / min(bases)), HEAVIEST // max(*bases, found)))
 
 
 def _by_floor(
@@ -344,7 +343,7 @@ def _failed(
     elif endpoint in floor:
         reason = f"{rising}, kept by the floor of {service.floor:g}: {detail}"
         return _weight(case, case.base * scale.times, reason, kept=True)
-    elif endpoint in facts.held and endpoint in facts.served:
+    elif endpoint in facts.doubted and endpoint in facts.served:
         told = f"{rising}, but nobody else answered this node either, which may be to blame"
         if service.fallback is None:
             return _weight(

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Collection
 from pathlib import Path
 
-NET_ADMIN, NET_RAW = 12, 13  # include/uapi/linux/capability.h
+NET_ADMIN, NET_RAW, BPF = 12, 13, 39  # include/uapi/linux/capability.h
 NOBODY = 65534  # user and group: the overflow ids, which own nothing
 _KILL, _SETGID, _SETUID = 5, 6, 7
 

@@ -30,7 +30,7 @@ from aiohttp import web
 
 from hadirector.core import metrics
 from hadirector.core.errors import HadirectorError
-from hadirector.core.requests import HandOver, Outcome, Release, Request, StandBy, Verdict
+from hadirector.core.requests import HandOver, Outcome, Release, Request, StandBy, Verdict, one_line
 from hadirector.core.status import Json
 
 STREAM_QUEUE = 1000  # events a slow follower may be behind before it is cut off
@@ -38,7 +38,6 @@ FOLLOWERS = 32  # streams of events at a time
 KEEP_ALIVE = 15.0  # seconds between comments to a follower: one that left shows by them
 WRITE_DEADLINE = 10.0  # seconds a follower may refuse to read
 BACKLOG = 64
-REASON = 500  # characters of an operator's reason that are kept
 LEAVE = 1.0  # seconds that questions under way are waited for at the end
 
 
@@ -258,7 +257,7 @@ async def _next_line(queue: asyncio.Queue[Json]) -> bytes | None:
 
 def _why(asked: Mapping[str, str]) -> tuple[bool, str]:
     """Whether it is forced, and the operator's reason in one line."""
-    return asked.get("force") == "1", " ".join(asked.get("reason", "").split())[:REASON]
+    return asked.get("force") == "1", one_line(asked.get("reason", ""))
 
 
 def _outcome(failure: str | None) -> web.Response:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 
 from hadirector.core import draining, ipvs_connections
 from hadirector.core.address import Address, Endpoint, family, packed
@@ -42,15 +43,16 @@ class DrainWatch:
     def look(self, about: Subject) -> list[Left]:
         """What is left now; a reading of the table is begun where it is time."""
         now, director = child.now(), self._director()
-        found = draining.survey(director, about, self._seen, self._samples, now)
-        for left in found:
+        found = []
+        for left in draining.survey(director, about, self._seen, now):
             service = director.services.settings[left.name.rpartition("/")[0]]
-            kept = self._samples.setdefault(left.name, deque(maxlen=draining.SAMPLES))
-            kept.append((now, draining.holding(left, service.protocol)))
+            samples = self._samples.setdefault(left.name, deque(maxlen=draining.SAMPLES))
+            samples.append((now, draining.holding(left, service.protocol)))
+            found.append(replace(left, eta=draining.eta(samples, now)))
         if len(self._samples) > 4 * SERVERS:
             self._samples = {left.name: self._samples[left.name] for left in found}
         self._read(about, now)
-        return draining.survey(director, about, self._seen, self._samples, now)
+        return found
 
     @property
     def exact(self) -> bool:

@@ -12,13 +12,13 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
+from hadirector.core.ipvs import HEAVIEST
 from hadirector.core.overrides import LONGEST, LONGEST_NAME, subject
-from hadirector.core.requests import OrderKind, OrderServer, Outcome, Verdict
+from hadirector.core.requests import OrderKind, OrderServer, Outcome, Verdict, one_line
 from hadirector.shell.drain_watch import DrainWatch
 
 CONFIGURED = "configured"
 LONGEST_EXPIRY = 10 * 365 * 86400.0  # seconds
-HEAVIEST = 65535
 
 
 class OrdersApi:
@@ -81,10 +81,10 @@ def read(kind: str, asked: Mapping[str, str]) -> OrderServer:
     return OrderServer(
         kind=OrderKind(kind),
         server=asked.get("server", ""),
-        by=_line(asked.get("by", ""), LONGEST_NAME) or "somebody",
+        by=one_line(asked.get("by", ""), LONGEST_NAME) or "somebody",
         unix=time.time(),
         weight=_weight(asked.get("weight", "")) if kind == OrderKind.WEIGHT.value else None,
-        reason=_line(asked.get("reason", ""), LONGEST),
+        reason=one_line(asked.get("reason", ""), LONGEST),
         expires=_expires(asked["expires"]) if asked.get("expires") else None,
     )
 
@@ -102,8 +102,3 @@ def _expires(text: str) -> float:
     if not math.isfinite(seconds) or not 0 < seconds <= LONGEST_EXPIRY:
         raise ValueError("expires: seconds are wanted, more than 0")
     return seconds
-
-
-def _line(text: str, longest: int) -> str:
-    """In one line, with nothing in it that a terminal would obey."""
-    return "".join(one for one in " ".join(text.split()) if one.isprintable())[:longest]

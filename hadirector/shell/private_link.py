@@ -9,10 +9,6 @@ its own as if it had arrived; a program without a single privilege could write i
 connections. So whatever arrives there without the relay's mark, which only CAP_NET_ADMIN or
 CAP_NET_RAW can set, is dropped (clsact and one classic BPF filter, linux/pkt_cls.h).
 
-Nor is what such a program sends there to be taken for the master thread's, whose address and port
-it can have (IP_PKTINFO): what leaves there and no socket of root's sent is dropped too, where this
-process may load extended BPF (root, or CAP_BPF).
-
 What such a program sends there is not to be taken for the master thread's either, and by address
 and port it can be: so whatever leaves there and no socket of root's has sent is dropped, too, where
 this process may load extended BPF (root may; else CAP_BPF).
@@ -73,12 +69,12 @@ def index_of() -> int:
 
 class PrivateLink:
     """The interface, as far as this node has or wants it. `open_gate` says why it is there without
-    its filter; empty when it is guarded."""
+    its filter, `open_way_out` why what leaves is not looked at; empty when it is guarded."""
 
     def __init__(self) -> None:
         self.open_gate = ""
         self.shut_again = False  # by the last `ensure`: somebody had opened it
-        self._both_ways = False  # whether what leaves is guarded, too
+        self.open_way_out = ""
         self._index = 0  # as it was left right
 
     @property
@@ -97,7 +93,9 @@ class PrivateLink:
                 raise KernelError("connection_sync", errno.EEXIST, text)
             same = found is not None and found.index == self._index
             self.shut_again = (
-                same and not self.open_gate and not _is_shut(route, self._index, self._both_ways)
+                same
+                and not self.open_gate
+                and not _is_shut(route, self._index, not self.open_way_out)
             )
             if found is not None and same and found.enabled and not self.shut_again:
                 return False
@@ -111,7 +109,7 @@ class PrivateLink:
     def remove(self) -> None:
         """Nothing of it stays, whichever life of ours made it."""
         self._index = 0
-        self.open_gate = ""
+        self.open_gate = self.open_way_out = ""
         route = rtnetlink.Route()
         try:
             found = _find(route)
@@ -124,7 +122,7 @@ class PrivateLink:
         """The gate first: nothing is to arrive before it is shut."""
         _no_ipv6()
         self.open_gate = _shut(route, index)
-        self._both_ways = not self.open_gate and _shut_way_out(route, index)
+        self.open_way_out = self.open_gate or _shut_way_out(route, index)
         _order(route, rtnetlink.put_address(index, ADDRESS, 32, 0, 0, None), errno.EEXIST)
         _order(route, Request(_SETLINK, _head(_UP_MULTICAST, _UP_MULTICAST) + _named()))
 
@@ -202,12 +200,16 @@ def _is_shut(route: rtnetlink.Route, index: int, both_ways: bool) -> bool:
     return not both_ways or route.get(Request(_GETTFILTER, _rule(index, _EGRESS)), what) is not None
 
 
-def _shut_way_out(route: rtnetlink.Route, index: int) -> bool:
-    """Drop what leaves and is not root's; whether that can be had."""
+def _shut_way_out(route: rtnetlink.Route, index: int) -> str:
+    """Drop what leaves and is not root's; why that cannot be had, or nothing."""
+    what = "a program of this host can have a forged connection record sealed: what it sends to "
+    text = f"{what}{NAME} cannot be told from the kernel's"
     try:
         descriptor = ebpf.only_roots()
-    except OSError:
-        return False
+    except OSError as error:
+        if error.errno in (errno.EPERM, errno.EACCES):
+            return f"{text} without CAP_BPF, which the unit may be given"
+        return f"{text} ({error.strerror})"
     try:
         program = netlink.nested(
             _TCA_OPTIONS,
@@ -216,7 +218,8 @@ def _shut_way_out(route: rtnetlink.Route, index: int) -> bool:
             netlink.attribute(_BPF_FLAGS, _U32.pack(_ACT_DIRECT)),
         )
         rule = _rule(index, _EGRESS)
-        return not route.execute([Request(_NEWTFILTER, rule + program, netlink.CREATE)], "guard")
+        refused = route.execute([Request(_NEWTFILTER, rule + program, netlink.CREATE)], "guard")
+        return f"{text} ({refused[0].text})" if refused else ""
     finally:
         os.close(descriptor)
 

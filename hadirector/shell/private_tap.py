@@ -16,20 +16,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hadirector.core.address import Address
-from hadirector.shell import bpf
+from hadirector.shell import bpf, packet_ears
+from hadirector.shell.buffers import enlarge_send
 from hadirector.shell.private_link import ADDRESS, MARK, NAME
 
 # Not the kernel's own port (8848): by group and port its socket is told from the relay's.
 GROUP, PORT = Address("224.0.0.81"), 8847
-BUFFER = 8 << 20  # bytes; without CAP_NET_ADMIN at most net.core.rmem_max
+BUFFER = 8 << 20  # bytes; without CAP_NET_ADMIN at most net.core.wmem_max
 READS = 64  # datagrams for each wake-up
 WAITING = 1024  # datagrams that wait until it is known who sent them
 KNOW_EVERY = 0.5  # seconds between looks at who sends
 
-_ETH_P_ALL = 0x0003  # what goes out is shown to nobody who asks for one protocol
-_SO_RCVBUFFORCE, _SO_SNDBUFFORCE, _SO_MARK = 33, 32, 36
-_SOL_PACKET, _PACKET_STATISTICS = 263, 6
-_STATISTICS = struct.Struct("=II")
+_SO_MARK = 36
 _MREQN = struct.Struct("=4s4si")
 _SKF_AD_PKTTYPE, _OUTGOING = 0xFFFFF000 + 4, 4
 _UDP = 17
@@ -67,7 +65,7 @@ class PrivateTap:
         self._ears = self._mouth = None
         try:
             self.index = socket.if_nametoindex(NAME)
-            self._ears = _listen()
+            self._ears = packet_ears.listen(NAME, _FILTER)
             self._mouth = _speak(self.index)
         except OSError:
             self.close()
@@ -78,8 +76,7 @@ class PrivateTap:
     def lost(self) -> int:
         """Datagrams of the kernel that came faster than they were read, or waited in vain."""
         if self._ears is not None:
-            raw = self._ears.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, _STATISTICS.size)
-            self._lost += _STATISTICS.unpack(raw)[1]  # reading sets it to zero
+            self._lost += packet_ears.lost_since(self._ears)
         return self._lost
 
     @property
@@ -142,27 +139,13 @@ class PrivateTap:
             self._knowing = asyncio.ensure_future(self._know())
 
 
-def _listen() -> socket.socket:
-    sock = socket.socket(
-        socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0
-    )
-    try:
-        bpf.attach(sock, _FILTER)
-        _enlarge(sock, _SO_RCVBUFFORCE, socket.SO_RCVBUF)
-        sock.bind((NAME, _ETH_P_ALL))
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
 def _speak(index: int) -> socket.socket:
     sock = socket.socket(
         socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
     )
     try:
         sock.setsockopt(socket.SOL_SOCKET, _SO_MARK, MARK)
-        _enlarge(sock, _SO_SNDBUFFORCE, socket.SO_SNDBUF)
+        enlarge_send(sock, BUFFER)
         own = socket.inet_aton(ADDRESS)
         membership = _MREQN.pack(bytes(4), own, index)
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, membership)
@@ -174,13 +157,6 @@ def _speak(index: int) -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-def _enlarge(sock: socket.socket, forced: int, asked: int) -> None:
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, forced, BUFFER)
-    except PermissionError:
-        sock.setsockopt(socket.SOL_SOCKET, asked, BUFFER)
 
 
 def ports_of_root() -> frozenset[int]:

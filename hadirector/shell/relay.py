@@ -14,7 +14,7 @@ from typing import assert_never
 from hadirector.core import relay
 from hadirector.core.address import Address
 from hadirector.core.keys import Key
-from hadirector.core.relay_messages import RelayPeer, RelayState
+from hadirector.core.relay_messages import RelayState
 from hadirector.core.relay_wire import PAYLOAD
 from hadirector.core.settings.cluster import ConnectionSync
 from hadirector.shell import backup_socket, child, relay_socket
@@ -106,15 +106,7 @@ class RelayLink:
     def state(self) -> RelayState:
         """What status tells."""
         overrun, local, unsent = self._counts()
-        peers = {
-            name: RelayPeer(
-                *(one.alive, one.heard_at, one.key, one.taken, one.again, one.lost),
-                round(one.behind, 3),
-                one.sent_again,
-                dict(one.refused),
-            )
-            for name, one in self._core.accounts(child.now()).items()
-        }
+        peers = self._core.accounts(child.now())
         strangers = dict(self._core.strangers)
         troubles = tuple(one.reason for one in self._troubles.values() if one.told)
         return RelayState(peers, self._core.sent, unsent, overrun, local, strangers, troubles)

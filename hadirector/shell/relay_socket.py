@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 from hadirector.core.address import Address, canonical, family
 from hadirector.core.settings.cluster import ConnectionSync
+from hadirector.shell.buffers import enlarge_receive, enlarge_send
 
 BUFFER = 8 << 20  # bytes; without CAP_NET_ADMIN at most net.core.rmem_max
 READS = 64  # datagrams for each wake-up
 ATTEMPTS = 2  # to send: the first may get an earlier datagram's ICMP error
 LARGEST = 2048  # bytes: more than any of ours
 
-_SO_RCVBUFFORCE, _SO_SNDBUFFORCE = 33, 32
 _MREQN = struct.Struct("=4s4si")
 _INDEX = struct.Struct("=i")
 
@@ -107,11 +107,8 @@ def _open(where: Place) -> socket.socket:
     try:
         name = where.interface.encode() + b"\0"
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name)
-        for forced, asked in (
-            (_SO_RCVBUFFORCE, socket.SO_RCVBUF),
-            (_SO_SNDBUFFORCE, socket.SO_SNDBUF),
-        ):
-            _enlarge(sock, forced, asked)
+        enlarge_receive(sock, BUFFER)
+        enlarge_send(sock, BUFFER)
         sock.bind(_target(where, at))
         if where.own is None:
             _join(sock, where)
@@ -138,10 +135,3 @@ def _join(sock: socket.socket, where: Place) -> None:
     sock.setsockopt(level, socket.IP_MULTICAST_IF, _MREQN.pack(bytes(4), bytes(4), where.index))
     sock.setsockopt(level, socket.IP_MULTICAST_LOOP, 0)
     sock.setsockopt(level, socket.IP_MULTICAST_TTL, 1)
-
-
-def _enlarge(sock: socket.socket, forced: int, asked: int) -> None:
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, forced, BUFFER)
-    except PermissionError:
-        sock.setsockopt(socket.SOL_SOCKET, asked, BUFFER)

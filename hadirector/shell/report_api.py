@@ -14,6 +14,7 @@ from aiohttp import web
 
 from hadirector.core import director_events as ev
 from hadirector.core.externals import REASON, Externals
+from hadirector.core.requests import one_line
 
 _SHARE = re.compile(r"(100|[0-9]{1,2})%?")
 _STATES = {"up": True, "down": False}
@@ -43,7 +44,7 @@ class ReportApi:
         if refusal:
             return _failed(refusal, 404)
         part = None if share is None else int(share.rstrip("%")) / 100
-        reason = " ".join(asked.get("reason", "").split())[:REASON]
+        reason = one_line(asked.get("reason", ""), REASON)
         self._put(ev.Reported(check, server, up, part, reason))
         count = len(self._externals.targets(check, server))
         line = f"{check}: reported {'up' if up else 'down'} for {count} server{'s' * (count != 1)}"

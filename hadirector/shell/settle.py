@@ -82,6 +82,12 @@ class Settle:
         self._private: private_link.PrivateLink | None = private_link.PrivateLink()
         self.troubles: dict[str, str] = {}
 
+    @property
+    def unguarded(self) -> str:
+        """What of the private interface is left open to programs of this host; empty: nothing, or
+        there is none."""
+        return self._private.open_way_out if self._private is not None else ""
+
     async def settle(self, config: Config) -> None:
         """What the addresses need, then what IPVS does; and a note of what it was before."""
         self._drifted = []

@@ -13,19 +13,16 @@ import struct
 from collections.abc import Callable
 
 from hadirector.core.address import Address, family, packed
-from hadirector.shell import bpf, child
+from hadirector.shell import bpf, child, packet_ears
+from hadirector.shell.buffers import enlarge_send
 
 log = logging.getLogger(__name__)
 
-BUFFER = 8 << 20  # bytes: a bulk of a peer comes at 100,000 connections a second
+BUFFER = 8 << 20  # bytes to send
 READS = 64  # datagrams for each wake-up
 HEADERS = {4: 28, 6: 48}  # bytes of IP and UDP
 
-_ETH_P_ALL = 0x0003
 _PACKET_TYPE, _OUTGOING = 0xFFFFF000 + 4, 4  # SKF_AD_PKTTYPE, PACKET_OUTGOING
-_SO_RCVBUFFORCE, _SO_SNDBUFFORCE = 33, 32
-_SOL_PACKET, _PACKET_STATISTICS = 263, 6
-_STATISTICS = struct.Struct("=II")
 _MREQN = struct.Struct("=4s4si")
 _LOAD_WORD = 0x20
 _SIOCGIFMTU = 0x8921
@@ -50,7 +47,7 @@ class SyncWire:
         try:
             self._mouth = _speak(interface, group, port)
             own = self._mouth.getsockname()[1]
-            self._ears = _listen(interface, _filter(group, port, own))
+            self._ears = packet_ears.listen(interface, _filter(group, port, own))
         except OSError:
             self.close()
             raise
@@ -74,8 +71,7 @@ class SyncWire:
     def count_lost(self) -> int:
         """Datagrams lost since it was opened, because we were too slow."""
         if self._ears is not None:
-            raw = self._ears.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, _STATISTICS.size)
-            self.lost += _STATISTICS.unpack(raw)[1]  # reading sets it to zero
+            self.lost += packet_ears.lost_since(self._ears)
         return self.lost
 
     def close(self) -> None:
@@ -100,20 +96,6 @@ class SyncWire:
             start = 20 if self._family == 4 else 40
             size = int.from_bytes(packet[start + 4 : start + 6], "big")
             self._heard(packet[start + 8 : start + size], sender[2] == _OUTGOING)
-
-
-def _listen(interface: str, program: tuple[bpf.Instruction, ...]) -> socket.socket:
-    sock = socket.socket(
-        socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0
-    )
-    try:
-        bpf.attach(sock, program)
-        _enlarge(sock, _SO_RCVBUFFORCE, socket.SO_RCVBUF)
-        sock.bind((interface, _ETH_P_ALL))
-    except OSError:
-        sock.close()
-        raise
-    return sock
 
 
 def _filter(group: Address, port: int, own: int) -> tuple[bpf.Instruction, ...]:
@@ -149,7 +131,7 @@ def _speak(interface: str, group: Address, port: int) -> socket.socket:
     kind = socket.AF_INET6 if family(group) == 6 else socket.AF_INET
     sock = socket.socket(kind, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
-        _enlarge(sock, _SO_SNDBUFFORCE, socket.SO_SNDBUF)
+        enlarge_send(sock, BUFFER)
         if kind == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 1)
@@ -175,10 +157,3 @@ def _mtu(interface: str) -> int:
         except OSError:
             return 1280
     return int(_IFREQ.unpack(answer)[1])
-
-
-def _enlarge(sock: socket.socket, forced: int, asked: int) -> None:
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, forced, BUFFER)
-    except PermissionError:
-        sock.setsockopt(socket.SOL_SOCKET, asked, BUFFER)

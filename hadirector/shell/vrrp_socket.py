@@ -19,6 +19,7 @@ from contextlib import suppress
 from hadirector.core import address, advert
 from hadirector.core.address import Address, Family
 from hadirector.core.election_types import Deaf, PacketReceived
+from hadirector.shell.buffers import enlarge_receive, enlarge_send
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,6 @@ TRAFFIC_CLASS = 0xC0  # internetwork control
 _LARGEST = 4096  # 255 IPv6 addresses are 4088 bytes
 _IPV4_HEADER = struct.Struct("!BBHHHBBH4s4s")
 
-_SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 _IP_MTU_DISCOVER, _PMTUDISC_DONT = 10, 0
 _IP_PKTINFO = 8
 _IP_MULTICAST_ALL = 49
@@ -99,14 +99,8 @@ class VrrpSocket:
 
     def _make_room(self) -> None:
         """For a burst of adverts, coming and going; as much as is allowed."""
-        for forced, plain in (
-            (_SO_RCVBUFFORCE, socket.SO_RCVBUF),
-            (_SO_SNDBUFFORCE, socket.SO_SNDBUF),
-        ):
-            try:
-                self._socket.setsockopt(socket.SOL_SOCKET, forced, BUFFER)
-            except PermissionError:
-                self._socket.setsockopt(socket.SOL_SOCKET, plain, BUFFER)
+        enlarge_receive(self._socket, BUFFER)
+        enlarge_send(self._socket, BUFFER)
 
     def _receive_4(self) -> PacketReceived | None:
         return parse_ipv4(self.interface, self._socket.recv(_LARGEST))

@@ -30,12 +30,14 @@ from labkit.setup import VRID, Service, Setup, direct, nat
 
 TUNNEL_PORT = 8001
 VIP, INTRUDER = topology.VIP, topology.CLIENT
+_PAIR = tuple(topology.DIRECTORS)
 _MSS = 1440  # of a full segment within an ipip tunnel over links of 1500
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`code` is doctor's word for it. `seconds` until it shows."""
+    """`code` is doctor's word for it, or word and subject (`addresses-removed: NetworkManager on
+    front`) where one word has several faults. `seconds` until it shows."""
 
     code: str
     plant: tuple[str, ...]
@@ -70,8 +72,10 @@ def start(lab: Lab, setup: Setup) -> None:
 def run(lab: Lab, *lines: str) -> None:
     """`node: shell line`, one after the other."""
     for line in lines:
-        node, _, command = line.partition(": ")
-        lab.network.nodes[node].run("bash", "-c", command)
+        name, _, command = line.partition(": ")
+        network = lab.network
+        node = network.switch if name == network.switch.name else network.nodes[name]
+        node.run("bash", "-c", command)
 
 
 @contextmanager
@@ -106,9 +110,14 @@ def _told(done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
     return told
 
 
-def codes(told: dict[str, Any]) -> set[str]:
-    """The kinds of faults found."""
-    return {finding["code"] for finding in told["findings"]}
+def codes(told: dict[str, Any], wanted: Iterable[str] = ()) -> set[str]:
+    """The kinds of faults found, with their subjects where `wanted` tells a kind by subjects."""
+    by_subject = {each.partition(": ")[0] for each in wanted if ": " in each}
+    return {
+        f"{code}: {finding['subject']}" if code in by_subject else code
+        for finding in told["findings"]
+        for code in (finding["code"],)
+    }
 
 
 # --- On and around the master ---------------------------------------------------------------------
@@ -166,6 +175,12 @@ SERVERS_AND_MASTER = (
     ),
 )
 
+ADDRESS_TAKEN = Fault(
+    "arp-answered",
+    (f"client: ip address add {VIP}/32 dev front",),
+    (f"client: ip address del {VIP}/32 dev front",),
+)
+
 # --- On the standby, with and without its daemon --------------------------------------------------
 
 SYNC_FILTERED = Fault(
@@ -180,15 +195,39 @@ PEER_FILTERED = Fault(
     seconds=3.0,
 )
 VRRP_FILTERED = Fault(
-    "vrrp-filtered",
+    f"vrrp-filtered: front from {topology.front(1)}",
     ("lb2: ip xfrm policy add dst 224.0.0.18/32 proto 112 dir in action block",),
     ("lb2: ip xfrm policy del dst 224.0.0.18/32 proto 112 dir in",),
 )
-_SLEEP = (
-    "cp /bin/sleep /run/{0} && "
-    "{{ /run/{0} 100 </dev/null >/dev/null 2>&1 & echo $! > /run/{0}.pid; }}"
+VRRP_KEPT_IN = Fault(
+    "vrrp-filtered: front/ipv4 going out",
+    ("lb1: ip xfrm policy add dst 224.0.0.18/32 proto 112 dir out action block",),
+    ("lb1: ip xfrm policy del dst 224.0.0.18/32 proto 112 dir out",),
 )
+# A switch that prunes groups nobody has asked it for, without exception for 224.0.0.0/24.
+VRRP_PRUNED = Fault(
+    "vrrp-filtered: front/ipv4 from lb2",
+    tuple(f"switch: ip link set {n}-front type bridge_slave mcast_flood off" for n in _PAIR),
+    tuple(f"switch: ip link set {n}-front type bridge_slave mcast_flood on" for n in _PAIR),
+    seconds=4.0,
+)
+_SLEEP = (
+    "mkdir -p /run/bin && cp /bin/sleep /run/bin/{0} && "
+    "{{ /run/bin/{0} 100 </dev/null >/dev/null 2>&1 & echo $! > /run/{0}.pid; }}"
+)
+_INDEX = "$(ip -o link show front | cut -d: -f1)"
 _NETIF = "/run/systemd/netif/links"
+_NM = "/run/NetworkManager"
+NETWORK_MANAGER = Fault(
+    "addresses-removed: NetworkManager on front",
+    (
+        f"lb2: {_SLEEP.format('NetworkManager')}",
+        f"lb2: mkdir -p {_NM}/devices",
+        f"lb2: printf '[device]\\nmanaged=true\\n' > {_NM}/devices/{_INDEX}",
+    ),
+    ("lb2: kill $(cat /run/NetworkManager.pid)", f"lb2: rm -r {_NM}"),
+    seconds=0.5,
+)
 
 WITHOUT_DAEMON = (
     Fault(
@@ -215,27 +254,30 @@ WITHOUT_DAEMON = (
         "rival", (f"lb2: {_SLEEP.format('keepalived')}",), ("lb2: kill $(cat /run/keepalived.pid)",)
     ),
     Fault(
-        "addresses-removed",
+        "addresses-removed: systemd-networkd on front",
         (
             f"lb2: {_SLEEP.format('systemd-networkd')}",
             f"lb2: mkdir -p {_NETIF} /run/systemd/network",
             "lb2: printf '[Match]\\nName=front\\n' > /run/systemd/network/10-front.network",
             "lb2: printf 'NETWORK_FILE=/run/systemd/network/10-front.network\\n' > "
-            f"{_NETIF}/$(ip -o link show front | cut -d: -f1)",
+            f"{_NETIF}/{_INDEX}",
         ),
         ("lb2: kill $(cat /run/systemd-networkd.pid)", "lb2: rm -r /run/systemd"),
         seconds=0.5,
     ),
 )
 
-# What only a configuration can have wrong: the codes doctor must find in it, and nothing else.
+# What only a configuration can have wrong: the codes doctor must find in it, and nothing else. Its
+# rules and routes are those that a networkd with its defaults removes.
 MISCONFIGURED = frozenset(
     {
+        "addresses-removed: systemd-networkd: ManageForeignRoutes",
+        "addresses-removed: systemd-networkd: ManageForeignRoutingPolicyRules",
         "address-of-nobody",
         "address-outside",
         "director-is-server",
         "dr-off-link",
-        "module-missing",
+        "module-missing: ip_vs_twos",
         "hash-weight-zero",
     }
 )
@@ -260,6 +302,8 @@ vrrp:
       virtual_router_id: {VRID}
       virtual_addresses: [{VIP}/24, 172.16.5.5/32, {{address: 10.0.1.77/24, interface: front}}]
       authentication: hmac
+      virtual_routes: [{{to: 203.0.113.0/24, via: {INTRUDER}, interface: front, table: 77}}]
+      virtual_rules: [{{from: {VIP}, table: 77}}]
 connection_sync: {{interface: back, sync_id: {VRID}}}
 virtual_services:
   nobody: {{address: "192.0.2.77:80", real_servers: ["{topology.front(11)}:80"]}}
@@ -288,6 +332,19 @@ def wrong_port(lab: Lab) -> Iterator[None]:
         yield
     finally:
         run(lab, f"lb1: ipvsadm -D -t {VIP}:9998")
+
+
+@contextmanager
+def no_ip_vs() -> Iterator[None]:
+    """ip_vs and its schedulers taken out of the lab's kernel, and put in again."""
+    modules = [line.split()[0] for line in Path("/proc/modules").read_text().splitlines()]
+    there = [name for name in modules if name.startswith("ip_vs")]
+    top_down = sorted(there, key=len, reverse=True)  # ip_vs itself last
+    subprocess.run(["modprobe", "-r", *top_down], check=True, capture_output=True, timeout=60)
+    try:
+        yield
+    finally:
+        subprocess.run(["modprobe", "-a", *there], check=True, capture_output=True, timeout=60)
 
 
 # --- Strangers ------------------------------------------------------------------------------------

@@ -23,6 +23,14 @@ def test_views_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
     assert "not allowed with" in capsys.readouterr().err
 
 
+def test_a_client_that_is_no_address_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["ipvs", "--connections", "--client", "nobody"])
+
+    assert left.value.code == 2
+    assert "'nobody' is no address" in capsys.readouterr().err
+
+
 def test_a_file_that_cannot_be_imported_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -23,7 +23,7 @@ def table(state: RelayState) -> list[str]:
 def test_a_relay_that_is_well_is_one_line_for_each_peer() -> None:
     assert table(STATE) == ["relay of lb2: 1200 datagrams taken, key 2"]
     assert relay_status.troubles(STATE, {"lb2": LB2}, 91.0) == []
-    assert (relay_status.lost(STATE), relay_status.behind(STATE)) == (0, 0.0)
+    assert relay_status.lost(STATE) == 0
 
 
 def test_what_was_lost_and_what_was_refused_is_told() -> None:
@@ -39,7 +39,7 @@ def test_what_was_lost_and_what_was_refused_is_told() -> None:
         "relay: 4 datagrams of other programs of this host on the private interface, not sealed",
         "relay: 3 datagrams lost between the kernel and the daemon",
     ]
-    assert (relay_status.lost(state), relay_status.behind(state)) == (5, 0.4)
+    assert relay_status.lost(state) == 5
 
 
 def test_a_living_peer_whose_relay_is_silent_is_a_trouble_and_a_dead_one_is_not() -> None:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from hadirector.core.address import Address
 from hadirector.core.keys import Key
-from hadirector.core.relay import Account, Relay, Settings, ToKernel, Told, ToPeer
+from hadirector.core.relay import Relay, Settings, ToKernel, Told, ToPeer
+from hadirector.core.relay_messages import RelayPeer
 
 KEY = Key(1, bytes(range(32)))
 SYNC_ID = 51
@@ -128,7 +129,7 @@ class Wire:
             assert all(account.alive for account in self.accounts(end.name).values())
         self.heard.clear()
 
-    def accounts(self, name: str) -> dict[str, Account]:
+    def accounts(self, name: str) -> dict[str, RelayPeer]:
         """What a node knows of its peers' records."""
         return self.ends[name].relay.accounts(self.now)
 

@@ -195,6 +195,31 @@ def test_a_preview_names_the_steps_and_who_hangs_on_them_and_changes_nothing() -
     assert [plan.describe(step) for step in applied] == [effect.text]
 
 
+def test_a_preview_of_what_runs_takes_out_nobody_who_may_stay_a_while() -> None:
+    director = settled()
+    director.handle(busy({KEY: farm.entry(3, 1)}), 1.0)
+    director.handle(ev.Configured(WITHOUT_TWO), 2.0)
+    director.handle(DONE, 2.0)
+    director.handle(busy({KEY: farm.entry(3, 0)}), 3.0)
+
+    assert preview.build(director, WITHOUT_TWO, 3.5).nothing
+    assert steps(director.handle(ev.Configured(WITHOUT_TWO), 4.0)) == ()
+
+
+def test_a_preview_says_that_connections_are_cut_where_a_hash_lets_nobody_linger() -> None:
+    service = replace(WEB.services[0], scheduler="mh")
+    web = replace(WEB, services=(service,))
+    director = settled()
+    director.handle(ev.Configured(replace(farm.CONFIG, services=(web,))), 0.5)
+    director.handle(DONE, 0.5)
+    director.handle(busy({KEY: farm.entry(3, 1, service)}), 1.0)
+    without = replace(web, real_servers=web.real_servers[:1])
+
+    told = preview.build(director, replace(farm.CONFIG, services=(without,)), 2.0)
+
+    assert [effect.note for effect in told.steps] == ["5 connections are cut"]
+
+
 def test_a_preview_counts_the_clients_of_mh_that_move() -> None:
     service = replace(WEB.services[0], scheduler="mh")
     web = replace(WEB, services=(service,))

@@ -312,6 +312,19 @@ def test_faults_of_a_configuration_are_found(
     assert [finding.code for finding in examine(config, HEALTHY).findings] == codes
 
 
+@pytest.mark.parametrize(
+    ("virtual", "prefix"), [("172.16.5.5/32", "172.16.5.5/24"), ("fd00:5::5/128", "fd00:5::5/64")]
+)
+def test_an_address_outside_every_network_gets_a_line_for_the_configuration(
+    tmp_path: Path, virtual: str, prefix: str
+) -> None:
+    config = config_of(tmp_path, TEXT.replace(f"{VIP}/24,", f"{VIP}/24, {virtual},"))
+
+    (finding,) = examine(config, HEALTHY).findings
+
+    assert finding.fix[1] == f"or in {config.path}, with the prefix of its network: {prefix}"
+
+
 def test_redirects_matter_only_where_clients_and_servers_share_a_network(tmp_path: Path) -> None:
     one_armed = config_of(tmp_path, TEXT.replace(f'"{NAT}:8080"', f'"{DR}:8080"'))
     two_armed = config_of(tmp_path, TEXT)

@@ -48,7 +48,7 @@ def read(director: Director, use: ipvs.DestinationUse, at: float, *, there: bool
 
 
 def left(director: Director, now: float, seen: Seen | None = None) -> Left:
-    found = draining.survey(director, ABOUT, {ONE: seen} if seen else {}, {}, now)
+    found = draining.survey(director, ABOUT, {ONE: seen} if seen else {}, now)
     assert len(found) == 1
     return found[0]
 

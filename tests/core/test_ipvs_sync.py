@@ -146,9 +146,6 @@ def test_an_option_nobody_needs_to_know_is_passed_over() -> None:
 
 def test_what_is_to_be_known_of_a_record_needs_no_decoding() -> None:
     template = ipvs_sync.encode(replace(ONE, flags=0x1100, client_port=0))
-    ftp = ipvs_sync.encode(replace(ONE, flags=ipvs_sync.IN_SEQUENCE, sequences=(1, 2, 3, 4, 5, 6)))
 
     assert (ipvs_sync.is_template(template), ipvs_sync.is_template(BYTES)) == (True, False)
-    assert (ipvs_sync.has_deltas(ftp), ipvs_sync.has_deltas(BYTES)) == (True, False)
-    assert ipvs_sync.decode(ipvs_sync.with_timeout(BYTES, 7)) == replace(ONE, timeout=7)
     assert ipvs_sync.timeout_of(BYTES) == 900

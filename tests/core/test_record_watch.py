@@ -3,7 +3,7 @@
 from hadirector.core import ipvs_sync
 from hadirector.core.address import Address
 from hadirector.core.ipvs_sync import Record
-from hadirector.core.record_watch import PER_SECOND, RecordWatch, SeenRecord, WatchRecords
+from hadirector.core.record_watch import PER_SECOND, RecordWatch, SeenRecord
 
 T0 = 100.0
 WEB = Record(
@@ -43,7 +43,7 @@ def datagram(*records: Record) -> bytes:
 def watching() -> RecordWatch:
     """Somebody watches for 3 s."""
     watch = RecordWatch()
-    watch.follow(WatchRecords(True), T0 + 3.0)
+    watch.follow(T0 + 3.0)
     return watch
 
 
@@ -90,10 +90,8 @@ def test_nothing_is_decoded_while_nobody_watches() -> None:
     watch = RecordWatch()
 
     watch.hear(datagram(WEB), 51, True, T0)
-    watch.follow(WatchRecords(True), T0 + 3.0)
+    watch.follow(T0 + 3.0)
     watch.hear(datagram(WEB), 51, True, T0 + 3.0)
-    watch.follow(WatchRecords(False), T0 + 9.0)
-    watch.hear(datagram(WEB), 51, True, T0)
 
     assert watch.take() is None
 

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from hadirector.core import ipvs
 from hadirector.core.address import Address, Endpoint
 from hadirector.core.admin import Admin, Ruling
+from hadirector.core.as_client import Path
+from hadirector.core.keys import FileText
 from hadirector.core.messages import Health, Probe, Verdict, Verdicts, Wish
 from hadirector.core.services import Services
 from hadirector.core.settings.checks import target_id
@@ -107,3 +109,47 @@ def test_a_configuration_tried_on_a_copy_is_decided_as_it_will_be(
     assert (tried, twin.weights, twin.entries) == (real, made.weights, made.entries)
     assert twin.deadline() == made.deadline()
     assert (untried.configure(after, untried.entries, now), untried.weights) == (real, made.weights)
+
+
+ANEW = {"unsettled", "unjudged", "out"}  # `configure` begins these anew
+
+
+def inside(made: object, path: str = "") -> dict[str, object]:
+    """Every attribute by its path, down to what knows when it is equal to another."""
+    found: dict[str, object] = {}
+    for name, value in vars(made).items():
+        opaque = hasattr(value, "__dict__") and "__eq__" not in vars(type(value))
+        found |= inside(value, f"{path}{name}.") if opaque else {f"{path}{name}": value}
+    return {name: value for name, value in found.items() if name.partition(".")[0] not in ANEW}
+
+
+def told(server: Endpoint, health: Health, wish: Wish | None = None, share: float = 1.0) -> Step:
+    def hear(made: Services, now: float) -> object:
+        probe = Probe(health is Health.UP, True, "told", 1.0, now, share=share, wish=wish)
+        verdict = Verdict(target_id("page", server), health, now, probe)
+        return made.hear(Verdicts((verdict,), whole=False), now)
+
+    return hear
+
+
+def test_a_copy_leaves_nothing_out_of_all_that_services_remember() -> None:
+    """Whoever adds to what is remembered has to live through it here, and to copy it."""
+    history = [
+        (told(ONE, Health.DOWN), 1.0),
+        (told(ONE, Health.UP, share=0.5), 1.0),  # it starts slowly
+        (told(TWO, Health.UP, Wish.DRAIN), 1.0),
+        (lambda made, now: made.rule({"web": {TWO: Ruling(Admin.DRAINED, "by root")}}, now), 60.0),
+        (told(ONE, Health.DOWN), 1.0),
+        (told(ONE, Health.UP, share=0.5), 1.0),
+        (silence, 1.0),
+        (seen({f"web/{ONE}": True}), 1.0),
+        (told(TWO, Health.UP, Wish.DRAIN), 1.0),
+    ]
+    made, _ = lived(config(floor=1.0, real_servers=(*BUSY.real_servers, THREE)), history)
+    made.files = {"/etc/ca": FileText(b"")}
+    made.paths = (Path("page@10.0.1.11:80", 7, 4, SPARE),)
+
+    known, fresh = inside(made), inside(Services())
+
+    assert [name for name in known if known[name] == fresh[name]] == []
+    assert inside(made.copy()) == known

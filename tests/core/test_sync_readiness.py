@@ -12,7 +12,7 @@ COMPLETE = Standby("lb2", True, "all 3 connections are there", total=3, compared
 
 
 def roles(role: SyncRole, *peers: SyncPeer) -> SyncRoles:
-    return SyncRoles(role, (), peers, programmed=True)
+    return SyncRoles(role, (), peers)
 
 
 BEHIND = roles(SyncRole.BACKUP, SyncPeer("lb1", True, VIP))

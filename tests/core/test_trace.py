@@ -20,6 +20,7 @@ from hadirector.core.doctor.facts import (
 )
 from hadirector.core.doctor.facts import Path as Way
 from hadirector.core.trace import ladder
+from hadirector.core.trace.hop import Evidence, Hop, Verdict
 from hadirector.core.trace.packets import (
     ArpSeen,
     Icmp,
@@ -30,7 +31,7 @@ from hadirector.core.trace.packets import (
     Stage,
     Trouble,
 )
-from hadirector.core.trace.verdict import Evidence, Hop, Verdict, is_fine, judge
+from hadirector.core.trace.verdict import is_fine, judge
 from hadirector.core.trace.walk import Leg, follow
 from tests.config.files import config_of
 

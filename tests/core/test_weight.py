@@ -7,7 +7,7 @@ import pytest
 from hadirector.core import server_health, weight
 from hadirector.core.address import Address, Endpoint
 from hadirector.core.admin import Admin, Ruling
-from hadirector.core.ipvs import Forward, Protocol, Service, ServiceFlags, ServiceKey
+from hadirector.core.ipvs import HEAVIEST, Forward, Protocol, Service, ServiceFlags, ServiceKey
 from hadirector.core.messages import Health, Probe, Verdict
 from hadirector.core.settings.checks import CheckRule, Combine, target_id
 from hadirector.core.settings.services import OnFailure, RealServer, VirtualService
@@ -212,7 +212,7 @@ def test_several_checks_make_one_health(
     assert server_health.combine(rule, ONE, verdicts).health is expected
 
 
-@pytest.mark.parametrize("base", [1, 10, 19, 20, 100, weight.LARGEST])
+@pytest.mark.parametrize("base", [1, 10, 19, 20, 100, HEAVIEST])
 @pytest.mark.parametrize("part", ["ramps", "shares"])
 def test_slow_start_and_feedback_hold_back_their_part_of_any_weight(base: int, part: str) -> None:
     servers = tuple(replace(server, weight=base) for server in WEB.real_servers)
@@ -224,6 +224,6 @@ def test_slow_start_and_feedback_hold_back_their_part_of_any_weight(base: int, p
 
     one, two = effective(decided)
     assert one is not None
-    assert two == base * decided.scale <= weight.LARGEST
+    assert two == base * decided.scale <= HEAVIEST
     assert one / two == pytest.approx(0.3, abs=0.03)
     assert "30% of it" in decided.servers[0].reason

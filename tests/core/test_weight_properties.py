@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hadirector.core import weight
 from hadirector.core.address import Address, Endpoint
 from hadirector.core.admin import Admin, Ruling
-from hadirector.core.ipvs import Forward, Service, ServiceFlags
+from hadirector.core.ipvs import HEAVIEST, Forward, Service, ServiceFlags
 from hadirector.core.messages import Health, Probe, Verdict, Wish
 from hadirector.core.server_health import IN_SERVICE
 from hadirector.core.settings.checks import target_id
@@ -77,7 +77,7 @@ def worlds(draw: st.DrawFn) -> World:
         shares={server: draw(part) for server in some(draw, servers)},
         wishes={server: draw(st.sampled_from(Wish)) for server in some(draw, servers)},
         served=frozenset(some(draw, servers)),
-        held=frozenset(some(draw, servers)),
+        doubted=frozenset(some(draw, servers)),
         overdue=frozenset(some(draw, servers)),
     )
     adopted = {server: draw(st.sampled_from((0, 1, 9))) for server in some(draw, servers)}
@@ -115,7 +115,7 @@ def test_every_weight_has_its_reason_and_fits_into_ipvs(world: World) -> None:
     assert decided.reason
     for server in decided.servers:
         assert server.reason
-        assert server.effective is None or 0 <= server.effective <= weight.LARGEST
+        assert server.effective is None or 0 <= server.effective <= HEAVIEST
 
 
 @given(worlds())
@@ -194,7 +194,7 @@ def test_a_decision_stays_as_it_is_while_nothing_new_is_known(world: World) -> N
     third = replace(world, facts=replace(world.facts, served=in_place(again))).decide()
 
     assert third == again
-    assert first.serving <= again.serving | frozenset(world.facts.held)
+    assert first.serving <= again.serving | frozenset(world.facts.doubted)
     assert first.spared <= again.serving | again.spared
 
 

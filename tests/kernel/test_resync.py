@@ -148,7 +148,7 @@ class Standing:
             if node.name != self.name
         )
         own = (VIP, VIP6) if role is SyncRole.MASTER else ()
-        self.tell(SyncRoles(role, own, peers, programmed=True))
+        self.tell(SyncRoles(role, own, peers))
 
     def rows(self) -> set[tuple[str, ...]]:
         """The connection table, without times."""

@@ -60,14 +60,15 @@ def wire() -> Iterator[None]:
         yield
 
 
-def as_the_unit() -> tuple[str, ...]:
-    """A command that runs another one as systemd would by the unit file."""
+def as_the_unit(*more: str) -> tuple[str, ...]:
+    """A command that runs another one as systemd would by the unit file, and with `more`
+    capabilities."""
     text = UNIT.read_text()
     (ambient,) = re.findall(r"^AmbientCapabilities=(.*)$", text, re.M)
     (bounding,) = re.findall(r"^CapabilityBoundingSet=(.*)$", text, re.M)
     assert "NoNewPrivileges=yes" in text
     kept, bound = (
-        ",".join(["-all", *(f"+{name.removeprefix('CAP_').lower()}" for name in names.split())])
+        ",".join(["-all", *(f"+{n.removeprefix('CAP_').lower()}" for n in (*names.split(), *more))])
         for names in (ambient, bounding)
     )
     user = NOBODY if _others_may_read(Path(sys.executable).parent) else 0
@@ -110,6 +111,13 @@ def _relays(daemon: Daemon) -> bool:
     return bool(sockets) and told is not None and told["sync"]["relay"] is not None
 
 
+def _unguarded(daemon: Daemon) -> object:
+    told = daemon.ask()
+    if told is None or told["sync"]["relay"] is None:
+        return "not told yet"
+    return told["sync"]["unguarded"]
+
+
 @pytest.mark.usefixtures("wire")
 def test_the_units_user_puts_everything_in_place_and_takes_it_out_again(tmp_path: Path) -> None:
     before = _kernel()
@@ -147,9 +155,15 @@ def test_the_units_user_puts_everything_in_place_and_takes_it_out_again(tmp_path
         status = daemon.ask()
         assert status is not None
         assert [line for line in status["trouble"] if "ermi" in line] == []  # Permission denied
+        assert "without CAP_BPF" in status["sync"]["unguarded"]
+        assert f"warning: {status['sync']['unguarded']}" in daemon.run("sync").stdout
         daemon.kill()
-    with Daemon(folder, f"key_file: {keys}\n{CONFIG}", within=as_the_unit()) as daemon:
+    with_bpf = as_the_unit("cap_39")
+    with Daemon(folder, f"key_file: {keys}\n{CONFIG}", within=with_bpf) as daemon:
         until("master again", lambda: "192.0.2.10/32" in _kernel())
+        guard = ("tc", "filter", "show", "dev", "hadirector-sync", "egress")
+        until("what leaves is guarded, too", lambda: "hadirector" in run(*guard))
+        until("and nothing is told to be open", lambda: _unguarded(daemon) is None)
         assert daemon.stop() == 0  # and gives back what the one that was killed had borrowed
     after = _kernel()
     assert "192.0.2.10" not in after

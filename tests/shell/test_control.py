@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from hadirector.cli import live
 from hadirector.cli import main as command
 from hadirector.core.requests import Outcome, Request, Verdict
 from hadirector.core.status import Json
@@ -215,6 +216,14 @@ async def test_a_follower_is_let_go_at_once_when_the_daemon_leaves(
 
     assert rest.endswith(b"0\r\n\r\n")
     assert os.path.basename(path) not in os.listdir(os.path.dirname(path))
+
+
+@pytest.mark.usefixtures("api")
+async def test_an_operator_s_reason_is_one_line_that_no_terminal_obeys(path: str) -> None:
+    asked = "/v1/standby?on=1&reason=%1b%5B2Jnew%0Akernel"
+    _, told = await asyncio.to_thread(live.ask, path, "POST", asked)
+
+    assert "reason='[2Jnew kernel'" in told["lines"][0]
 
 
 async def test_http_answers_readers_and_takes_no_orders(daemon: Daemon) -> None:

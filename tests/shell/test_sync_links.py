@@ -57,7 +57,7 @@ async def cluster(keyed: bool) -> AsyncIterator[Cluster]:
     async with asyncio.TaskGroup() as tasks:
         links = Links(tasks, host)
         links.follow(SyncSettings("shop", "lb1", None, nodes, port, keyed, keys))
-        links.follow_roles(SyncRoles(SyncRole.MASTER, (), (), True))
+        links.follow_roles(SyncRoles(SyncRole.MASTER, (), ()))
         await links.open()
         try:
             yield Cluster(links, port, keyed)

@@ -9,7 +9,7 @@ from hadirector.config.imports import endpoints
 from hadirector.config.imports.draft import Draft, Line, Told, integer, unused
 from hadirector.config.problem import shown
 from hadirector.core.address import Endpoint, family
-from hadirector.core.ipvs import Scheduler
+from hadirector.core.ipvs import HEAVIEST, Scheduler
 
 _SHORT = "AEDaedCt:u:f:s:pM:r:gimb:w:x:y:on6"
 _LONG = (
@@ -33,7 +33,6 @@ _COMMANDS = ("-A", "-E", "-D", "-a", "-e", "-d", "-C", "--set", "--start-daemon"
 _PROTOCOLS = {"-t": "tcp", "-u": "udp", "--sctp-service": "sctp"}
 _FORWARDS = {"-g": "dr", "-i": "tun", "-m": "nat"}
 _TIMEOUT = "300"  # ipvsadm's, where -p has none
-_MOST = 65535  # what a weight of ours may be
 
 
 class Unlike(Exception):
@@ -219,9 +218,9 @@ def _server(rule: Rule, draft: Draft, names: dict[object, str]) -> None:
     server: dict[str, object] = {"address": str(place), "forward": forward}
     if forward == "tun":
         server |= _tunnel(rule)
-    weight = integer(rule.get("-w", "1"), 0, _MOST)
+    weight = integer(rule.get("-w", "1"), 0, HEAVIEST)
     if weight is None:
-        raise Unlike(f"weight {shown(rule.get('-w'))} is no number from 0 to {_MOST}")
+        raise Unlike(f"weight {shown(rule.get('-w'))} is no number from 0 to {HEAVIEST}")
     server["weight"] = weight
     for flag, key in (("-x", "upper_threshold"), ("-y", "lower_threshold")):
         limit = integer(rule.get(flag, "0"), 0, 2**32 - 1)

@@ -1,10 +1,9 @@
 """keepalived's virtual servers, their groups and real servers."""
 
-import ipaddress
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from hadirector.config.imports import endpoints, keepalived_checks
+from hadirector.config.imports import endpoints, keepalived_checks, keepalived_places
 from hadirector.config.imports.director import EVENTS, Director, Values, add_hook
 from hadirector.config.imports.draft import Draft, Line, integer, seconds, unused
 from hadirector.config.imports.ipvsadm import shared
@@ -93,7 +92,7 @@ class Services:
         if words[0] == "fwmark" and len(words) > 1:
             mark = integer(words[1], 1, 2**32 - 1)
             return f"fwmark-{words[1]}", [] if mark is None else [mark]
-        place = _range(words)
+        place = keepalived_places.span(words)
         if place is None:
             return "", []
         protocol = next(
@@ -111,7 +110,7 @@ class Services:
             mark = integer(line.rest[0], 1, 2**32 - 1)
             found: list[object] = [] if mark is None else [mark]
         else:
-            place = _range(list(line.words))
+            place = keepalived_places.span(list(line.words))
             found = [] if place is None else [place]
         if not found and not line.taken:
             self._draft.refuse(line, "no address, range or mark that is known here")
@@ -218,7 +217,7 @@ class Services:
 
     def _server(self, line: Line, service: _Service) -> tuple[Values | None, list[str]]:
         """A server, and the names of its checks."""
-        place = _endpoint(line.take().rest, service.port or 0)
+        place = keepalived_places.endpoint(line.take().rest, service.port or 0)
         if place is None:
             self._draft.refuse(line, "no address and port in numbers")
             return None, []
@@ -284,7 +283,7 @@ class Services:
             if spare is not None:
                 service.values["fallback"] = {"address": spare} | manner
             return
-        place = _endpoint(line.rest, service.port or 0)
+        place = keepalived_places.endpoint(line.rest, service.port or 0)
         if place is None or str(place) in servers:
             self._draft.refuse(line, "no address in numbers, or one of a real server")
             return
@@ -330,7 +329,7 @@ class Services:
                 self._draft.tell(service.line, text)
         if service.inhibit:
             service.values["on_failure"] = "quiesce"
-        for suffix, address, kind in _split(service.places):
+        for suffix, address, kind in keepalived_places.split(service.places):
             named = unused(name + suffix, self._director.services)
             values: Values = {"address": address} | service.values
             if isinstance(address, dict):
@@ -360,59 +359,6 @@ def _fits(server: Values, kind: int) -> bool:
     """Whether a server can be in a service of this family; 0: of a mark, or of any."""
     six = str(server["address"]).startswith("[")
     return kind == 0 or server["forward"] == "tun" or six is (kind == 6)
-
-
-def _split(places: list[object]) -> list[tuple[str, object, int]]:
-    """Addresses of each family are one service of ours, each mark is another."""
-    spans = [str(place) for place in places if not isinstance(place, int)]
-    made: list[tuple[str, object, int]] = []
-    for kind, own in (
-        (4, [span for span in spans if not span.startswith("[")]),
-        (6, [span for span in spans if span.startswith("[")]),
-    ):
-        if own:
-            suffix = "-ipv6" if kind == 6 and len(own) < len(spans) else ""
-            made.append((suffix, own[0] if len(own) == 1 else list(dict.fromkeys(own)), kind))
-    for mark in dict.fromkeys(place for place in places if isinstance(place, int)):
-        alone = len(places) == 1
-        made.append(("" if alone else f"-fwmark-{mark}", {"fwmark": mark}, 0))
-    return made
-
-
-def _range(words: list[str]) -> str | None:
-    """`ADDRESS[-LAST] [PORT[-LAST]]` or `NET/LENGTH [PORT]` as one of our spans."""
-    text = words[0]
-    port = words[1] if len(words) > 1 else "0"
-    low, _, high = port.partition("-")
-    if integer(low, 0, 65535) is None or (high and integer(high, 1, 65535) is None):
-        return None
-    if "/" in text:
-        return _net(text, port)
-    first, dash, last = text.partition("-")
-    found = endpoints.address(first)
-    if found is None or (dash and not last.isalnum()):
-        return None
-    span = f"{found}-{last}" if dash else str(found)
-    return f"[{span}]:{port}" if family(found) == 6 else f"{span}:{port}"
-
-
-def _net(text: str, port: str) -> str | None:
-    try:
-        net = ipaddress.IPv4Network(text, strict=False)
-    except ValueError:
-        return None
-    if net.prefixlen < 24:
-        return None
-    last = str(net.broadcast_address).rpartition(".")[2]
-    return f"{net.network_address}-{last}:{port}"
-
-
-def _endpoint(words: tuple[str, ...], default: int) -> Endpoint | None:
-    found = endpoints.address(words[0]) if words else None
-    if found is None:
-        return None
-    port = integer(words[1], 0, 65535) if len(words) > 1 else default
-    return None if port is None else Endpoint(found, port)
 
 
 def timeouts(line: Line) -> Values:

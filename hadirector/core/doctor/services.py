@@ -3,12 +3,12 @@ addresses nobody answers for, schedulers that turn clients away."""
 
 from collections.abc import Iterator
 
-from hadirector.core.address import Address, family
+from hadirector.core.address import Address, Endpoint, family
 from hadirector.core.doctor.case import AROUND, Case, virtual_addresses
 from hadirector.core.doctor.check import Check
 from hadirector.core.doctor.facts import Group
 from hadirector.core.doctor.finding import Finding, run_again
-from hadirector.core.ipvs import Destination, Forward, Service, ServiceFlags
+from hadirector.core.ipvs import Destination, Forward, Protocol, Service, ServiceFlags
 from hadirector.core.settings.cluster import Config
 
 _HASHING = ("mh", "sh")
@@ -98,7 +98,7 @@ def ports_differ(case: Case) -> Iterator[Finding]:
                 (
                     f"ipvsadm -d {_flag(entry.service)} -r {endpoint}",
                     f"ipvsadm -a {_flag(entry.service)} -r "
-                    f"{type(endpoint)(endpoint.address, key.port)} {how}  (or -m for NAT)",
+                    f"{Endpoint(endpoint.address, key.port)} {how}  (or -m for NAT)",
                 ),
                 run_again(_LOOK),
             )
@@ -214,9 +214,8 @@ def outside_every_network(case: Case) -> Iterator[Finding]:
             fix = (
                 f"ip route replace {virtual.address}/{full} via ADDRESS-OF-THE-MASTER  (on every "
                 "router of the segment)",
-                f"or in {case.config.path}, with the prefix of its network: {virtual.address}/24"
-                if full == 32
-                else f"{virtual.address}/64",
+                f"or in {case.config.path}, with the prefix of its network: "
+                f"{virtual.address}/{24 if full == 32 else 64}",
             )
         else:
             what = (
@@ -284,9 +283,7 @@ def _word(destination: Destination) -> str:
 
 
 def _flag(service: Service) -> str:
+    """ipvsadm's option for a service with a port."""
     key = service.key
-    if key.fwmark:
-        return f"-f {key.fwmark}"
-    where = f"[{key.address}]:{key.port}" if key.family == 6 else f"{key.address}:{key.port}"
-    option = {6: "-t", 17: "-u", 132: "--sctp-service"}.get(key.protocol, "-t")
-    return f"{option} {where}"
+    option = {Protocol.UDP: "-u", Protocol.SCTP: "--sctp-service"}.get(Protocol(key.protocol), "-t")
+    return f"{option} {Endpoint(key.address, key.port)}"

@@ -5,55 +5,17 @@ not answered, counters, settings, the IPVS table, and how the server answers whe
 doctor asks.
 """
 
-from dataclasses import dataclass
-from enum import Enum
-
-from hadirector.core.address import Address, Endpoint, family
-from hadirector.core.doctor import forwarding, segment
-from hadirector.core.doctor.case import Case
+from hadirector.core.address import Endpoint, family
+from hadirector.core.doctor import forwarding
 from hadirector.core.doctor.facts import Answer, Asked, Manner
 from hadirector.core.doctor.finding import Finding
-from hadirector.core.ipvs import Entry, Forward
+from hadirector.core.ipvs import Forward
+from hadirector.core.trace.arrival import not_balanced, nothing_came, reverse_path
+from hadirector.core.trace.hop import Evidence, Hop, Verdict, of_finding, unanswered_arp
 from hadirector.core.trace.packets import TCP, Icmp, Scene, Spot, Trouble
 from hadirector.core.trace.walk import Leg, Walk
 
 _FULL = 1300  # bytes: a segment of at least this may be too large for a tunnel
-
-
-class Hop(Enum):
-    """A part of the way, as people say it."""
-
-    CLIENT_TO_DIRECTOR = "client -> director"
-    DIRECTOR = "in the director"
-    DIRECTOR_TO_SERVER = "director -> server"
-    SERVER = "at the server"
-    SERVER_TO_DIRECTOR = "server -> director"
-    DIRECTOR_TO_CLIENT = "director -> client"
-    SERVER_TO_CLIENT = "server -> client"
-    NOWHERE = "nowhere"
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """`what` is what was seen, `cause` the likeliest one, `look` commands that show or mend it."""
-
-    hop: Hop
-    what: str
-    cause: str = ""
-    look: tuple[str, ...] = ()
-
-    @property
-    def fine(self) -> bool:
-        """Nothing stops."""
-        return self.hop is Hop.NOWHERE
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What packets do not show. `dropped`: packets the kernel dropped by rp_filter meanwhile."""
-
-    case: Case
-    dropped: int = 0
 
 
 def is_fine(walk: Walk) -> Verdict | None:
@@ -77,112 +39,22 @@ def is_fine(walk: Walk) -> Verdict | None:
 def judge(scene: Scene, walk: Walk | None, evidence: Evidence) -> Verdict:
     """The verdict on a connection that is not fine, or that there is none."""
     if walk is None:
-        return _nothing_came(scene, evidence)
+        return nothing_came(scene, evidence)
     fine = is_fine(walk)
     if fine is not None:
         return fine
     if not walk.on(Leg.TO_SERVER):
-        return _not_balanced(walk, evidence)
+        return not_balanced(walk, evidence)
     server = walk.server
     if server is None:
         text = f"packets leave for a server that is not one of {walk.stage.name} here"
         return Verdict(Hop.DIRECTOR_TO_SERVER, text, "the table is not the configuration's")
-    told = _unanswered_arp(walk, server.endpoint.address) or _error_from_beyond(walk, server)
+    told = unanswered_arp(walk, server.endpoint.address) or _error_from_beyond(walk, server)
     if told is not None:
         return told
     if server.forward is Forward.NAT:
         return _by_nat(walk, server, evidence)
     return _around(walk, server, evidence)
-
-
-# --- Before IPVS ----------------------------------------------------------------------------------
-
-
-def _nothing_came(scene: Scene, evidence: Evidence) -> Verdict:
-    case = evidence.case
-    text = f"no packet of {scene.client} for a virtual service came in"
-    if not case.is_master():
-        masters = case.facts.daemon.masters if case.facts.daemon else {}
-        who = ", ".join(sorted(set(masters.values()))) or "another node"
-        return Verdict(
-            Hop.CLIENT_TO_DIRECTOR,
-            f"{text}, and this node is not master",
-            f"the master ({who}) has the virtual addresses and gets them",
-            ("hadirector trace there",),
-        )
-    for finding in segment.answers_of_others(case):
-        return _of(Hop.CLIENT_TO_DIRECTOR, finding, f"{text}; {finding.what}")
-    virtual = next((v.address for stage in scene.stages for v in stage.virtual), Address("VIP"))
-    return Verdict(
-        Hop.CLIENT_TO_DIRECTOR,
-        text,
-        "it did not ask, it asked another address or port, or its packets end before this host: "
-        "its route, what it knows of the MAC, a filter on the way",
-        (
-            f"on {scene.client}: ip route get {virtual}; ip neigh show {virtual}",
-            "here: tcpdump -ni any host " + scene.client,
-        ),
-    )
-
-
-def _not_balanced(walk: Walk, evidence: Evidence) -> Verdict:
-    """It came in and no packet left for a server."""
-    entry = _entry(walk, evidence)
-    refused = any("R" in packet.flags for packet in walk.on(Leg.TO_CLIENT))
-    what = f"{walk.client} reaches {walk.virtual}, and nothing leaves for a server"
-    if entry is None:
-        how = "this host itself refuses it" if refused else "nobody takes it"
-        return Verdict(
-            Hop.DIRECTOR,
-            f"{what}; {how}",
-            f"IPVS has no service for {walk.virtual} here",
-            ("hadirector ipvs", "hadirector status  (is the daemon running, is it paused?)"),
-        )
-    unanswered = _unanswered_arp(walk)
-    if unanswered is not None:
-        return unanswered
-    port = [p.icmp for p in walk.on(Leg.ERROR) if p.icmp and p.icmp.trouble is Trouble.PORT]
-    if port or not any(d.weight for d in entry.destinations.values()):
-        count = len(entry.destinations)
-        return Verdict(
-            Hop.DIRECTOR,
-            f"{what}; it is answered with ICMP port unreachable" if port else what,
-            f"no server of {walk.stage.name} has a weight: all {count} have weight 0, are at their "
-            "threshold, or are taken out",
-            (f"hadirector explain {walk.stage.name}", "hadirector ipvs"),
-        )
-    if refused:
-        text = "a filter of this host rejects it (REJECT --reject-with tcp-reset)"
-        return Verdict(Hop.DIRECTOR, f"{what}; it is reset", text, _FILTERS)
-    if evidence.dropped:
-        return _reverse_path(what, walk.on(Leg.TO_DIRECTOR)[0].interface, evidence)
-    return Verdict(
-        Hop.DIRECTOR,
-        what,
-        "a filter of this host drops it before IPVS (INPUT or PREROUTING of iptables or nftables, "
-        "tc ingress)",
-        _FILTERS,
-    )
-
-
-_FILTERS = (
-    "iptables -L INPUT -nv; iptables -t mangle -L PREROUTING -nv; iptables -t raw -L -nv",
-    "nft list ruleset",
-    "tc -s filter show dev INTERFACE ingress",
-)
-
-
-def _reverse_path(what: str, interface: str, evidence: Evidence) -> Verdict:
-    return Verdict(
-        Hop.DIRECTOR,
-        what,
-        f"rp_filter: the kernel dropped {evidence.dropped} packets meanwhile whose way back does "
-        f"not lead out of the interface they came in by ({interface})",
-        (
-            "nstat -az TcpExtIPReversePathFilter",
-            "sysctl -w net.ipv4.conf.all.rp_filter=2",
-        ),
-    )
 
 
 # --- NAT ------------------------------------------------------------------------------------------
@@ -220,7 +92,7 @@ def _no_answer_by_nat(walk: Walk, server: Spot, evidence: Evidence) -> Verdict:
         return _refusal(where, " (asked now; then it was silent)")
     for told in forwarding.return_route(evidence.case):
         if isinstance(told, Finding) and told.subject.endswith(str(where)):
-            return _of(Hop.SERVER_TO_DIRECTOR, told, f"{what}; {told.what}")
+            return of_finding(Hop.SERVER_TO_DIRECTOR, told, f"{what}; {told.what}")
     return Verdict(
         Hop.SERVER_TO_DIRECTOR,
         f"{what}, though it answers this host",
@@ -270,7 +142,7 @@ def _not_translated(walk: Walk, server: Spot, evidence: Evidence) -> Verdict:
         text = f"{name} is 0: this host drops what is not addressed to itself"
         return Verdict(Hop.DIRECTOR, what, text, (f"sysctl -w {name}=1",))
     if evidence.dropped:
-        return _reverse_path(what, came.interface, evidence)
+        return reverse_path(what, came.interface, evidence)
     return Verdict(
         Hop.DIRECTOR,
         what,
@@ -294,7 +166,7 @@ def _around(walk: Walk, server: Spot, evidence: Evidence) -> Verdict:
         return _refusal(Endpoint(where.address, walk.virtual.port), f" for {walk.virtual}")
     for told in forwarding.deaf_to_virtual_address(evidence.case):
         if isinstance(told, Finding) and told.subject.endswith(str(where)):
-            return _of(Hop.SERVER, told, f"{what}; {told.what}")
+            return of_finding(Hop.SERVER, told, f"{what}; {told.what}")
     if virtual is not None and virtual.answer is Answer.OPEN:
         return Verdict(
             Hop.SERVER_TO_CLIENT,
@@ -340,17 +212,7 @@ def _stalls(walk: Walk) -> bool:
     return len(again) >= 2 and walk.steps[-1].packet.source == walk.client
 
 
-# --- What the rest is told by ---------------------------------------------------------------------
-
-
-def _entry(walk: Walk, evidence: Evidence) -> Entry | None:
-    """The service of IPVS that takes it, also one by firewall mark of the same name."""
-    keys = {k for s in evidence.case.config.services if s.name == walk.stage.name for k in s.keys}
-    for key, entry in evidence.case.facts.table.items():
-        here = (key.address, key.protocol) == (walk.virtual.address, walk.protocol)
-        if (here and key.port in (0, walk.virtual.port)) or (key.fwmark and key in keys):
-            return entry
-    return None
+# --- What both are told by ------------------------------------------------------------------------
 
 
 def _refused_by_server(walk: Walk) -> bool:
@@ -394,25 +256,3 @@ def _error_from_beyond(walk: Walk, server: Spot) -> Verdict | None:
         look = (f"ip route get {server.endpoint.address}",)
         return Verdict(Hop.SERVER if at_server else Hop.DIRECTOR_TO_SERVER, what, cause, look)
     return None
-
-
-def _unanswered_arp(walk: Walk, where: Address | None = None) -> Verdict | None:
-    """This host asks for a server's MAC, and nobody says anything."""
-    servers = {spot.endpoint.address for spot in walk.stage.servers}
-    wanted = servers if where is None else {where}
-    heard = {each.asked for each in walk.arp if each.answer and not each.outgoing}
-    asked = [e.asked for e in walk.arp if e.outgoing and not e.answer and e.asked in wanted]
-    silent = [each for each in dict.fromkeys(asked) if each not in heard]
-    if not silent or (where is None and len(asked) < 2):
-        return None
-    listed = ", ".join(silent)
-    return Verdict(
-        Hop.DIRECTOR_TO_SERVER,
-        f"this host asks for the MAC address of {listed}, and nobody answers",
-        "the server is down, unplugged, or on another segment",
-        (f"ip neigh show {silent[0]}", f"ping -c 3 {silent[0]}"),
-    )
-
-
-def _of(hop: Hop, finding: Finding, what: str) -> Verdict:
-    return Verdict(hop, what, finding.why, finding.fix)
