@@ -48,11 +48,18 @@ def said(draw: st.DrawFn) -> Step:
     return hear
 
 
-def silence(made: Services, now: float) -> object:
-    """Nobody answers any more."""
-    probe = Probe(False, False, "no answer", 500.0, now)
-    found = [Verdict(target_id("page", e), Health.DOWN, now, probe, True) for e in (ONE, TWO)]
-    return made.hear(Verdicts(tuple(found), whole=False), now)
+def silent(*servers: Endpoint) -> Step:
+    """These do not answer any more, and nobody else did since."""
+
+    def hear(made: Services, now: float) -> object:
+        probe = Probe(False, False, "no answer", 500.0, now)
+        found = [Verdict(target_id("page", e), Health.DOWN, now, probe, True) for e in servers]
+        return made.hear(Verdicts(tuple(found), whole=False), now)
+
+    return hear
+
+
+silence = silent(ONE, TWO)
 
 
 @st.composite
@@ -138,6 +145,7 @@ def test_a_copy_leaves_nothing_out_of_all_that_services_remember() -> None:
         (told(ONE, Health.DOWN), 1.0),
         (told(ONE, Health.UP, share=0.5), 1.0),  # it starts slowly
         (told(TWO, Health.UP, Wish.DRAIN), 1.0),
+        (silent(THREE.endpoint), 1.0),  # long before the others
         (lambda made, now: made.rule({"web": {TWO: Ruling(Admin.DRAINED, "by root")}}, now), 60.0),
         (told(ONE, Health.DOWN), 1.0),
         (told(ONE, Health.UP, share=0.5), 1.0),
