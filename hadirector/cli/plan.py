@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from hadirector.cli import live
+from hadirector.cli.servers import duration
 from hadirector.shell import alone
 from hadirector.shell.netlink import KernelError
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 CHANGES = 3  # the exit status when something would change
 _DEADLINE = 30.0  # seconds: the director plans a table of tens of thousands
-_PAUSE = "10m"
+_PAUSE = 600.0  # seconds
 
 _PLAN = """\
 The running director plans FILE with its verdicts and orders against the kernel as it is, and does
@@ -42,7 +43,10 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     parser.add_argument("--node", metavar="NAME", help="default: the daemon's")
     text = "leave IPVS alone while somebody works on it by hand"
     parser = live.add_verb(verbs, "pause", pause, text, _PAUSE_MORE)
-    parser.add_argument("--for", dest="span", metavar="TIME", default=_PAUSE, help="default: 10m")
+    text = "default: 10m; 24h at most"
+    parser.add_argument(
+        "--for", dest="span", type=duration, metavar="TIME", default=_PAUSE, help=text
+    )
     parser.add_argument("--end", action="store_true", help="end it now")
     parser.add_argument("--reason", default="", metavar="TEXT", help="for status and journal")
 
@@ -144,17 +148,9 @@ def lines(told: dict[str, Any]) -> list[str]:
 
 def pause(options: argparse.Namespace) -> int:
     """Begin or end a pause."""
-    from hadirector.config.problem import Place, Wrong
-    from hadirector.config.scalars import duration, spell
-    from hadirector.config.tree import Scalar
+    from hadirector.config.scalars import spell
 
-    seconds = 0.0
-    if not options.end:
-        try:
-            seconds = duration(1, 86400)(Scalar(Place("", 0, 0), options.span, quoted=False))
-        except Wrong as wrong:
-            print(f"hadirector: --for: {wrong.text}", file=sys.stderr)
-            return 2
+    seconds = 0.0 if options.end else options.span
     asked = urlencode({"seconds": seconds, "reason": options.reason})
     code, told = live.ask(options.socket, "POST", f"/v1/pause?{asked}")
     if options.json:

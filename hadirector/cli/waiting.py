@@ -36,14 +36,10 @@ def until_safe(socket: str, server: str, deadline: float, as_json: bool) -> int:
         if found is not None:
             if not as_json:
                 _tell(found, told_at, now)
-            elsewhere = [s["why_not"] for s in found["servers"].values() if _is_away(s)]
+            elsewhere = [s["why_not"] for s in found["servers"].values() if s["elsewhere"]]
             if found["safe"] or elsewhere or now - began >= deadline:
                 return _end(found, elsewhere, as_json)
         time.sleep(min(EVERY, max(0.05, deadline - (now - began))))
-
-
-def _is_away(server: dict[str, Any]) -> bool:
-    return str(server["why_not"]).startswith("this node is ")
 
 
 def _end(found: dict[str, Any], elsewhere: list[str], as_json: bool) -> int:

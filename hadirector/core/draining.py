@@ -34,7 +34,8 @@ SAMPLES = 128
 class Left:
     """What is left on one server of one service. `oldest` is an age, `longest` when the last
     connection ends if no client says anything more, both in seconds and None where not measured;
-    `eta` when none is left at the pace they go, None: not in sight."""
+    `eta` when none is left at the pace they go, None: not in sight. `elsewhere`: another node
+    knows, not this one."""
 
     name: str
     weight: int | None
@@ -45,6 +46,7 @@ class Left:
     oldest: float | None = None
     longest: float | None = None
     eta: float | None = None
+    elsewhere: bool = False
 
     @property
     def safe(self) -> bool:
@@ -133,16 +135,15 @@ def _left(
         why_not="",
     )
     held = holding(left, service.protocol)
-    why = _why_not(director, service.keys, server, left, held, at, now)
+    elsewhere = "" if server.admin is Admin.ENABLED else away(director, service.keys)
+    why = elsewhere or _why_not(director, server, left, held, at, now)
     oldest = now - first if first is not None and held else None
-    return replace(
-        left, why_not=why, oldest=oldest, longest=what.longest if what and held else None
-    )
+    longest = what.longest if what and held else None
+    return replace(left, why_not=why, oldest=oldest, longest=longest, elsewhere=bool(elsewhere))
 
 
 def _why_not(
     director: Director,
-    keys: Iterable[ipvs.ServiceKey],
     server: ServerWeight,
     left: Left,
     held: int,
@@ -152,9 +153,6 @@ def _why_not(
     """What speaks against a reboot; empty when nothing does."""
     if server.admin is Admin.ENABLED:
         return "it is not drained"
-    elsewhere = away(director, keys)
-    if elsewhere:
-        return elsewhere
     if left.weight:
         return f"its weight in the kernel is still {left.weight}"
     seen_at = director.kernel.seen_at

@@ -7,9 +7,6 @@ from hadirector.core.address import Endpoint
 from hadirector.core.messages import Health, Verdict, Wish
 from hadirector.core.settings.checks import CheckRule, Combine, target_id
 
-IN_SERVICE = frozenset({Health.UP, Health.FALLING})
-OUT_OF_SERVICE = frozenset({Health.DOWN, Health.RISING})
-
 ASKS = (Wish.DRAIN, Wish.MAINT)
 _STRONGER = (Wish.NONE, Wish.DRAIN, Wish.MAINT)
 

@@ -69,6 +69,7 @@ class OrdersApi:
                     "eta_s": left.eta,
                     "safe": left.safe,
                     "why_not": left.why_not,
+                    "elsewhere": left.elsewhere,
                 }
                 for left in found
             },

@@ -99,7 +99,7 @@ async def test_an_unknown_server_is_exit_1_with_the_reason(
 
 @pytest.mark.parametrize(
     ("why_not", "expected"),
-    [("", 0), ("2 connections are left", 4), ("this node is backup of front", 1)],
+    [("", 0), ("2 connections are left", 4), ("ask lb2", 1)],
 )
 async def test_wait_ends_safe_late_or_where_nobody_knows(
     desk: tuple[Orders, Watch],
@@ -109,7 +109,7 @@ async def test_wait_ends_safe_late_or_where_nobody_knows(
     expected: int,
 ) -> None:
     first = Left(NAME, 0, 2, 0, 1, "2 connections are left", oldest=61.0, eta=5.0)
-    desk[1].said = [first, Left(NAME, 0, 0, 0, 0, why_not)]
+    desk[1].said = [first, Left(NAME, 0, 0, 0, 0, why_not, elsewhere=expected == 1)]
 
     code = await run("drain", NAME, "--wait", "--deadline", "1s", "--socket", path)
 

@@ -100,9 +100,12 @@ def test_a_backup_does_not_know_what_is_left(address: str, knows: bool) -> None:
     director.handle(ev.From(Process.ELECTION, messages.Routers(routers), float("inf")), 3.0)
     read(director, ipvs.DestinationUse(), 3.0)
 
-    why = left(director, 3.0).why_not
+    found = left(director, 3.0)
 
-    assert why == ("" if knows else "this node is backup of front: ask its master, 198.51.100.2")
+    assert found.elsewhere is not knows
+    assert found.why_not == (
+        "" if knows else "this node is backup of front: ask its master, 198.51.100.2"
+    )
 
 
 def test_the_oldest_connection_is_as_old_as_the_order_or_as_it_was_first_seen() -> None:

@@ -42,7 +42,7 @@ def verdict(
 ) -> dict[str, Verdict]:
     """A verdict by target, as `Services` keeps them."""
     name = target_id(check, endpoint)
-    ok = health in server_health.IN_SERVICE
+    ok = server_health.is_in(health)
     return {name: Verdict(name, health, 0.0, Probe(ok, answered, "told", 1.0, 0.0))}
 
 

@@ -12,7 +12,7 @@ from hadirector.core.address import Address, Endpoint
 from hadirector.core.admin import Admin, Ruling
 from hadirector.core.ipvs import HEAVIEST, Forward, Service, ServiceFlags
 from hadirector.core.messages import Health, Probe, Verdict, Wish
-from hadirector.core.server_health import IN_SERVICE
+from hadirector.core.server_health import is_in
 from hadirector.core.settings.checks import target_id
 from hadirector.core.settings.services import OnFailure, RealServer, VirtualService
 from tests.core.farm import KEY, WEB
@@ -87,7 +87,7 @@ def worlds(draw: st.DrawFn) -> World:
 @st.composite
 def judgements(draw: st.DrawFn, server: Endpoint) -> Verdict:
     health = draw(st.sampled_from(BETTER))
-    probe = Probe(health in IN_SERVICE, draw(st.booleans()), "told", 1.0, 0.0)
+    probe = Probe(is_in(health), draw(st.booleans()), "told", 1.0, 0.0)
     since = float(draw(st.integers(0, 3)))
     return Verdict(target_id("page", server), health, since, probe)
 
@@ -98,7 +98,7 @@ def is_up(world: World, server: weight.ServerWeight) -> bool:
     base = server.server.weight if ruling.weight is None else ruling.weight
     wish = world.facts.wishes.get(server.server.endpoint, Wish.NONE)
     enabled = ruling.admin is Admin.ENABLED and wish is Wish.NONE
-    return server.health.health in IN_SERVICE and enabled and base > 0
+    return is_in(server.health.health) and enabled and base > 0
 
 
 @given(worlds())
@@ -149,7 +149,7 @@ def test_quorum_is_the_number_of_servers_up_and_changes_no_weight(world: World) 
     decided = world.decide()
     other = replace(world, service=replace(world.service, quorum=0)).decide()
 
-    up = sum(s.health.health in IN_SERVICE and s.admin is Admin.ENABLED for s in decided.servers)
+    up = sum(is_in(s.health.health) and s.admin is Admin.ENABLED for s in decided.servers)
     assert (decided.up, decided.quorum_met) == (up, up >= world.service.quorum)
     assert [s.effective for s in decided.servers] == [s.effective for s in other.servers]
 

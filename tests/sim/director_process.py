@@ -14,6 +14,7 @@ from tests.sim.process import QUEUE, Loop
 
 DISK = (0.0005, 0.02)  # seconds to write a small file
 HEARTBEAT = 3.0  # seconds; in truth 1, but the levels of each 1.5 s are signs of life as well
+AWAKE = 0.5  # seconds
 # Who changes IPVS here? Nobody; so its table is read fast until the node is ready, then seldom.
 FIRST_READS, READ_TAKES = 3, 4.0  # reads; seconds
 
@@ -122,7 +123,8 @@ class DirectorProcess:
         if self.loop.runs:
             self.host.to_election.send(messages.Heartbeat(0.0, 0.0), inf)
             self.put(ev.From(Process.CHECKER, messages.Heartbeat(0.0, 0.0), inf))
-        self.host.agenda.after(HEARTBEAT, self._beat)
+        # Who stood still speaks soon after.
+        self.host.agenda.after(HEARTBEAT if self.loop.runs else AWAKE, self._beat)
 
 
 def _all_up(targets: messages.Targets) -> ev.From:
