@@ -46,9 +46,7 @@ log = logging.getLogger(__name__)
 
 INBOX = 4096  # inputs; then packets are dropped, which come again. The rest is few: each other
 # source has a bound of its own, and an order is told once
-TEND = (
-    0.1  # seconds: the loop shows it turns, gateways are looked at; a third of a 1 s lease is more
-)
+TEND = 0.1  # seconds: the loop shows it turns; a third of a lease of 1 s is more
 REPORT_EVERY = 1.0  # seconds: counters move without a report
 READ_EVERY = 5.0  # seconds between looks at the whole kernel
 COLLECT_EVERY = 60.0  # seconds between garbage collections; there is next to none

@@ -15,7 +15,7 @@ from hadirector.cli import tables
 from hadirector.core.errors import HadirectorError
 from hadirector.shell import alone
 
-SOCKET = "/run/hadirector/control.sock"  # EXAMPLE.yaml: control.sock in the default runtime_dir
+SOCKET = "/run/hadirector/control.sock"  # control.sock in the default runtime_dir
 DEADLINE = 5.0  # seconds for a question: a director that hangs is replaced in that time
 RELOAD_DEADLINE = 130.0  # seconds: a reload reads a configuration of any size
 RESTART_DEADLINE = 30.0  # seconds until a new director answers

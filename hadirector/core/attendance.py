@@ -20,6 +20,7 @@ from hadirector.core.externals import Externals
 from hadirector.core.hooks import Hooks, Pending
 from hadirector.core.messages import Health, Process, RouterStateName
 from hadirector.core.scripts import Schedule
+from hadirector.core.server_health import is_in
 from hadirector.core.services import Change, Services
 from hadirector.core.settings.checks import Check, Target
 from hadirector.core.settings.cluster import Config
@@ -234,7 +235,7 @@ def _server_holds(services: Services, kind: str, subject: str) -> bool | None:
         return False
     if server.health.health is Health.UNKNOWN:
         return None
-    up = server.health.health in (Health.UP, Health.FALLING)
+    up = is_in(server.health.health)
     return up == (kind == "server_up")
 
 

@@ -112,9 +112,7 @@ class Process(Enum):
     DIRECTOR = "director"
     CHECKER = "checker"
     SYNCER = "syncer"
-    RUNNER = (
-        "runner"  # the director's own child, there only while something is to be run or watched
-    )
+    RUNNER = "runner"  # the director's own child, while something is to be run or watched
 
 
 @dataclass(frozen=True, slots=True)

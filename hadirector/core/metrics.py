@@ -5,16 +5,16 @@ that an alert reads `hadirector_router_state{state="master"} == 1`. What is not 
 sample. Sources: the OpenMetrics specification 1.0, sections "Text Format" and "StateSet".
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
-CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+from hadirector.core.admin import Admin
+from hadirector.core.messages import Health, RouterStateName
+from hadirector.core.weight import ServiceState
 
-ROUTER_STATES = ("init", "backup", "master", "fault")
-SERVICE_STATES = ("up", "degraded", "fallback", "down")
-HEALTH = ("unknown", "rising", "up", "falling", "down")
-ADMIN = ("enabled", "drained", "disabled")
+CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
@@ -40,10 +40,10 @@ class Family:
         number = int(value) if isinstance(value, bool) else value
         self.lines.append(f"{name}{_braces(labels)} {number}")
 
-    def add_state(self, labels: Labels, states: Iterable[str], holds: str) -> None:
-        """A state set: the label is called `state`."""
+    def add_state(self, labels: Labels, states: type[Enum], holds: str) -> None:
+        """A state set: the label is called `state`, its values are those of `states`."""
         for state in states:
-            self.add({**labels, "state": state}, state == holds)
+            self.add({**labels, "state": state.value}, state.value == holds)
 
 
 def render(status: Status) -> str:
@@ -98,7 +98,7 @@ def _of_routers(instances: Status) -> Iterator[Family]:
     for name, instance in instances.items():
         for family, router in instance["routers"].items():
             labels = {"instance": name, "family": family}
-            state.add_state(labels, ROUTER_STATES, router["state"])
+            state.add_state(labels, RouterStateName, router["state"])
             since.add(labels, router["since"])
             priority.add(labels, router["effective_priority"])
             for counter, count in router["counters"].items():
@@ -112,7 +112,7 @@ def _of_services(services: Status) -> Iterator[Family]:
     quorum = Family("service_quorum", "gauge", "How many it needs.")
     for name, service in services.items():
         labels = {"service": name}
-        state.add_state(labels, SERVICE_STATES, service["state"])
+        state.add_state(labels, ServiceState, service["state"])
         up.add(labels, service["up"])
         quorum.add(labels, service["quorum"])
     return iter((state, up, quorum))
@@ -128,8 +128,8 @@ def _of_servers(services: Status) -> Iterator[Family]:
     for name, service in services.items():
         for address, server in service["servers"].items():
             labels = {"service": name, "server": address}
-            health.add_state(labels, HEALTH, server["health"])
-            admin.add_state(labels, ADMIN, server["admin"])
+            health.add_state(labels, Health, server["health"])
+            admin.add_state(labels, Admin, server["admin"])
             weight.add(labels, server["weight"])
             effective.add(labels, server["effective_weight"])
             connections.add({**labels, "state": "active"}, server["active"])

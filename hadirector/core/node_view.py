@@ -121,7 +121,7 @@ class NodeView:
         return self.secrets.lack(instance.authentication)
 
     def lifetime(self, instance: Instance) -> int | None:
-        """DESIGN 4.4: how long addresses outlive this node; None: for ever."""
+        """Seconds that addresses outlive this node; None: for ever."""
         if self.vip_lease.mode is LeaseMode.OFF or not self.accompanied:
             return None
         if self.vip_lease.mode is LeaseMode.SECONDS:

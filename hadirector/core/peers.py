@@ -1,7 +1,7 @@
 """What directors tell each other on the peer channel, and whether a peer is alive.
 
 Each node sends its `Presence` to every other node several times a second and at each change; the
-newest counts. Without a key it may say only what does no harm if forged (EXAMPLE.yaml, `peer`).
+newest counts. Without a key it may say only what does no harm if forged (README.md, Limits).
 """
 
 from collections.abc import Iterable, Mapping

@@ -25,6 +25,7 @@ from hadirector.core import health, messages, runner_messages
 from hadirector.core.messages import Health
 from hadirector.core.runner_messages import Ran
 from hadirector.core.scripts import is_good
+from hadirector.core.server_health import is_out
 from hadirector.core.services import Change
 from hadirector.core.settings.cluster import Script
 from hadirector.core.settings.instances import Instance
@@ -34,7 +35,6 @@ _LOOKS = health.Limits(rise=1, fall=2)  # of processes and files
 _AT_ONCE = health.Limits(rise=1, fall=1)  # of services: their checks have counted already
 _FAULT = -254  # keepalived's: less than any priority can lose
 _MOST = 253
-_OUT = (Health.DOWN, Health.RISING)
 
 
 class Kind(Enum):
@@ -186,7 +186,7 @@ class Tracking:
             elif thing in self.conditions:
                 was = self.conditions[thing]
                 self._see(thing, False, _LOOKS, file.reason, now, was.number)
-                if self.conditions[thing].health in _OUT:
+                if is_out(self.conditions[thing].health):
                     self._set(thing, replace(self.conditions[thing], number=0))
 
     def processes_seen(self, seen: runner_messages.ProcessesSeen, now: float) -> None:
@@ -302,7 +302,7 @@ class Tracking:
 
 def effect_of(tie: Tie, condition: Condition) -> Effect:
     """What a thing in this condition does to the instance that tracks it so."""
-    out = condition.health in _OUT
+    out = is_out(condition.health)
     if tie.thing.kind is not Kind.FILE:
         if not out:
             return Effect()

@@ -3,7 +3,6 @@
 GET  /v1/status               the contract's status
 GET  /v1/events?since=N       journal entries; `Accept: text/event-stream` streams on
 GET  /v1/explain?what=NAME    what holds of a subject and how it came
-GET  /v1/ipvs ...             shell/ipvs_api.py
 GET  /metrics                 OpenMetrics, of the status (core/metrics)
 POST /v1/reload               (control socket only)
 POST /v1/restart-director     (control socket only)
@@ -12,7 +11,7 @@ POST /v1/release?instance=NAME                         (control socket only)
 POST /v1/standby?on=1|0&force=1&reason=TEXT            (control socket only)
 
 The last three answer when it is known how it went: `{"verdict": "done|refused|failed", "lines":
-[...], "warnings": [...]}`.
+[...], "warnings": [...]}`. More routes are in shell/*_api.py, shell/record_stream.py, planning.py.
 """
 
 import asyncio

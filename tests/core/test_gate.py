@@ -160,3 +160,10 @@ def test_nobodys_datagrams_are_counted_without_a_word() -> None:
 
     assert two.reject("", Flaw.STRANGER, T0) == Refused(Flaw.STRANGER)
     assert two.refused == {"": {"stranger": 1}}
+
+
+@pytest.mark.parametrize("flaw", Flaw)
+def test_every_flaw_of_a_peer_has_its_sentence(flaw: Flaw) -> None:
+    refused = gate("lb2", ONE).reject("lb1", flaw, T0)
+
+    assert "lb1" in refused.complaint

@@ -425,7 +425,7 @@ def lawful(single: Single, scene: Scene) -> bool:
         short = scenario.advert_int <= 1.0
         return scenario.startup_delay is None and OWNER not in scenario.priorities and short
     if single is deaf_boot:
-        owner = 255 in scenario.priorities
+        owner = OWNER in scenario.priorities
         return (
             scenario.startup_delay is None and scenario.preempt is not Preempt.ALWAYS and not owner
         )
