@@ -36,14 +36,14 @@ class Deafness:
         self._hosts: dict[str, Address] = {}  # by target
         self._many = False
         self._alone: dict[str, float] = {}  # since when, by target
-        self._together: set[str] = set()  # those of them that others fell silent with
+        self._apart: set[str] = set()  # those of them that no other fell silent with
 
     def copy(self) -> "Deafness":
         """Another one, to try something with."""
         twin = Deafness()
         twin.seen_elsewhere = self.seen_elsewhere
         twin._hosts, twin._many = self._hosts, self._many
-        twin._alone, twin._together = dict(self._alone), set(self._together)
+        twin._alone, twin._apart = dict(self._alone), set(self._apart)
         return twin
 
     def keep(self, hosts: Mapping[str, Address]) -> None:
@@ -51,23 +51,31 @@ class Deafness:
         self._hosts = dict(hosts)
         self._many = len(set(self._hosts.values())) > 1
         self._alone = {name: at for name, at in self._alone.items() if name in self._hosts}
-        self._together &= self._alone.keys()
+        self._apart &= self._alone.keys()
 
     def hear(self, verdict: Verdict) -> None:
-        """A verdict of one of them."""
-        name = verdict.target
-        self._alone.pop(name, None)
+        """A verdict of one of them. Ten thousand may fall silent at once, and are told of again and
+        again: what is known is not looked at twice, and the latest are the likeliest company."""
+        name, since = verdict.target, verdict.since
         if not verdict.alone or not self._many:
-            self._together.discard(name)
+            self._alone.pop(name, None)
+            self._apart.discard(name)
             return
-        company = [
-            other
-            for other, at in self._alone.items()
-            if abs(at - verdict.since) <= TOGETHER and self._hosts[other] != self._hosts[name]
-        ]
-        self._alone[name] = verdict.since
-        if company:
-            self._together.update((name, *company))
+        if self._alone.get(name) == since:
+            return
+        if self._alone.pop(name, None) is None:
+            self._apart.add(name)
+        others = (other for other in reversed(self._alone) if self._falls_with(other, name, since))
+        company = next(others, None)
+        if company is not None:
+            with_it = {other for other in self._apart if self._falls_with(other, name, since)}
+            self._apart -= with_it | {name}
+        self._alone[name] = since
+
+    def _falls_with(self, other: str, name: str, since: float) -> bool:
+        at = self._alone.get(other)
+        together = at is not None and abs(at - since) <= TOGETHER
+        return together and self._hosts[other] != self._hosts[name]
 
     def doubted(
         self,
@@ -88,7 +96,7 @@ class Deafness:
             if not health.alone:
                 continue
             known = (verdicts.get(target_id(n, server.endpoint)) for n in service.check.checks)
-            together = any(v is not None and v.target in self._together for v in known)
+            together = any(v is not None and self._has_company(v.target) for v in known)
             if now < self._until(f"{service.name}/{server.endpoint}", health.since, together):
                 doubted.add(server.endpoint)
         return doubted
@@ -98,6 +106,9 @@ class Deafness:
         silent = [s.health.since for s in decided.servers if s.health.alone]
         ends = (since + wait for since in silent for wait in (GRACE, HOLD))
         return min((at for at in ends if at > now), default=None)
+
+    def _has_company(self, target: str) -> bool:
+        return target in self._alone and target not in self._apart
 
     def _until(self, server: str, since: float, together: bool) -> float:
         seen = self.seen_elsewhere.get(server)

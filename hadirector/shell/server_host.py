@@ -68,9 +68,8 @@ def _ports() -> frozenset[int] | None:
 def carry_out(step: Step) -> None:
     """One step; SetupError when it is refused."""
     if step.what == "sysctl":
-        path = sysctl.ROOT / step.name.translate(str.maketrans("./", "/."))
         try:
-            path.write_text(step.value + "\n")
+            sysctl.write(step.name, step.value)
         except OSError as error:
             raise SetupError(f"{step}: {error.strerror}") from None
         return

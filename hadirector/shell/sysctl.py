@@ -120,7 +120,7 @@ class Loan:
 
     def _write(self, name: str, value: str) -> Trouble | None:
         try:
-            _path(name, self._root).write_text(value + "\n")
+            write(name, value, self._root)
             kept = read(name, self._root)
         except OSError as error:
             return _trouble(name, error)
@@ -130,6 +130,11 @@ class Loan:
 def read(name: str, root: Path = ROOT) -> str:
     """The value with single spaces between its numbers; OSError when it cannot be read."""
     return " ".join(_path(name, root).read_text().split())
+
+
+def write(name: str, value: str, root: Path = ROOT) -> None:
+    """What the kernel makes of it is told by `read`; OSError when it is refused."""
+    _path(name, root).write_text(value + "\n")
 
 
 def _path(name: str, root: Path) -> Path:

@@ -17,7 +17,7 @@ from typing import Any
 
 from labkit import topology
 from labkit.director import HADIRECTOR
-from labkit.faults import TUNNEL_PORT, Fault, run
+from labkit.faults import TUNNEL_PORT, Fault, ready_for_tunnels, run
 from labkit.lab import Lab
 from labkit.server import DIRECT_PORT, NAT_PORT
 from labkit.setup import Service, Setup
@@ -216,15 +216,7 @@ DEAD_ENDS = (
 
 def start(lab: Lab) -> None:
     """Servers listen, lb1 has the addresses and the table; nobody's daemon runs."""
-    for name, host in topology.SERVERS.items():
-        lab.servers[name].ports += (TUNNEL_PORT,)
-        net = f"192.0.2.0/24 dev front proto kernel scope link src {topology.front(host)}"
-        run(
-            lab,
-            f"{name}: modprobe ipip; ip link set tunl0 up",
-            f"{name}: sysctl -qw net.ipv4.conf.tunl0.rp_filter=0",
-            f"{name}: ip route change {net} advmss 1440",
-        )
+    ready_for_tunnels(lab)
     lab.start_servers()
     lab.give_address_to(lab.lb1.node)
     run(lab, *_TABLE)

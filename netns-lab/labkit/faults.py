@@ -57,6 +57,12 @@ def healthy() -> Setup:
 
 def start(lab: Lab, setup: Setup) -> None:
     """The lab with its servers ready for tunnels too."""
+    ready_for_tunnels(lab)
+    lab.start(setup)
+
+
+def ready_for_tunnels(lab: Lab) -> None:
+    """On servers that do not run yet."""
     for name, host in topology.SERVERS.items():
         lab.servers[name].ports += (TUNNEL_PORT,)
         net = f"192.0.2.0/24 dev front proto kernel scope link src {topology.front(host)}"
@@ -66,7 +72,6 @@ def start(lab: Lab, setup: Setup) -> None:
             f"{name}: sysctl -qw net.ipv4.conf.tunl0.rp_filter=0",
             f"{name}: ip route change {net} advmss {_MSS}",
         )
-    lab.start(setup)
 
 
 def run(lab: Lab, *lines: str) -> None:

@@ -21,6 +21,7 @@ from tests.core.farm import KEY, ONE, TWO
 
 SPARE = RealServer(endpoint=Endpoint(Address("10.0.1.99"), 80), forward=ipvs.Forward.NAT)
 THREE = RealServer(endpoint=Endpoint(Address("10.0.1.13"), 80), forward=ipvs.Forward.NAT)
+FOUR = RealServer(endpoint=Endpoint(Address("10.0.1.14"), 80), forward=ipvs.Forward.NAT)
 BUSY = replace(farm.WEB, slow_start=20.0, feedback=Feedback(checks=("page",)))
 
 Step = Callable[[Services, float], object]
@@ -48,11 +49,18 @@ def said(draw: st.DrawFn) -> Step:
     return hear
 
 
-def silence(made: Services, now: float) -> object:
-    """Nobody answers any more."""
-    probe = Probe(False, False, "no answer", 500.0, now)
-    found = [Verdict(target_id("page", e), Health.DOWN, now, probe, True) for e in (ONE, TWO)]
-    return made.hear(Verdicts(tuple(found), whole=False), now)
+def silent(*servers: Endpoint) -> Step:
+    """These do not answer any more, and nobody else did since."""
+
+    def hear(made: Services, now: float) -> object:
+        probe = Probe(False, False, "no answer", 500.0, now)
+        found = [Verdict(target_id("page", e), Health.DOWN, now, probe, True) for e in servers]
+        return made.hear(Verdicts(tuple(found), whole=False), now)
+
+    return hear
+
+
+silence = silent(ONE, TWO)
 
 
 @st.composite
@@ -138,6 +146,7 @@ def test_a_copy_leaves_nothing_out_of_all_that_services_remember() -> None:
         (told(ONE, Health.DOWN), 1.0),
         (told(ONE, Health.UP, share=0.5), 1.0),  # it starts slowly
         (told(TWO, Health.UP, Wish.DRAIN), 1.0),
+        (silent(FOUR.endpoint), 1.0),  # long before the others
         (lambda made, now: made.rule({"web": {TWO: Ruling(Admin.DRAINED, "by root")}}, now), 60.0),
         (told(ONE, Health.DOWN), 1.0),
         (told(ONE, Health.UP, share=0.5), 1.0),
@@ -145,7 +154,7 @@ def test_a_copy_leaves_nothing_out_of_all_that_services_remember() -> None:
         (seen({f"web/{ONE}": True}), 1.0),
         (told(TWO, Health.UP, Wish.DRAIN), 1.0),
     ]
-    made, _ = lived(config(floor=1.0, real_servers=(*BUSY.real_servers, THREE)), history)
+    made, _ = lived(config(floor=1.0, real_servers=(*BUSY.real_servers, THREE, FOUR)), history)
     made.files = {"/etc/ca": FileText(b"")}
     made.paths = (Path("page@10.0.1.11:80", 7, 4, SPARE),)
 

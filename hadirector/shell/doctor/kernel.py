@@ -3,17 +3,16 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from hadirector.core import address, ipvs
+from hadirector.core import ipvs
 from hadirector.core.address import Address, Endpoint
 from hadirector.core.doctor.facts import Conntrack, Modules, OwnConnection
 from hadirector.shell import ipvs as kernel_ipvs
-from hadirector.shell import sysctl
+from hadirector.shell import ipvs_view, sysctl
 
 _MOST_CONNECTIONS = 20_000  # reading more takes long on kernels before 6.14: quadratic
-_CONNECTIONS = Path("/proc/net/ip_vs_conn")
 _CONNTRACK = Path("/proc/sys/net/netfilter")
 
 
@@ -72,25 +71,11 @@ def own_connections(local: Collection[Address], usage: ipvs.Usage) -> tuple[OwnC
     if total > _MOST_CONNECTIONS:
         return ()
     try:
-        with _CONNECTIONS.open() as lines:
-            next(lines, "")
-            return tuple(dict.fromkeys(_own(lines, frozenset(local))))
+        found = [
+            OwnConnection(Address(one.client), Endpoint(Address(one.virtual), one.virtual_port))
+            for one in ipvs_view.connections()
+            if one.client in local
+        ]
     except OSError:
         return ()
-
-
-def _own(lines: Iterable[str], local: frozenset[Address]) -> Iterator[OwnConnection]:
-    for line in lines:
-        words = line.split()
-        if len(words) < 5:
-            continue
-        client = _address(words[1])
-        if client in local:
-            yield OwnConnection(client, Endpoint(_address(words[3]), int(words[4], 16)))
-
-
-def _address(word: str) -> Address:
-    """IPv4 is told as eight digits, IPv6 as eight groups of four."""
-    if ":" in word:
-        return address.canonical(word)
-    return address.from_packed(bytes.fromhex(word))
+    return tuple(dict.fromkeys(found))
