@@ -306,7 +306,8 @@ class Held:
             os.write(answers, self._last_words(held))
 
     def _connect(self, kind: str) -> tuple[socket.socket, str] | None:
-        connection = socket.socket()
+        family = socket.AF_INET6 if ":" in self._target.address else socket.AF_INET
+        connection = socket.socket(family)
         connection.settimeout(2)
         try:
             connection.connect((self._target.address, self._target.port))
