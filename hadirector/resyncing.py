@@ -99,7 +99,8 @@ class Session:
                     self._state = message
                     if news:
                         self.ask()
-                case said.Ask():
+                case said.Ask(reason):
+                    log.info("standby=%s asks for a comparison: %.200r", self._link.node, reason)
                     self.ask()
                 case said.Digests() | said.Listing():
                     await self._answers.put(message)
