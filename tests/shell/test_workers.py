@@ -251,7 +251,7 @@ def test_each_socket_is_handed_on_once_to_whoever_probes_its_target(
     workers.probe(Targets(tuple(target(n, 80) for n in range(1, 21))), 2)
     for some in (names[:10], names[10:]):
         sockets = tuple(os.open("/dev/null", os.O_RDONLY) for _ in some)
-        workers.lend(Lend(tuple(some), tuple(range(10)), (4,) * 10), sockets)
+        workers.lend(Lend(tuple(some), tuple(range(10)), (4,) * 10, (0,) * 10), sockets)
     lent = [name for worker in made for name in worker.lent]
     workers.probe(Targets(()), 0)
 
