@@ -120,7 +120,8 @@ class Checker:
 
     def lend(self, message: messages.Lend, descriptors: tuple[int, ...]) -> None:
         """Sockets for probes as a client."""
-        self._marked.take(message, descriptors)
+        for target in self._marked.take(message, descriptors):
+            self._handle(pacing.Look(target))
 
     def close(self) -> None:
         """Abandon every probe and every timer."""

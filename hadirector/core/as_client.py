@@ -9,7 +9,13 @@ server in it; the probe's socket carries the mark:
 
 A mark takes a privilege the checker does not have: the director makes the socket and hands it over
 open. One for each target is enough, a TCP socket can be used again and again. What it can do is
-what the mark says: reach one server, as anybody can.
+what the mark says: reach one server, as anybody can. It is lent once the kernel has that service:
+before, its packets would go wherever the virtual address is, on a backup to the master, which
+would answer in the server's place.
+
+A server that forwards, and lost the address, hands the packet on to whoever has it: the master,
+which would send it there again, or answer a backup's probe in its place. By direct routing the
+packet has no hop left for that.
 
 A master has the virtual address itself, and Linux drops packets from an address of its own unless
 accept_local is set (core/sysctls).
@@ -27,6 +33,7 @@ from hadirector.core.settings.cluster import Config
 from hadirector.core.settings.services import RealServer
 
 MARKS = 0x48440000  # "HD": marks of ours are these and the 65,535 after
+HOPS_DIRECT = 2  # IPVS counts as one: a server that forwards what it has no address for cannot
 AT_ONCE = 100  # sockets a message: a datagram carries at most 253
 
 
@@ -40,9 +47,20 @@ class Path:
     server: RealServer
 
     @property
+    def key(self) -> ipvs.ServiceKey:
+        """Names the IPVS service that they take."""
+        return ipvs.ServiceKey(self.family, 0, Address(""), 0, self.mark)
+
+    @property
+    def hops(self) -> int:
+        """How far their packets may go; 0: as far as any. A tunnel's packets take over the count
+        of what is in them, and may have far to go."""
+        return HOPS_DIRECT if self.server.forward is ipvs.Forward.DR else 0
+
+    @property
     def entry(self) -> tuple[ipvs.ServiceKey, ipvs.Entry]:
-        """The IPVS service that they take."""
-        key = ipvs.ServiceKey(self.family, 0, Address(""), 0, self.mark)
+        """The service, with the one server in it."""
+        key = self.key
         most = 128 if self.family == 6 else 32
         service = ipvs.Service(key, ipvs.Scheduler.RR.value, netmask=most)
         bare = RealServer(
@@ -79,6 +97,7 @@ def loans(paths: Iterable[Path]) -> list[Lend]:
             tuple(path.target for path in some),
             tuple(path.mark for path in some),
             tuple(path.family for path in some),
+            tuple(path.hops for path in some),
         )
         for some in (each[i : i + AT_ONCE] for i in range(0, len(each), AT_ONCE))
     ]

@@ -136,11 +136,13 @@ class Report:
 @dataclass(frozen=True, slots=True)
 class Lend:
     """Sockets for the probes of these targets, handed over with the message in the same order:
-    each of this address family, with this firewall mark (core/as_client)."""
+    each of this address family, with this firewall mark, whose packets go so many hops (0: as many
+    as any; core/as_client)."""
 
     targets: tuple[str, ...]
     marks: tuple[int, ...]
     families: tuple[Family, ...]
+    hops: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,7 +129,8 @@ class Director:
                 news = [Change("config_refused", self._name(), reason)] if reason else []
                 return self._tell(news, now)
             case ev.KernelRead() | ev.KernelUnreadable() | ev.Applied() | ev.Paused():
-                return self._carry_out(self.kernel.handle(event, now), now)
+                told = self._carry_out(self.kernel.handle(event, now), now)
+                return [*told, *self.checker.lend(self.services, self.kernel.has)]
             case ev.From(sender, message):
                 return self._from(sender, message, now)
             case ev.Heard() | ev.PeerRefused():
@@ -168,6 +169,7 @@ class Director:
             *self.sync.settings(config, self._secrets),
             *self.checker.teach(self.services, anew=False),
             *self.kernel.follow_all(),
+            *self.checker.lend(self.services, self.kernel.has),
             *self._presence(now),
         ]
 
@@ -249,6 +251,7 @@ class Director:
         if sender is Process.CHECKER:
             return [
                 *self.checker.teach(self.services, anew=True),
+                *self.checker.lend(self.services, self.kernel.has),
                 *self.attendance.greet_checker(now),
             ]
         return self._settings(now) if sender is Process.ELECTION else []

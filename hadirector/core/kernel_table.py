@@ -76,6 +76,11 @@ class KernelTable:
         """Whether it is known which weights are in the kernel: nothing is decided before."""
         return self.actual is not None or bool(self.trouble)
 
+    def has(self, key: ipvs.ServiceKey) -> bool:
+        """Whether the kernel is known to have this service as it was made last."""
+        there = self.actual is not None and key in self.actual
+        return there and not self._applying and key not in self.failing
+
     def configured(self, before: Config | None, config: Config, now: float) -> None:
         """Another configuration: who left it may stay for a while."""
         self._now = now

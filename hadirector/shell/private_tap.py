@@ -99,10 +99,13 @@ class PrivateTap:
         return True
 
     def close(self) -> None:
-        """Give the sockets back."""
+        """Give the sockets back; `lost` is complete then."""
         if self._knowing is not None:
             self._knowing.cancel()
+        self._lost += len(self._waiting)
+        self._waiting.clear()
         if self._ears is not None:
+            self._lost += packet_ears.lost_since(self._ears)
             asyncio.get_running_loop().remove_reader(self._ears.fileno())
             self._ears.close()
         if self._mouth is not None:

@@ -210,7 +210,7 @@ class Workers:
         self._reports: dict[str, Report] = {}  # the last of each target
         self._shards = Shards()
         self._lent = Marked()
-        self._loans: dict[str, tuple[int, Family]] = {}
+        self._loans: dict[str, tuple[int, Family, int]] = {}
         self._asked: dict[int, tuple[Worker, int]] = {}  # programs, by our ticket
         self._ticket = 0
 
@@ -237,7 +237,9 @@ class Workers:
         self._reports = {name: r for name, r in self._reports.items() if name in names}
         self._loans = {name: loan for name, loan in self._loans.items() if name in names}
         if count:
-            for worker, part in zip(self._workers, shards.divide(targets, count), strict=True):
+            self.know(v for v in targets.known if v.target not in self._known)
+            parts = shards.divide(replace(targets, known=()), count)
+            for worker, part in zip(self._workers, parts, strict=True):
                 worker.assign(part)
                 self._tell(worker)
         if fewer:
@@ -264,9 +266,8 @@ class Workers:
     def lend(self, message: messages.Lend, descriptors: tuple[int, ...]) -> None:
         """Hand each socket on to whoever probes its target; kept for a next life of a worker."""
         self._lent.take(message, descriptors)
-        self._loans |= dict(
-            zip(message.targets, zip(message.marks, message.families, strict=True), strict=True)
-        )
+        loans = zip(message.marks, message.families, message.hops, strict=True)
+        self._loans |= dict(zip(message.targets, loans, strict=True))
         for worker in self._workers:
             self._lend_to(worker, message.targets)
 
@@ -280,8 +281,9 @@ class Workers:
         self._known |= {v.target: v for v in verdicts if v.last and v.target in self._targets}
 
     def with_known(self, targets: messages.Targets) -> messages.Targets:
-        """These, and what is known of them."""
-        found = (self._known.get(target.id) for target in targets.targets)
+        """These, and what is known of them here or was said with them."""
+        known = {verdict.target: verdict for verdict in targets.known} | self._known
+        found = (known.get(target.id) for target in targets.targets)
         return replace(targets, known=tuple(verdict for verdict in found if verdict))
 
     def _tell(self, worker: Worker) -> None:
@@ -300,9 +302,13 @@ class Workers:
         for some in (names[i : i + AT_ONCE] for i in range(0, len(names), AT_ONCE)):
             sockets = [(name, self._lent.copy(name)) for name in some]
             there = [(name, one) for name, one in sockets if one is not None]
-            marks = tuple(self._loans[name][0] for name, _ in there)
-            families = tuple(self._loans[name][1] for name, _ in there)
-            lend = messages.Lend(tuple(name for name, _ in there), marks, families)
+            loans = [self._loans[name] for name, _ in there]
+            lend = messages.Lend(
+                tuple(name for name, _ in there),
+                tuple(mark for mark, _, _ in loans),
+                tuple(family for _, family, _ in loans),
+                tuple(hops for _, _, hops in loans),
+            )
             worker.send(lend, tuple(one for _, one in there))
 
     def statuses(self) -> list[str]:

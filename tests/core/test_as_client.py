@@ -1,12 +1,16 @@
 """Checks as a client: the paths of their probes through IPVS, and what the checker is lent."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from hadirector.core import as_client, ipvs
+from hadirector.core import director_events as ev
 from hadirector.core.address import Endpoint, canonical
 from hadirector.core.checker_messages import Lend
+from hadirector.core.director import Director
+from hadirector.core.messages import Hello, Process
 from hadirector.core.probed import targets_of
 from hadirector.core.services import Services
 from hadirector.core.settings.cluster import Config
@@ -87,8 +91,42 @@ def test_what_is_lent_goes_in_messages_of_bounded_size(tmp_path: Path) -> None:
 
     assert [len(lend.targets) for lend in loans] == [100, 100, 50]
     assert loans[0] == Lend(
-        tuple(p.target for p in paths[:100]), tuple(p.mark for p in paths[:100]), (4,) * 100
+        tuple(p.target for p in paths[:100]),
+        tuple(p.mark for p in paths[:100]),
+        (4,) * 100,
+        (2,) * 100,
     )
+
+
+def test_a_tunnel_may_lead_far(tmp_path: Path) -> None:
+    config = shop(tmp_path, f"address: 192.0.2.10:80, forward: tun, check: seen, {SERVERS}")
+
+    assert [path.hops for path in as_client.paths_of(config)] == [0, 0]
+
+
+def test_sockets_are_lent_once_the_kernel_has_the_services_that_lead_to_the_servers(
+    tmp_path: Path,
+) -> None:
+    def lent(actions: Iterable[ev.Action]) -> int:
+        sent = [a.message for a in actions if isinstance(a, ev.Send)]
+        return sum(len(message.targets) for message in sent if isinstance(message, Lend))
+
+    config = shop(tmp_path, f"address: 192.0.2.10:80, forward: dr, check: seen, {SERVERS}")
+    director = Director("1", frozenset(), 0.0)
+    configured = director.handle(ev.Configured(config), 0.0)
+    read = director.handle(ev.KernelRead({}, ipvs.Usage(), 0.01), 0.1)
+    paths = as_client.paths_of(config)
+
+    one_is_refused = director.handle(
+        ev.Applied(frozenset(p.key for p in paths), ((paths[0].key, "no"),)), 0.2
+    )
+    table = dict(director.services.entries)
+    again = director.handle(ev.KernelRead(table, ipvs.Usage(), 0.01), 0.7)
+    checker = ev.From(Process.CHECKER, Hello(Process.CHECKER, 1), float("inf"))
+    restarted = director.handle(checker, 0.8)
+
+    counts = [lent(a) for a in (configured, read, one_is_refused, again, restarted)]
+    assert counts == [0, 0, 1, 1, 2]
 
 
 @pytest.mark.parametrize(

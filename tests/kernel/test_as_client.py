@@ -1,10 +1,11 @@
 """A check as a client reaches a server by direct routing or a tunnel at the virtual address: one
 that lost that address is out, though it answers at its own. On a real kernel, by a whole daemon."""
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,10 @@ from tests.kernel.namespace import fresh_namespace, has_ipvs, run
 pytestmark = [pytest.mark.kernel, pytest.mark.skipif(not has_ipvs, reason="needs ip_vs and root")]
 
 VIP, VIP6 = "192.0.2.10", "2001:db8::10"
+IPIP, GUE, TUN6 = "192.0.2.20", "192.0.2.30", "2001:db8::20"
+OTHER = 13  # the host that answers for them, where that is not the director
+WAYS_OF = ("dr", "ipip", "gue", "dr6", "tun6")
+EVERY = (VIP, IPIP, GUE, VIP6, TUN6)
 ACCEPT_LOCAL = Path("/proc/sys/net/ipv4/conf/all/accept_local")
 SERVE = ("-m", "http.server", "80", "--bind", "::", "--directory", "/proc/self/ns")
 CHECKS = """
@@ -37,94 +42,87 @@ virtual_services:
     check: {{all: [page, seen]}}
     real_servers: [192.0.2.11:80, 192.0.2.12:80]
 """
-TUNNEL = f"""{CHECKS}
+SERVERS4 = "check: seen, real_servers: [192.0.2.11:80, 192.0.2.12:80]"
+SERVERS6 = 'check: seen, real_servers: ["[2001:db8::11]:80", "[2001:db8::12]:80"]'
+WAYS = f"""{CHECKS}
 virtual_services:
-  web:
-    address: {VIP}:80
-    forward: tun
-    tun: {{type: ipip}}
-    check: {{all: [page, seen]}}
-    real_servers: [192.0.2.11:80, 192.0.2.12:80]
-"""
-IPV6 = f"""{CHECKS}
-vrrp:
-  instances:
-    front:
-      interface: br0
-      virtual_router_id: 51
-      advert_int: 100ms
-      startup_delay: 0s
-      virtual_addresses: ["{VIP6}/64"]
-virtual_services:
-  web:
-    address: "[{VIP6}]:80"
-    forward: dr
-    check: {{all: [page, seen]}}
-    real_servers: ["[2001:db8::11]:80", "[2001:db8::12]:80"]
+  dr: {{address: "{VIP}:80", forward: dr, {SERVERS4}}}
+  ipip: {{address: "{IPIP}:80", forward: tun, tun: {{type: ipip}}, {SERVERS4}}}
+  gue: {{address: "{GUE}:80", forward: tun, tun: {{type: gue, port: 6080}}, {SERVERS4}}}
+  dr6: {{address: "[{VIP6}]:80", forward: dr, {SERVERS6}}}
+  tun6: {{address: "[{TUN6}]:80", forward: tun, tun: {{type: ipip}}, {SERVERS6}}}
 """
 
 
 class Servers:
-    """Two real servers on one wire with the director, each with the address on its loopback."""
+    """Two real servers on one wire with the director, each with the addresses on its loopback, and
+    a third host, which answers for them on the wire, as another master does."""
 
-    def __init__(self) -> None:
-        self.pids = {}
-        run("modprobe", "ipip")
+    def __init__(self, *, master: bool) -> None:
+        for module in ("ipip", "fou", "ip6_tunnel"):
+            run("modprobe", module)
         run("ip", "link", "add", "br0", "type", "bridge")
         run("ip", "addr", "add", "192.0.2.1/24", "dev", "br0")
-        run("ip", "addr", "add", f"{VIP}/24", "dev", "br0")  # as a master has it
         run("ip", "addr", "add", "2001:db8::1/64", "dev", "br0", "nodad")
+        for address in EVERY if master else ():  # as the election puts them on
+            own = f"ip addr add {address}/{_bits(address)} dev br0 nodad"
+            run(*own.split(), *(("preferred_lft", "0") if ":" in address else ()))
         run("ip", "link", "set", "br0", "up")
-        for number in (11, 12):
-            self.pids[number] = self._start(number)
+        self.pids: dict[int, int] = {}
+        for number in (11, 12) if master else (11, 12, OTHER):
+            self._start(number)
 
-    def _start(self, number: int) -> int:
+    def lose(self, number: int, address: str) -> None:
+        self.inside(number, f"ip addr del {address}/{_bits(address)} dev lo")
+
+    def have(self, number: int, address: str) -> None:
+        self.inside(number, f"ip addr add {address}/{_bits(address)} dev lo")
+
+    def inside(self, number: int, *lines: str) -> None:
+        script = "set -e; " + "; ".join(lines)
+        run("nsenter", "-t", str(self.pids[number]), "-n", "sh", "-c", script)
+
+    def _start(self, number: int) -> None:
         sleeper = subprocess.Popen(["unshare", "-n", "sleep", "600"])
         own = os.readlink("/proc/thread-self/ns/net")
         there = Path(f"/proc/{sleeper.pid}/ns/net")
         until("a namespace of its own", lambda: os.readlink(there) != own)
-        name = f"s{number}"
-        run(
-            "ip",
-            "link",
-            "add",
-            name,
-            "type",
-            "veth",
-            "peer",
-            "name",
-            "eth0",
-            "netns",
-            str(sleeper.pid),
-        )
-        run("ip", "link", "set", name, "master", "br0", "up")
-        for line in (
+        pair = f"ip link add s{number} type veth peer name eth0 netns {sleeper.pid}"
+        run(*pair.split())
+        run("ip", "link", "set", f"s{number}", "master", "br0", "up")
+        lines = [
             "ip link set lo up",
             f"ip addr add 192.0.2.{number}/24 dev eth0",
-            "ip link set eth0 up",
-            "sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2",
-            f"ip addr add {VIP}/32 dev lo",
             f"ip addr add 2001:db8::{number}/64 dev eth0 nodad",
-            f"ip addr add {VIP6}/128 dev lo nodad",
-            "ip link set tunl0 up",
-            "sysctl -qw net.ipv4.conf.tunl0.rp_filter=0",
-        ):
-            self.inside(sleeper.pid, *line.split())
-        self.server = subprocess.Popen(
+            "ip link set eth0 up",
+        ]
+        if number == OTHER:
+            lines += [f"ip addr add {at}/{_bits(at)} dev eth0 nodad" for at in EVERY]
+        else:
+            lines += [
+                "sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2",
+                *(f"ip addr add {at}/{_bits(at)} dev lo nodad" for at in EVERY),
+                "ip link set tunl0 up",
+                "ip link set ip6tnl0 up",
+                "sysctl -qw net.ipv4.conf.tunl0.rp_filter=0",
+                "ip fou add port 6080 gue",
+            ]
+        self.pids[number] = sleeper.pid
+        self.inside(number, *lines)
+        subprocess.Popen(
             ["nsenter", "-t", str(sleeper.pid), "-n", sys.executable, *SERVE],
             stderr=subprocess.DEVNULL,
         )
-        return sleeper.pid
 
-    @staticmethod
-    def inside(pid: int, *command: str) -> str:
-        return run("nsenter", "-t", str(pid), "-n", *command)
+    def segments(self, number: int) -> int:
+        """How many TCP segments a host was sent."""
+        told = Path(f"/proc/{self.pids[number]}/net/snmp").read_text().splitlines()
+        names, counts = (line.split() for line in told if line.startswith("Tcp:"))
+        return int(counts[names.index("InSegs")])
 
 
-@pytest.fixture
-def servers() -> Iterator[Servers]:
-    with fresh_namespace():
-        yield Servers()
+def _bits(address: str) -> int:
+    return 128 if ":" in address else 32
 
 
 def server(daemon: Daemon, service: str, number: int) -> dict[str, Any]:
@@ -138,55 +136,73 @@ def server(daemon: Daemon, service: str, number: int) -> dict[str, Any]:
     )
 
 
-def test_a_server_without_the_virtual_address_is_out_with_that_reason(
-    servers: Servers, tmp_path: Path
-) -> None:
-    with Daemon(tmp_path, CONFIG) as daemon:
+def becomes(daemon: Daemon, service: str, number: int, health: str) -> None:
+    """Wait for it."""
+    what = f"{service}: server {number} is {health}"
+    until(what, lambda: server(daemon, service, number)["health"] == health)
+
+
+def test_a_server_without_the_virtual_address_is_out_with_that_reason(tmp_path: Path) -> None:
+    with fresh_namespace(), Daemon(tmp_path, CONFIG) as daemon:
+        servers = Servers(master=True)
         for number in (11, 12):
-            until(
-                f"server {number} is up",
-                lambda n=number: server(daemon, "web", n)["health"] == "up",  # type: ignore[misc]
-            )
+            becomes(daemon, "web", number, "up")
         assert ACCEPT_LOCAL.read_text() == "1\n"
         status = Path(f"/proc/{daemon.pid('checker')}/status").read_text()
         assert "CapEff:\t0000000000000000\n" in status
 
-        servers.inside(servers.pids[11], "ip", "addr", "del", f"{VIP}/32", "dev", "lo")
-        until("it is out", lambda: server(daemon, "web", 11)["health"] == "down")
+        servers.lose(11, VIP)
+        becomes(daemon, "web", 11, "down")
         reason = server(daemon, "web", 11)["reason"]
         assert f"no answer within 250 ms as {VIP}" in reason
         assert f"is {VIP} on its loopback?" in reason
         assert server(daemon, "own", 11)["health"] == "up"
         assert server(daemon, "web", 12)["health"] == "up"
 
-        servers.inside(servers.pids[11], "ip", "addr", "add", f"{VIP}/32", "dev", "lo")
-        until("it is back", lambda: server(daemon, "web", 11)["health"] == "up")
+        servers.have(11, VIP)
+        becomes(daemon, "web", 11, "up")
         daemon.stop()
 
-    assert run("ipvsadm", "-Sn") == ""
-    assert ACCEPT_LOCAL.read_text() == "0\n"
+        assert run("ipvsadm", "-Sn") == ""
+        assert ACCEPT_LOCAL.read_text() == "0\n"
 
 
-@pytest.mark.parametrize(
-    ("config", "address"), [(TUNNEL, f"{VIP}/32"), (IPV6, f"{VIP6}/128")], ids=["ipip", "ipv6"]
-)
-def test_by_a_tunnel_and_by_ipv6_it_is_the_same(
-    servers: Servers, tmp_path: Path, config: str, address: str
-) -> None:
-    virtual = address.partition("/")[0]
-    with Daemon(tmp_path, config) as daemon:
-        for number in (11, 12):
-            until(
-                f"server {number} is up",
-                lambda n=number: server(daemon, "web", n)["health"] == "up",  # type: ignore[misc]
-            )
-        until("a master", lambda: f" {virtual}/" in run("ip", "addr", "show", "dev", "br0"))
+@pytest.mark.long
+@pytest.mark.parametrize("master", [True, False], ids=["master", "backup"])
+def test_by_tunnels_and_by_ipv6_it_is_the_same_on_both_nodes(tmp_path: Path, master: bool) -> None:
+    with fresh_namespace():
+        servers = Servers(master=master)
+        for address in EVERY:
+            servers.lose(11, address)
+        with Daemon(tmp_path, WAYS) as daemon:
+            for way, address in zip(WAYS_OF, EVERY, strict=True):
+                becomes(daemon, way, 12, "up")
+                becomes(daemon, way, 11, "down")
+                reason = server(daemon, way, 11)["reason"]
+                assert f"is {address} on its loopback?" in reason, (way, reason)
 
-        servers.inside(servers.pids[11], "ip", "addr", "del", address, "dev", "lo")
-        until("it is out", lambda: server(daemon, "web", 11)["health"] == "down")
-        assert f"is {virtual} on its loopback?" in server(daemon, "web", 11)["reason"]
-        assert server(daemon, "web", 12)["health"] == "up"
+                servers.have(11, address)
+                becomes(daemon, way, 11, "up")
+                servers.lose(11, address)
+                becomes(daemon, way, 11, "down")
+                assert server(daemon, way, 12)["health"] == "up"
+            assert news_of_11(daemon) == {w: ["server_up", "server_down"] for w in WAYS_OF}
+            if not master:
+                assert servers.segments(OTHER) == 0
+            # One that forwards what it has no address for leads no probe astray, either.
+            servers.inside(11, "sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")
+            time.sleep(1.0)  # several probes
+            astray = [w for w in WAYS_OF if server(daemon, w, 11)["health"] != "down"]
+            assert set(astray) <= (set() if master else {"ipip", "gue", "tun6"})
+            daemon.stop()
 
-        servers.inside(servers.pids[11], "ip", "addr", "add", address, "dev", "lo")
-        until("it is back", lambda: server(daemon, "web", 11)["health"] == "up")
-        daemon.stop()
+
+def news_of_11(daemon: Daemon) -> dict[str, list[str]]:
+    """What was told of that server, by service."""
+    told = [json.loads(line) for line in daemon.run("events", "--json").stdout.splitlines()]
+    kinds: dict[str, list[str]] = {way: [] for way in WAYS_OF}
+    for event in told:
+        way, _, at = event["subject"].partition("/")
+        if event["kind"] in ("server_up", "server_down") and ("11]:80" in at or ".11:80" in at):
+            kinds[way].append(event["kind"])
+    return kinds

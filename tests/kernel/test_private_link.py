@@ -112,6 +112,14 @@ def test_a_guard_that_somebody_took_away_or_replaced_is_put_back(link: PrivateLi
     assert run("tc", "filter", "show", "dev", NAME, "ingress") == guard
     link.ensure()
     assert not link.shut_again
+
+    where = ("dev", NAME, "egress", *where[3:])
+    run("tc", "filter", "replace", *where, "bpf", "da", "bytecode", "1,6 0 0 0")
+    link.ensure()
+    assert link.shut_again
+    assert "hadirector" in run("tc", "filter", "show", "dev", NAME, "egress")
+    link.ensure()
+    assert not link.shut_again
     assert link.open_gate == ""
 
 

@@ -11,7 +11,7 @@ import pytest
 from hadirector.core.checker_messages import Lend, Report, Reports
 from hadirector.shell import channel, marked
 
-LEND = Lend(("a", "b"), (77, 78), (4, 4))
+LEND = Lend(("a", "b"), (77, 78), (4, 6), (2, 0))
 root = pytest.mark.skipif(os.geteuid() != 0, reason="marks are for root")
 
 
@@ -80,7 +80,7 @@ async def test_who_takes_none_or_may_not_be_told_keeps_none(takes: bool, lawful:
 
 async def test_a_message_in_many_parts_keeps_those_it_came_with() -> None:
     ends, before = Ends(takes=True), open_files()
-    large = Lend(tuple(f"{n:01000}" for n in range(100)), tuple(range(100)), (4,) * 100)
+    large = Lend(tuple(f"{n:01000}" for n in range(100)), tuple(range(100)), (4,) * 100, (0,) * 100)
 
     ends.sender.send(Reports((Report("x", True, None, "", 0.0, 0.0),)))
     ends.sender.send(large, descriptors=pipes(100))
@@ -108,12 +108,26 @@ async def test_what_overflows_the_queue_is_closed() -> None:
 
 
 @root
-def test_they_are_made_with_their_marks() -> None:
+def test_they_are_made_with_their_marks_and_hops() -> None:
     made = marked.make(LEND)
 
-    for mark, descriptor in zip(LEND.marks, made, strict=True):
-        with socket.socket(fileno=descriptor) as sock:
-            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_MARK) == mark
+    with socket.socket(fileno=made[0]) as one, socket.socket(fileno=made[1]) as other:
+        marks = [s.getsockopt(socket.SOL_SOCKET, socket.SO_MARK) for s in (one, other)]
+        assert marks == [77, 78]
+        assert one.getsockopt(socket.IPPROTO_IP, socket.IP_TTL) == 2
+        assert other.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS) == 64
+
+
+@root
+def test_who_missed_its_socket_is_told_of_when_it_comes() -> None:
+    lent = marked.Marked()
+
+    assert lent.missed("a", 1.0) == 0.0
+    assert lent.missed("a", 3.0) == 2.0
+    assert lent.take(LEND, marked.make(LEND)) == ["a"]
+    assert lent.missed("a", 4.0) is None
+    assert lent.take(LEND, marked.make(LEND)) == []
+    lent.close()
 
 
 @root

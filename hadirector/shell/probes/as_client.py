@@ -4,6 +4,7 @@ Silence is looked at once more: if the server's host answers at its own address,
 what it lacks, and that is said.
 """
 
+import asyncio
 import errno
 import os
 import socket
@@ -20,7 +21,9 @@ from hadirector.shell.probes import base, dial, tcp
 from hadirector.shell.probes.stream import StreamEngine
 
 SECOND_LOOK = 0.2  # seconds
+PATIENCE = 5.0  # seconds for a socket to be lent: IPVS is read and written first
 
+_NOT_LENT = "no socket to probe as a client was lent yet"
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 MakeEngine = Callable[[dial.Dial], base.Engine]
@@ -34,11 +37,17 @@ class AsClient:
         self._direct = StreamEngine(tcp.begin)
         self._marked = marked
         self._trouble = trouble
+        self._loop = asyncio.get_running_loop()
 
     def start(self, target: Target, done: base.Done) -> base.Running:
         """Begin; an error is an outcome, never an exception."""
         client = target.check.client
         assert client is not None
+        missed = self._marked.missed(target.id, self._loop.time())
+        if missed is not None:
+            cause = Cause.WAITING if missed < PATIENCE else Cause.OURS
+            outcome = Outcome(cause, _NOT_LENT)
+            return base.Soon(self._loop.call_soon(done, outcome))
         running = _Running()
         ended = partial(self._ended, target, running, done)
         there = replace(target.check, connect=client.address, port=client.port)
@@ -68,7 +77,7 @@ class AsClient:
     def _dial(self, target: Target) -> socket.socket:
         sock = self._marked.use(target.id)
         if sock is None:
-            raise dial.SourceError(errno.EAGAIN, "no socket to probe as a client was lent yet")
+            raise dial.SourceError(errno.EAGAIN, _NOT_LENT)
         try:
             source = target.check.source_for(target.at.address)
             dial.bind(sock, source or own_source(target.endpoint.address, target.at.address))
