@@ -121,6 +121,8 @@ class Session:
                 pause = LOOK_AGAIN
             else:
                 if self._asked or child.now() >= due:
+                    if self._asked:
+                        self.campaign.begin_anew()
                     again, self._asked = again or self._asked, False
                     young = await self._one_round()
                     pause = PERIOD if self.campaign.done else AGAIN

@@ -53,12 +53,16 @@ class Campaign:
         self.copies = 1
         self._sent: frozenset[bytes] = frozenset()
         self._rounds = 0  # since the last one that found nothing missing
-        self._tries = 0  # since it was ready
+        self._tries = 0  # since it was ready, or something changed
 
     @property
     def done(self) -> bool:
         """Whether the next round can wait for `PERIOD`."""
         return self.standing.ready or self._tries >= PATIENCE
+
+    def begin_anew(self) -> None:
+        """Something changed, or somebody asks: rounds may follow each other again."""
+        self._tries = 0
 
     def judge(self, compared: Compared, now: float, unseen: str = "") -> Standby:
         """A round's comparison. `unseen` is what speaks against completeness besides it."""

@@ -22,6 +22,7 @@ import statistics
 import sys
 import time
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 
 import resync
 
@@ -116,6 +117,7 @@ def _follow(master: Hadirector, standby: Hadirector, count: int) -> tuple[float,
         loop = max(loop, status["processes"]["syncer"]["lag_ms_max"] or 0.0)
         if filled < 0 and (sync["known"] or 0) >= 0.99 * count:
             filled = after
+            print(f"  {after:6.1f} s, {sync['known']} known", file=sys.stderr)
         if ready < 0 and standby.alive() and _says_ready(standby):
             ready = after
         words = (sync["standbys"].get("lb2") or {}).get("reason", "")
@@ -137,9 +139,7 @@ def gaps(adverts: Sniffer, since: float, until: float) -> list[float]:
     windows = max(1, int((until - since) / WINDOW))
     edges = [since + WINDOW * number for number in range(windows + 1)]
     own = topology.front(1)
-    return [
-        resync.jitter(adverts.worst_gap(own, a, b)) for a, b in zip(edges, edges[1:], strict=False)
-    ]
+    return [resync.jitter(adverts.worst_gap(own, a, b)) for a, b in pairwise(edges)]
 
 
 def main() -> int:

@@ -158,3 +158,14 @@ def test_a_master_that_has_not_seen_all_does_not_say_that_all_is_there() -> None
         "and of 1000 active ones the kernels count as many"
     )
     assert "seen" not in one.judge(Compared(995, [], False, 0, active=1000), 10.0).reason
+
+
+def test_rounds_follow_each_other_again_once_somebody_asks() -> None:
+    one = Campaign("lb2")
+    for number in range(campaign.PATIENCE):
+        one.judge(compared([]), 10.0 + number, "the kernels count 9 here and 3 there")
+    assert one.done
+
+    one.begin_anew()
+
+    assert not one.done
