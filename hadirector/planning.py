@@ -7,14 +7,15 @@ Both on the control socket only.
 """
 
 import math
+import socket
 from collections.abc import Callable
 
 import msgspec
 from aiohttp import web
 
 from hadirector.config import handover
+from hadirector.core import differences, preview
 from hadirector.core import director_events as ev
-from hadirector.core import preview
 from hadirector.core.director import Director
 from hadirector.core.requests import one_line
 from hadirector.shell import child
@@ -49,7 +50,10 @@ class Planning:
         if config is None or self._core.config is None:
             text = "no configuration: is this command of another version than the daemon?"
             return web.json_response({"error": text}, status=400)
-        told = preview.build(self._core, config, child.now())
+        if fixed := differences.fixed(self._core.config, config):
+            return web.json_response({"error": fixed}, status=409)
+        present = {name for _, name in socket.if_nameindex()}
+        told = preview.build(self._core, config, child.now(), present)
         body = msgspec.json.encode(told)
         return web.Response(body=body, content_type="application/json")
 

@@ -4,11 +4,11 @@ The steps are those of the director itself: its own services, verdicts and order
 configuration, planned against the kernel as it was read last. `reload` takes the same way.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 
-from hadirector.core import departures, differences, maglev, plan
-from hadirector.core.address import Endpoint
+from hadirector.core import departures, differences, maglev, partings, plan
+from hadirector.core.address import Address, Endpoint
 from hadirector.core.director import Director
 from hadirector.core.ipvs import DestinationUse, Entry, Forward, ServiceKey, Table, Usage
 from hadirector.core.services import Services
@@ -41,18 +41,27 @@ class Preview:
     peers: tuple[str, ...] = ()
 
 
-def build(director: Director, config: Config, now: float) -> Preview:
-    """What this configuration would change on this node, which has one already."""
+def build(
+    director: Director, config: Config, now: float, present: Collection[str] | None = None
+) -> Preview:
+    """What this configuration would change on this node, which has one already. `present` are the
+    interfaces this host has; None: nobody looked."""
     old = director.config
     assert old is not None, "a director that answers has a configuration"
     twin = director.services.copy()
     actual = director.kernel.actual or {}
     twin.configure(config, actual, now, director.orders.overrides.rulings(config.services, now))
-    return _preview(old, config, twin, director, actual)
+    elections = tuple(_elections(old, config, director.kernel.usage, present))
+    return _preview(old, config, twin, director, actual, elections)
 
 
 def _preview(
-    old: Config, config: Config, twin: Services, director: Director, actual: Table
+    old: Config,
+    config: Config,
+    twin: Services,
+    director: Director,
+    actual: Table,
+    elections: tuple[str, ...],
 ) -> Preview:
     both = (*old.services, *config.services)
     names = {key: service.name for service in both for key in service.keys}
@@ -64,8 +73,8 @@ def _preview(
         changes="nothing changed" if same else differences.between(old, config),
         steps=tuple(_effect(step, names, usage, actual, config.linger) for step in steps),
         moved=_moved(twin.entries, actual, names),
-        elections=tuple(_elections(old, config)),
-        peers=tuple(_peers(director, same)),
+        elections=elections,
+        peers=(*_peers(director, same), *partings.of_links(old, config)),
     )
 
 
@@ -142,20 +151,49 @@ def _weights(entry: Entry) -> dict[Endpoint, int]:
     return {endpoint: one.weight for endpoint, one in entry.destinations.items()}
 
 
-def _elections(old: Config, config: Config) -> list[str]:
+def _elections(
+    old: Config, config: Config, usage: Usage, present: Collection[str] | None
+) -> Iterator[str]:
     """Whose addresses, priority or peers change, and whom that makes master."""
     before = {instance.name: instance for instance in old.instances}
-    told = []
     for instance in config.instances:
         known = before.pop(instance.name, None)
         if known is None:
-            told.append(f"{instance.name}: new, it begins as backup and listens first")
+            yield f"{instance.name}: new, it begins as backup and listens first"
         elif known != instance:
-            told += _election(known, instance)
-    return told + [f"{name}: gone, its addresses are dropped" for name in before]
+            yield from _election(known, instance, present)
+        if present is not None and known != instance:
+            yield from partings.absent(instance, present)
+    yield from (f"{name}: gone, its addresses are dropped" for name in before)
+    yield from _unreachable(old, config, usage)
 
 
-def _election(old: Instance, new: Instance) -> list[str]:
+def _unreachable(old: Config, config: Config, usage: Usage) -> Iterator[str]:
+    """Services that stay, and lose the address clients reach them by."""
+    for address in sorted(_held(old) - _held(config)):
+        names = [
+            service.name
+            for service in config.services
+            if any(key.address == address for key in service.keys)
+        ]
+        if names:
+            mine = (use for (key, _), use in usage.destinations.items() if key.address == address)
+            connections = sum(use.active for use in mine)
+            yield (
+                f"{address}: on no instance then: {', '.join(names)} cannot be reached by it; "
+                f"{connections} active connections break"
+            )
+
+
+def _held(config: Config) -> set[Address]:
+    return {
+        each.address
+        for one in config.instances
+        for each in (*one.virtual_addresses, *one.excluded_addresses)
+    }
+
+
+def _election(old: Instance, new: Instance, present: Collection[str] | None) -> list[str]:
     told = []
     gone = {v.address for v in (*old.virtual_addresses, *old.excluded_addresses)}
     come = {v.address for v in (*new.virtual_addresses, *new.excluded_addresses)}
@@ -171,7 +209,16 @@ def _election(old: Instance, new: Instance) -> list[str]:
         elif old.priority < max(old.peer_priorities, default=0) and new.priority > highest:
             text += f", above the peers' {highest}: this node takes over once it is ready"
         told.append(text)
-    return told or [f"{new.name}: settings change in place"]
+    able = present is None or new.interface in present  # else it is in fault, and says nothing
+    if able and (parted := partings.of_router(old, new)):
+        told.append(parted)
+    return told or [f"{new.name}: changes in place: {_others(old, new)}"]
+
+
+def _others(old: Instance, new: Instance) -> str:
+    """What else differs, by name."""
+    names = [f.name for f in fields(Instance) if getattr(old, f.name) != getattr(new, f.name)]
+    return ", ".join(names)
 
 
 def _peers(director: Director, same: bool) -> list[str]:
