@@ -71,6 +71,7 @@ class Session:
         self._round = 0
         self._state: said.State | None = None
         self._state_at = child.now()
+        self._listens_since = child.now()  # its present backup thread, as far as we were told
         self._reported = asyncio.Event()
         self._answers: asyncio.Queue[said.Digests | said.Listing] = asyncio.Queue(QUEUE)
         self._woken = asyncio.Event()  # its state changed, or somebody asks
@@ -96,10 +97,13 @@ class Session:
                     self._state_at = child.now()
                     self._reported.set()
                     news = self._state is None or _differs(self._state, message)
+                    if self._state is None or self._state.thread != message.thread:
+                        self._listens_since = child.now()
                     self._state = message
                     if news:
                         self.ask()
-                case said.Ask():
+                case said.Ask(reason):
+                    log.info("standby=%s asks for a comparison: %.200r", self._link.node, reason)
                     self.ask()
                 case said.Digests() | said.Listing():
                     await self._answers.put(message)
@@ -108,6 +112,7 @@ class Session:
 
     async def _rounds(self) -> None:
         due = child.now()
+        again = False  # what is too young yet is to be looked at once more
         while True:
             self._woken.clear()
             waits = self._waits()
@@ -116,11 +121,13 @@ class Session:
                 pause = LOOK_AGAIN
             else:
                 if self._asked or child.now() >= due:
-                    asked, self._asked = self._asked, False
+                    again, self._asked = again or self._asked, False
                     young = await self._one_round()
                     pause = PERIOD if self.campaign.done else AGAIN
-                    if asked and young:  # they may be on their way, or lost
-                        pause = min(pause, YOUNG + LOOK_AGAIN)
+                    if again and self.campaign.done:
+                        again = False
+                        if young:  # they may be on their way, or lost
+                            pause = YOUNG + LOOK_AGAIN
                     due = child.now() + pause
                 pause = 0.0 if self._asked else due - child.now()
             if pause > 0:
@@ -221,8 +228,10 @@ class Session:
         return keys
 
     def _is_old(self, key: bytes, begun: float) -> bool:
+        """Or nothing that could be on its way: the standby did not listen yet when it was said."""
         value = self._known.mirror.get(key)
-        return value is not None and mirror.is_old(value, begun - YOUNG)
+        before = max(begun - YOUNG, self._listens_since)
+        return value is not None and mirror.is_old(value, before)
 
     async def _unseen(self, theirs: said.Digests, scope: Scope, exact: bool) -> str:
         """Where tables are not read: the servers' counters speak against completeness."""

@@ -2,7 +2,7 @@
 
 A node connects to every other one that is master of something, from its own address in `nodes`,
 and is visited by those that are not. A link that breaks is made again; what was judged over it
-stays known.
+stays known. One whose key is still the cluster's outlives a change of keys.
 """
 
 import asyncio
@@ -59,6 +59,7 @@ class Links:
         self._sessions: dict[str, resyncing.Session] = {}
         self._visitors: dict[str, list[asyncio.Task[None]]] = {}
         self._guests: dict[str, asyncio.Task[None]] = {}
+        self._greeted: set[Link] = set()
 
     @property
     def standbys(self) -> tuple[Standby, ...]:
@@ -68,9 +69,15 @@ class Links:
     # What is wanted
 
     def follow(self, settings: SyncSettings | None) -> None:
-        """Other settings (None: none that ask for links): every link is made anew."""
-        self.close()
-        self._settings = settings
+        """Other settings (None: none that ask for links): every link is made anew, unless they
+        differ only in what no link depends on; with other keys those go whose key is no more."""
+        before, self._settings = self._settings, settings
+        if before is None or settings is None or _terms(before) != _terms(settings):
+            self.close()
+            return
+        for link in self._greeted:
+            if not link.is_sealed_by(settings.keys):
+                link.close()
 
     def follow_roles(self, roles: SyncRoles) -> None:
         """Talk with those that are master; guests are let go once this node is none."""
@@ -169,6 +176,7 @@ class Links:
         link = Link(reader, writer, node)
         try:
             await link.greet_master(_identity(settings))
+            self._welcome(link)
             follower = following.Follower(
                 link,
                 following.Place(
@@ -184,6 +192,7 @@ class Links:
             await follower.run()
         finally:
             self._followers.pop(node, None)
+            self._greeted.discard(link)
             link.close()
 
     def _note(self, node: str, trouble: str) -> None:
@@ -239,6 +248,7 @@ class Links:
             try:
                 await link.greet_standby(_identity(settings))
                 await link.prove()
+                self._welcome(link)
             finally:
                 self._visitors[link.node] = [t for t in self._visitors[link.node] if t is not task]
             self._admit(link.node)
@@ -260,7 +270,14 @@ class Links:
         except LinkError as error:
             log.info("standby=%s %s", link.node, error)
         finally:
+            self._greeted.discard(link)
             self._host.told()
+
+    def _welcome(self, link: Link) -> None:
+        """Keys may have changed during the greetings."""
+        if self._settings is None or not link.is_sealed_by(self._settings.keys):
+            raise LinkError(f"{link.node}: its key is not the cluster's any more")
+        self._greeted.add(link)
 
     def _scope(self) -> tuple[bytes, ...] | None:
         """The virtual addresses whose connections are ours to give."""
@@ -268,6 +285,13 @@ class Links:
         if roles is None or roles.role is not SyncRole.MIXED:
             return None
         return tuple(packed(address) for address in roles.masters)
+
+
+def _terms(settings: SyncSettings) -> tuple[object, ...]:
+    """What a link depends on besides the keys."""
+    addresses = tuple((node.name, node.address) for node in settings.nodes)
+    us = (settings.cluster, settings.node, settings.sync)
+    return us, addresses, settings.peer_port, settings.keyed
 
 
 def _identity(settings: SyncSettings) -> Identity:

@@ -4,8 +4,9 @@ A round is: compare, judge, send what is missing. The first one of a standby tha
 the whole table. Rounds follow each other at once until one is complete, then every `PERIOD`
 seconds (or when somebody asks, or datagrams were lost).
 
-    complete    nothing that the master knew for longer than `YOUNG` is missing. Younger ones are
-                on their way: the kernel's sync thread keeps a buffer for up to two seconds.
+    complete    nothing is missing that the master knew for longer than `YOUNG`, or before the
+                standby listened. Others are on their way: the kernel's sync thread keeps a buffer
+                for up to two seconds.
     or          twice in a row less than `NOISE` of the table is missing, and not the same: the
                 reading of a changing table leaves some rows out, others each time.
 

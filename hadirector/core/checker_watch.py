@@ -5,6 +5,7 @@ does not see is not to take over from one that does.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from hadirector.core import as_client, ipvs, messages
 from hadirector.core import director_events as ev
@@ -38,6 +39,9 @@ class CheckerWatch:
         if not anew and self._taught == before:
             return []
         self._lent = set()
+        if anew:
+            # One that began at UNKNOWN would take a server out by its first probe that fails.
+            targets = replace(targets, known=services.known())
         return [ev.Send(messages.Process.CHECKER, targets, float("inf"))]
 
     def lend(self, services: Services, made: Callable[[ipvs.ServiceKey], bool]) -> list[ev.Action]:

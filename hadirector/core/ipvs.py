@@ -135,7 +135,10 @@ Table = Mapping[ServiceKey, Entry]
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Counters read with a table: per service, and per (service, destination)."""
+    """Counters read with a table: per service, and per (service, destination).
+
+    A destination of which the kernel counts nothing may be missing.
+    """
 
     services: Mapping[ServiceKey, Counters] = field(default_factory=dict)
     destinations: Mapping[tuple[ServiceKey, Endpoint], DestinationUse] = field(default_factory=dict)

@@ -7,6 +7,7 @@ feedback, the end of a hold) is decided at `deadline`.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from hadirector.core import as_client, ipvs, service_news, weight
 from hadirector.core.address import Endpoint
@@ -227,6 +228,15 @@ class Services:
     def targets(self) -> Targets:
         """All that is to be probed."""
         return Targets(tuple(self._probed.targets.values()), self.files)
+
+    def known(self) -> tuple[Verdict, ...]:
+        """The last verdict of each target: a checker that starts anew goes on from there."""
+        found = ((name, self.verdicts.get(name)) for name in self._probed.targets)
+        return tuple(
+            verdict if verdict.target == name else replace(verdict, target=name)
+            for name, verdict in found
+            if verdict is not None and verdict.last is not None
+        )
 
     def _again(self, names: Iterable[str], now: float) -> Outcome:
         """Decide these anew."""

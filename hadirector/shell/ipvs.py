@@ -27,7 +27,7 @@ from hadirector.core.ipvs import (
 )
 from hadirector.shell import ipvs_codec as codec
 from hadirector.shell import ipvs_modules
-from hadirector.shell.ipvs_layout import DestinationReader
+from hadirector.shell.ipvs_layout import DestinationReader, Row
 from hadirector.shell.netlink import (
     FIRST_OF_FAMILY,
     Conversation,
@@ -101,11 +101,10 @@ class Ipvs:
             key = service.key
             services[key] = counters
             destinations: dict[Endpoint, Destination] = {}
-            request = await self._request(codec.GET_DEST, codec.encode_key(key))
-            for body in await self._dump(request, "reading IPVS destinations"):
-                destination, use = self._destinations.read(body, key.family)
+            for destination, use in await self._read_destinations(key):
                 destinations[destination.endpoint] = destination
-                uses[key, destination.endpoint] = use
+                if use is not codec.UNUSED:
+                    uses[key, destination.endpoint] = use
             table[key] = Entry(service, destinations)
         return table, Usage(services, uses)
 
@@ -185,6 +184,18 @@ class Ipvs:
             self._family = 0
             bodies = await self._dump(await self._request(codec.GET_SERVICE), what)
         return [codec.decode_service(body) for body in bodies]
+
+    async def _read_destinations(self, key: ServiceKey) -> Iterator[Row]:
+        request = await self._request(codec.GET_DEST, codec.encode_key(key))
+        what, page = "reading IPVS destinations", self._destinations.page
+        try:
+            found = await self._conversation.read(request, what, page)
+        except KernelError as error:
+            raise _explained(error) from error
+        return (
+            codec.decode_destination(each, key.family) if isinstance(each, memoryview) else each
+            for each in found
+        )
 
     async def _request(self, command: int, *parts: bytes) -> Request:
         return Request(await self._resolve(), codec.command(command, *parts))

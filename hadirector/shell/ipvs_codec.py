@@ -38,7 +38,7 @@ NEW_DEST, SET_DEST, DEL_DEST, GET_DEST = 5, 6, 7, 8
 NEW_DAEMON, DEL_DAEMON, GET_DAEMON = 9, 10, 11
 SET_CONFIG, GET_CONFIG, GET_INFO, ZERO = 12, 13, 15, 16
 
-_CMD_SERVICE, _CMD_DEST, _CMD_DAEMON = 1, 2, 3
+_CMD_SERVICE, CMD_DEST, _CMD_DAEMON = 1, 2, 3
 _CMD_TIMEOUT_TCP, _CMD_TIMEOUT_TCP_FIN, _CMD_TIMEOUT_UDP = 4, 5, 6
 
 _SVC_AF, _SVC_PROTOCOL, _SVC_ADDR, _SVC_PORT, _SVC_FWMARK = 1, 2, 3, 4, 5
@@ -68,6 +68,8 @@ _FAMILY_NUMBER: Mapping[Family, int] = {4: int(socket.AF_INET), 6: int(socket.AF
 _FAMILY_OF: Mapping[int, Family] = {number: family for family, number in _FAMILY_NUMBER.items()}
 
 Fields = Mapping[int, memoryview]
+
+UNUSED = DestinationUse()
 
 
 class Info(NamedTuple):
@@ -159,7 +161,7 @@ def encode_destination(destination: Destination) -> bytes:
     address = socket.inet_pton(family, text)  # far quicker than ipaddress
     # fmt: off
     return _DESTINATION.pack(
-        _DESTINATION.size, _CMD_DEST | 0x8000,
+        _DESTINATION.size, CMD_DEST | 0x8000,
         20, DEST_ADDR, address,
         6, DEST_PORT, _BE16.pack(destination.endpoint.port),
         8, DEST_FWD_METHOD, destination.forward,
@@ -234,8 +236,11 @@ def decode_service(body: memoryview) -> tuple[Service, Counters]:
 
 
 def decode_destination(body: memoryview, family: Family) -> tuple[Destination, DestinationUse]:
-    """A destination and its use, of the body of one NEW_DEST; `family` is its service's."""
-    fields = _inner(body, _CMD_DEST)
+    """A destination and its use, of the body of one NEW_DEST; `family` is its service's.
+
+    A use in which nothing was counted is UNUSED itself.
+    """
+    fields = _inner(body, CMD_DEST)
     family = family_of(_number(fields, DEST_ADDR_FAMILY, _U16, _FAMILY_NUMBER[family]))
     destination = Destination(
         endpoint=_endpoint(fields, DEST_ADDR, DEST_PORT, family),
@@ -253,7 +258,7 @@ def decode_destination(body: memoryview, family: Family) -> tuple[Destination, D
         persistent=_number(fields, DEST_PERSISTENT, _U32, 0),
         counters=_counters(fields, DEST_STATS64, DEST_STATS),
     )
-    return destination, use
+    return destination, UNUSED if use == UNUSED else use
 
 
 def decode_thread(body: memoryview) -> SyncThread:
@@ -303,9 +308,6 @@ def _inner(body: memoryview, kind: int) -> Fields:
     return dict(attributes(outer[kind]))
 
 
-_NO_COUNTERS = Counters()
-
-
 def _counters(fields: Fields, wide: int, narrow: int) -> Counters:
     """Of the 64-bit statistics, or where the kernel is older than 4.1 of the 32-bit ones."""
     if wide in fields:
@@ -313,10 +315,10 @@ def _counters(fields: Fields, wide: int, narrow: int) -> Counters:
     elif narrow in fields:
         nest, number = fields[narrow], _U32
     else:
-        return _NO_COUNTERS
+        return UNUSED.counters
     found = dict(attributes(nest))
     values = [_flexible(found.get(kind), number) for kind in STATS]
-    return Counters(*values) if any(values) else _NO_COUNTERS
+    return Counters(*values) if any(values) else UNUSED.counters
 
 
 def _flexible(value: memoryview | None, number: struct.Struct) -> int:

@@ -48,6 +48,7 @@ class KnownConnections:
         self._read_at: float | None = None  # when the last reading began
         self._busy = asyncio.Lock()
         self._refilled = False
+        self._forgotten = 0  # how often
         self.kept_out = 0  # connections that no standby can be given
         self._kept_out_so_far = self._tended = 0
 
@@ -65,6 +66,7 @@ class KnownConnections:
         """Another sync interface or cluster: nothing is known."""
         self.mirror.clear()
         self._read_at, self._refilled = None, False
+        self._forgotten += 1
 
     def close(self) -> None:
         """Give the socket back."""
@@ -118,9 +120,11 @@ class KnownConnections:
         """Once, and slowly: what the stream told before we listened."""
         if self.source is Source.TABLE or self._refilled:
             return
-        self._refilled = True
         async with self._busy:
-            await self._read(REFILL_SHARE, whole=False)
+            forgotten = self._forgotten
+            read = await self._read(REFILL_SHARE, whole=False)
+            # What was forgotten meanwhile is not filled in by the rest of the reading.
+            self._refilled = read and forgotten == self._forgotten
 
     async def _read(self, share: float, whole: bool) -> bool:
         await self._look(0.0)

@@ -29,9 +29,9 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeVar
 
 from hadirector.core.errors import HadirectorError
 
@@ -63,11 +63,14 @@ _LARGEST_READ = 64 << 10  # the kernel fills at most 32 KiB of a dump into one d
 _READS_PER_TURN = 4  # datagrams read before the loop may turn: about 100 KiB, or a millisecond
 _DUMP_TRIES = 3
 
-_HEADER = struct.Struct("=IHHII")
+HEADER = struct.Struct("=IHHII")  # drawn above
 _ATTRIBUTE = struct.Struct("=HH")
 _ERRNO = struct.Struct("=i")
 _KIND_MASK = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 _NESTED = 0x8000
+
+
+_T = TypeVar("_T")
 
 
 class KernelError(HadirectorError):
@@ -127,8 +130,8 @@ def text_attribute(kind: int, value: str) -> bytes:
 
 def message(kind: int, flags: int, body: bytes, sequence: int = 0) -> bytes:
     """A whole message to the kernel, padded; REQUEST is added."""
-    size = _HEADER.size + len(body)
-    return _HEADER.pack(size, kind, flags | REQUEST, sequence, 0) + body + b"\0" * (-size & 3)
+    size = HEADER.size + len(body)
+    return HEADER.pack(size, kind, flags | REQUEST, sequence, 0) + body + b"\0" * (-size & 3)
 
 
 # --- Reading -------------------------------------------------------------------------------
@@ -152,11 +155,11 @@ def messages(data: memoryview | bytes) -> Iterator[Reply]:
     """Each message of a datagram; KernelError where lengths lie."""
     view = memoryview(data)
     offset, end = 0, len(view)
-    while offset + _HEADER.size <= end:
-        size, kind, flags, sequence, port = _HEADER.unpack_from(view, offset)
-        if size < _HEADER.size or offset + size > end:
+    while offset + HEADER.size <= end:
+        size, kind, flags, sequence, port = HEADER.unpack_from(view, offset)
+        if size < HEADER.size or offset + size > end:
             raise _malformed(f"a message of {size} bytes where {end - offset} are left")
-        yield Reply(kind, flags, sequence, port, view[offset + _HEADER.size : offset + size])
+        yield Reply(kind, flags, sequence, port, view[offset + HEADER.size : offset + size])
         offset += (size + 3) & ~3
     if offset < end:
         raise _malformed(f"{end - offset} stray bytes after the last message")
@@ -176,10 +179,10 @@ def _explanation(reply: Reply) -> str:
     """NLMSGERR_ATTR_MSG; an error carries the request's header first, all of it unless capped."""
     offset = _ERRNO.size
     if reply.kind == ERROR:
-        if len(reply.body) < offset + _HEADER.size:
+        if len(reply.body) < offset + HEADER.size:
             return ""
         (echoed,) = struct.unpack_from("=I", reply.body, offset)
-        offset += _HEADER.size if reply.flags & _CAPPED else (echoed + 3) & ~3
+        offset += HEADER.size if reply.flags & _CAPPED else (echoed + 3) & ~3
     for kind, value in attributes(reply.body[offset:]):
         if kind == _ERROR_TEXT:
             return bytes(value).rstrip(b"\0").decode(errors="replace")
@@ -191,6 +194,10 @@ def _malformed(what: str) -> KernelError:
 
 
 # --- Conversing ----------------------------------------------------------------------------
+
+
+def _unread(_datagram: bytes, _sequence: int) -> list[memoryview] | None:
+    return None
 
 
 class Conversation:
@@ -241,17 +248,28 @@ class Conversation:
 
     async def dump(self, request: Request, what: str) -> list[memoryview]:
         """Bodies of all answers to a dump; asked again when the state changed meanwhile."""
+        return await self.read(request, what, _unread)
+
+    async def read(
+        self, request: Request, what: str, page: Callable[[bytes, int], list[_T] | None]
+    ) -> list[_T | memoryview]:
+        """All answers to a dump, where thousands are expected.
+
+        `page` reads the answers of a whole datagram at once. It is given the number of the
+        question, and returns None for a datagram that is not made of answers to it alone, or not
+        of such as it knows: these come as bodies.
+        """
         async with self._turn:
             for _ in range(_DUMP_TRIES):
-                bodies, consistent = await self._dump_once(request, what)
+                found, consistent = await self._dump_once(request, what, page)
                 if consistent:
                     break
-            return bodies
+            return found
 
     async def get(self, request: Request, what: str) -> memoryview:
         """The body of the one answer to a request; KernelError when it is refused."""
         async with self._turn:
-            bodies, _ = await self._dump_once(request, what, ACK)
+            bodies, _ = await self._dump_once(request, what, _unread, ACK)
         if not bodies:
             raise KernelError(what, errno.ENODATA)
         return bodies[0]
@@ -270,7 +288,7 @@ class Conversation:
         self._send(data, what)
         refused = []
         while True:
-            for reply in await self._receive(what, patience):
+            for reply in messages(await self._receive(what, patience)):
                 if reply.kind != ERROR or not base <= reply.sequence <= awaited:
                     continue
                 number, text = refusal(reply)
@@ -281,25 +299,33 @@ class Conversation:
                     return refused
 
     async def _dump_once(
-        self, request: Request, what: str, mode: int = DUMP
-    ) -> tuple[list[memoryview], bool]:
+        self,
+        request: Request,
+        what: str,
+        page: Callable[[bytes, int], list[_T] | None],
+        mode: int = DUMP,
+    ) -> tuple[list[_T | memoryview], bool]:
         sequence = self._next(1)
         data = message(request.kind, request.flags | mode, request.body, sequence)
         self._send(data, what)
-        bodies: list[memoryview] = []
+        found: list[_T | memoryview] = []
         consistent = True
         while True:
-            for reply in await self._receive(what):
+            datagram = await self._receive(what)
+            if (whole := page(datagram, sequence)) is not None:
+                found += whole
+                continue
+            for reply in messages(datagram):
                 if reply.sequence != sequence:
                     continue
                 consistent = consistent and not reply.flags & DUMP_INTERRUPTED
                 if reply.kind not in (DONE, ERROR):
-                    bodies.append(reply.body)
+                    found.append(reply.body)
                     continue
                 number, text = refusal(reply)
                 if number:
                     raise KernelError(what, number, text)
-                return bodies, consistent
+                return found, consistent
 
     def _next(self, count: int) -> int:
         """First of `count` sequence numbers in a row; 0 is kept for what is not an answer."""
@@ -316,8 +342,8 @@ class Conversation:
         except OSError as error:
             raise KernelError(what, error.errno or errno.EIO) from error
 
-    async def _receive(self, what: str, patience: float | None = None) -> list[Reply]:
-        """Messages of the next datagram that comes from the kernel itself.
+    async def _receive(self, what: str, patience: float | None = None) -> bytes:
+        """The next datagram that comes from the kernel itself.
 
         Answers nearly always lie ready. Then there is nothing to wait for, and the loop is let
         turn only now and then.
@@ -336,7 +362,7 @@ class Conversation:
             if flags & socket.MSG_TRUNC:
                 raise KernelError(what, errno.EMSGSIZE)
             if port == 0:
-                return list(messages(bytes(self._buffer[:size])))
+                return bytes(self._buffer[:size])
 
     async def _readable(self, patience: float, what: str) -> None:
         loop = asyncio.get_running_loop()
@@ -388,7 +414,7 @@ def _chunks(requests: Iterable[Request]) -> Iterator[tuple[int, list[Request]]]:
     first, size = 0, 0
     chunk: list[Request] = []
     for request in requests:
-        length = _HEADER.size + ((len(request.body) + 3) & ~3)
+        length = HEADER.size + ((len(request.body) + 3) & ~3)
         if chunk and size + length > CHUNK:
             yield first, chunk
             first, size, chunk = first + len(chunk), 0, []

@@ -47,7 +47,7 @@ _INGRESS, _EGRESS = 0xFFFFFFF2, 0xFFFFFFF3  # its parts: for what arrives, for w
 _CLSACT_HANDLE = 0xFFFF0000
 _EVERY_PROTOCOL = socket.htons(0x0003)  # ETH_P_ALL
 _PRIORITY, _HANDLE = 1, 1
-_BPF_OPS_LEN, _BPF_OPS, _BPF_FD, _BPF_NAME, _BPF_FLAGS = 4, 5, 6, 7, 8
+_BPF_OPS_LEN, _BPF_OPS, _BPF_FD, _BPF_NAME, _BPF_FLAGS, _BPF_TAG = 4, 5, 6, 7, 8, 10
 _ACT_DIRECT = 1
 _ACT_OK, _ACT_SHOT = 0, 2
 _SKF_AD_MARK = 0xFFFFF000 + 20  # the mark, as the kernel's extension to BPF
@@ -76,6 +76,7 @@ class PrivateLink:
         self.shut_again = False  # by the last `ensure`: somebody had opened it
         self.open_way_out = ""
         self._index = 0  # as it was left right
+        self._tag = b""  # the kernel's hash of the program on the way out; empty: there is none
 
     @property
     def had(self) -> bool:
@@ -83,8 +84,8 @@ class PrivateLink:
         return self._index != 0
 
     def ensure(self) -> bool:
-        """Have it: whether it had to be made, so that what was bound to an older one is bound to
-        nothing. KernelError where it cannot be had."""
+        """Have it: whether it is another one than before: what was bound to the older one is
+        bound to nothing. KernelError where it cannot be had."""
         route = rtnetlink.Route()
         try:
             found = _find(route)
@@ -95,14 +96,15 @@ class PrivateLink:
             self.shut_again = (
                 same
                 and not self.open_gate
-                and not _is_shut(route, self._index, not self.open_way_out)
+                and not (_is_shut(route, self._index) and _has(route, self._index, self._tag))
             )
             if found is not None and same and found.enabled and not self.shut_again:
                 return False
             link = found or _make(route)
             self._prepare(route, link.index)
+            another = found is None or self._index not in (0, link.index)
             self._index = link.index
-            return found is None
+            return another
         finally:
             route.close()
 
@@ -123,6 +125,7 @@ class PrivateLink:
         _no_ipv6()
         self.open_gate = _shut(route, index)
         self.open_way_out = self.open_gate or _shut_way_out(route, index)
+        self._tag = b"" if self.open_way_out else _tag(_filter(route, index, _EGRESS))
         _order(route, rtnetlink.put_address(index, ADDRESS, 32, 0, 0, None), errno.EEXIST)
         _order(route, Request(_SETLINK, _head(_UP_MULTICAST, _UP_MULTICAST) + _named()))
 
@@ -187,17 +190,29 @@ def _rule(index: int, way: int) -> bytes:
     return _TCMSG.pack(socket.AF_UNSPEC, index, *place) + netlink.text_attribute(_TCA_KIND, "bpf")
 
 
-def _is_shut(route: rtnetlink.Route, index: int, both_ways: bool) -> bool:
-    """Whether our filters are there, on the way in with our program."""
-    what = "look at the private interface's gate"
-    body = route.get(Request(_GETTFILTER, _rule(index, _INGRESS)), what)
-    if body is None:
-        return False
-    parts = dict(netlink.attributes(body[_TCMSG.size :]))
-    options = dict(netlink.attributes(parts.get(_TCA_OPTIONS, memoryview(b""))))
-    if bytes(options.get(_BPF_OPS, b"")) != pack(_GATE):
-        return False
-    return not both_ways or route.get(Request(_GETTFILTER, _rule(index, _EGRESS)), what) is not None
+def _filter(route: rtnetlink.Route, index: int, way: int) -> dict[int, memoryview]:
+    """What is said of the filter in our place; nothing where none is that decides by itself."""
+    body = route.get(
+        Request(_GETTFILTER, _rule(index, way)), "look at the private interface's gate"
+    )
+    parts = dict(netlink.attributes(body[_TCMSG.size :])) if body is not None else {}
+    found = dict(netlink.attributes(parts.get(_TCA_OPTIONS, memoryview(b""))))
+    flags = bytes(found.get(_BPF_FLAGS, b""))
+    return found if flags == _U32.pack(_ACT_DIRECT) else {}
+
+
+def _tag(found: dict[int, memoryview]) -> bytes:
+    return bytes(found.get(_BPF_TAG, b""))
+
+
+def _is_shut(route: rtnetlink.Route, index: int) -> bool:
+    """Whether our program is there on the way in."""
+    return bytes(_filter(route, index, _INGRESS).get(_BPF_OPS, b"")) == pack(_GATE)
+
+
+def _has(route: rtnetlink.Route, index: int, tag: bytes) -> bool:
+    """Whether the program with this tag is there on the way out; none need be for an empty one."""
+    return not tag or _tag(_filter(route, index, _EGRESS)) == tag
 
 
 def _shut_way_out(route: rtnetlink.Route, index: int) -> str:

@@ -61,6 +61,7 @@ class Link:
         self.node = node  # the other one
         self._reader, self._writer = reader, writer
         self._seal: Seal | None = None
+        self._key: Key | None = None
         self._sending = asyncio.Lock()
         self._first: said.Message | None = None
 
@@ -107,6 +108,10 @@ class Link:
             raise LinkError(f"{self.node}: a malformed message: {error}") from error
         return message
 
+    def is_sealed_by(self, keys: tuple[Key, ...]) -> bool:
+        """Whether it is sealed by one of these; one without a seal depends on none."""
+        return self._key is None or self._key in keys
+
     def close(self) -> None:
         """At once."""
         self._writer.transport.abort()
@@ -124,7 +129,7 @@ class Link:
             if key is None:
                 raise LinkError(f"{self.node} has none of our keys, or no key_file")
             names, nonces = (us.node, self.node), (ours.nonce, theirs.nonce)
-            self._seal = Seal(key, us.cluster, names, nonces, 0)
+            self._key, self._seal = key, Seal(key, us.cluster, names, nonces, 0)
         elif theirs.identities:
             raise LinkError(f"{self.node} has a key_file, and this node has none")
 
@@ -140,7 +145,7 @@ class Link:
             if key is None:
                 raise LinkError(f"{self.node} has none of our keys, or no key_file")
             names, nonces = (self.node, us.node), (theirs.nonce, ours.nonce)
-            self._seal = Seal(key, us.cluster, names, nonces, 1)
+            self._key, self._seal = key, Seal(key, us.cluster, names, nonces, 1)
         elif theirs.identities:
             raise LinkError(f"{self.node} has a key_file, and this node has none")
 

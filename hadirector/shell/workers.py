@@ -237,7 +237,9 @@ class Workers:
         self._reports = {name: r for name, r in self._reports.items() if name in names}
         self._loans = {name: loan for name, loan in self._loans.items() if name in names}
         if count:
-            for worker, part in zip(self._workers, shards.divide(targets, count), strict=True):
+            self.know(v for v in targets.known if v.target not in self._known)
+            parts = shards.divide(replace(targets, known=()), count)
+            for worker, part in zip(self._workers, parts, strict=True):
                 worker.assign(part)
                 self._tell(worker)
         if fewer:
@@ -279,8 +281,9 @@ class Workers:
         self._known |= {v.target: v for v in verdicts if v.last and v.target in self._targets}
 
     def with_known(self, targets: messages.Targets) -> messages.Targets:
-        """These, and what is known of them."""
-        found = (self._known.get(target.id) for target in targets.targets)
+        """These, and what is known of them here or was said with them."""
+        known = {verdict.target: verdict for verdict in targets.known} | self._known
+        found = (known.get(target.id) for target in targets.targets)
         return replace(targets, known=tuple(verdict for verdict in found if verdict))
 
     def _tell(self, worker: Worker) -> None:

@@ -8,10 +8,11 @@ They take turns with the same 200 services of 50 servers, each time in a network
 own: a cleared table is not an empty one, since the kernel searches the destinations deleted in the
 last minutes with each one that is added. Ours includes planning. `ipvsadm --restore` reads a text;
 keepalived reads its own configuration, without checks, and is measured from its start until the
-kernel has all of it. Reading back is measured beside `ipvsadm --save -n`.
+kernel has all of it. Reading back is measured beside `ipvsadm --save -n`: the first time, when
+every server is made into a value, and once more, as the daemon reads its table ever after.
 Exit status 1 when a goal is missed (20 times faster than ipvsadm; programming and reading
-back together faster than ipvsadm's two commands and than keepalived) or the
-table read back is not the one asked for.
+back together faster than ipvsadm's two commands and than keepalived; reading once more faster
+than ipvsadm) or the table read back is not the one asked for.
 """
 
 import argparse
@@ -45,6 +46,7 @@ SERVICES, SERVERS = 200, 50
 WEIGHT_CHANGES = 500
 GOAL = 20.0
 KEEPALIVED_DEADLINE = 60.0  # seconds
+CLEARED = 1.0  # seconds in which a namespace with 10,000 servers is gone for certain
 _CLONE_NEWNET = 0x40000000
 
 
@@ -82,7 +84,10 @@ async def measure_ours(times: dict[str, list[float]]) -> None:
         begun = time.perf_counter()
         actual, _ = await ipvs.read()
         times["read"].append(time.perf_counter() - begun)
-        if failures or actual != desired:
+        begun = time.perf_counter()
+        again, _ = await ipvs.read()
+        times["read_again"].append(time.perf_counter() - begun)
+        if failures or not actual == desired == again:
             sys.exit(f"the table read back is not the one asked for; {len(failures)} failures")
 
         times["weight"] += await _change_weights(ipvs, desired)
@@ -159,12 +164,14 @@ def _destinations() -> int:
 
 
 def enter_fresh_namespace() -> None:
-    """Leaves the namespace before, which ends with its table when nobody is in it any more."""
+    """Leaves the namespace before, which ends with its table when nobody is in it any more: a
+    work of the kernel's that whoever comes next would be measured with."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(_CLONE_NEWNET) != 0:
         sys.exit(f"no network namespace of its own: {os.strerror(ctypes.get_errno())}")
     # Without a single address a namespace has no routing table, and no server counts as unicast.
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    time.sleep(CLEARED)
 
 
 def report(ours: dict[str, list[float]], theirs: dict[str, list[float]]) -> dict[str, float | int]:
@@ -182,6 +189,7 @@ def report(ours: dict[str, list[float]], theirs: dict[str, list[float]]) -> dict
         "keepalived_s": round(keepalived, 4),
         "ratio_keepalived": round(keepalived / program, 1),
         "read_s": round(statistics.median(ours["read"]), 4),
+        "read_again_s": round(statistics.median(ours["read_again"]), 4),
         "ipvsadm_save_s": round(statistics.median(theirs["save"]), 4),
         "delete_s": round(statistics.median(ours["delete"]), 4),
         "weight_change_p50_us": round(statistics.median(weights) * 1e6, 1),
@@ -202,7 +210,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args(arguments)
-    ours: dict[str, list[float]] = {"program": [], "read": [], "delete": [], "weight": []}
+    names = ("program", "read", "read_again", "delete", "weight")
+    ours: dict[str, list[float]] = {name: [] for name in names}
     theirs: dict[str, list[float]] = {"restore": [], "save": [], "keepalived": []}
     for _ in range(options.rounds):
         enter_fresh_namespace()
@@ -218,7 +227,8 @@ def main(arguments: Sequence[str]) -> int:
     ours_s = figures["program_s"] + figures["read_s"]
     beside = figures["ipvsadm_restore_s"] + figures["ipvsadm_save_s"]
     faster = ours_s < min(beside, figures["keepalived_s"])
-    return 0 if figures["ratio"] >= GOAL and faster else 1
+    again = figures["read_again_s"] < figures["ipvsadm_save_s"]
+    return 0 if figures["ratio"] >= GOAL and faster and again else 1
 
 
 if __name__ == "__main__":

@@ -185,9 +185,9 @@ class Director:
         wanted = {a: w for s in self.setup.services for a, w in s.servers.items()}
         return self.wait(lambda: self.weights() == wanted, "full IPVS table", within)
 
-    def wait_master(self, within: float = 20.0) -> float:
+    def wait_master(self, within: float = 20.0, address: str = topology.VIP) -> float:
         """Until this node holds the virtual address."""
-        return self.wait(lambda: self.holds(topology.VIP), "virtual address", within)
+        return self.wait(lambda: self.holds(address), "virtual address", within)
 
     # Inside.
 

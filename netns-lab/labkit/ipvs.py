@@ -1,5 +1,6 @@
 """Reads a node's IPVS table: quickly from /proc, or with the real ipvsadm."""
 
+import ipaddress
 import re
 import time
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ class Destination:
 
 
 def read(node: Node) -> list[Destination]:
-    """All IPv4 TCP and UDP destinations; a few hundred microseconds."""
+    """All TCP and UDP destinations; a few hundred microseconds."""
     found = []
     service = ""
     for line in node.net("ip_vs").read_text().splitlines()[3:]:
@@ -67,6 +68,8 @@ def counters(node: Node) -> list[Counters]:
 
 
 def _endpoint(hexadecimal: str) -> str:
-    address, port = hexadecimal.split(":")
+    address, _, port = hexadecimal.rpartition(":")
+    if address.startswith("["):
+        return f"[{ipaddress.IPv6Address(address[1:-1])}]:{int(port, 16)}"
     octets = [str(int(address[i : i + 2], 16)) for i in range(0, 8, 2)]
     return ".".join(octets) + f":{int(port, 16)}"

@@ -123,7 +123,11 @@ class Lab:
 
     def hold(self, port: int = 80, period: float = 0.5, **kinds: int) -> Held:
         """Held client connections: `fresh=50, idle=75, active=75`."""
-        return Held(self.client, Target(topology.VIP, port), kinds, period)
+        return self.hold_at(topology.VIP, port, period, kinds)
+
+    def hold_at(self, address: str, port: int, period: float, kinds: dict[str, int]) -> Held:
+        """The same to another virtual address."""
+        return Held(self.client, Target(address, port), kinds, period)
 
     def sniff(self) -> Sniffer:
         """Hears the adverts, begun by `with`."""

@@ -18,6 +18,7 @@ from labkit.node import Node
 _REQUEST = b"GET /who HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n"
 _FIRST_PORT, _PORTS = 10_000, 50_000
 _PORTS_TRIED = 10
+_BURST = 50  # requests
 _HELD_REQUEST = b"GET /who HTTP/1.1\r\nHost: lab\r\n\r\n"
 
 
@@ -306,7 +307,8 @@ class Held:
             os.write(answers, self._last_words(held))
 
     def _connect(self, kind: str) -> tuple[socket.socket, str] | None:
-        connection = socket.socket()
+        family = socket.AF_INET6 if ":" in self._target.address else socket.AF_INET
+        connection = socket.socket(family)
         connection.settimeout(2)
         try:
             connection.connect((self._target.address, self._target.port))
@@ -315,11 +317,13 @@ class Held:
             return None
 
     def _last_words(self, held: dict[str, list[tuple[socket.socket, str] | None]]) -> bytes:
-        """All requests are sent first, so that the dead ones wait for their time-out together."""
-        for connections in held.values():
-            for held_one in connections:
-                if held_one:
-                    _exchange_soon(held_one[0])
+        """All requests are sent first, so that the dead ones wait for their time-out together. Not
+        in one burst: one of 1,500 is more than the kernel queues between two nodes (1,000)."""
+        everyone = [one for connections in held.values() for one in connections if one]
+        for number, (connection, _) in enumerate(everyone, 1):
+            _exchange_soon(connection)
+            if number % _BURST == 0:
+                time.sleep(0.01)
         deadline = time.monotonic() + 3.0
         return _counts(held, lambda c: _answer_by(c[0], deadline))
 

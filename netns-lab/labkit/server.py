@@ -75,13 +75,16 @@ class _Server:
         self._listeners: set[int] = set()
 
     def listen(self, port: int) -> None:
-        listener = socket.socket()
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("", port))
-        listener.listen(1024)
-        listener.setblocking(False)
-        self._listeners.add(listener.fileno())
-        self._selector.register(listener, selectors.EVENT_READ)
+        for family in (socket.AF_INET, socket.AF_INET6):
+            listener = socket.socket(family)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind(("", port))
+            listener.listen(1024)
+            listener.setblocking(False)
+            self._listeners.add(listener.fileno())
+            self._selector.register(listener, selectors.EVENT_READ)
 
     def run(self) -> None:
         while True:

@@ -23,13 +23,21 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A virtual service on the virtual address; `servers` maps `address:port` to weight."""
+    """A virtual service on one of the virtual addresses; `servers` maps `address:port` to
+    weight."""
 
     name: str
     port: int
     servers: dict[str, int]
     scheduler: str = "rr"
     forward: str = "nat"
+    address: str = topology.VIP
+
+    @property
+    def endpoint(self) -> str:
+        """`address:port`."""
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return f"{host}:{self.port}"
 
 
 def nat(name: str = "web", port: int = 80, scheduler: str = "rr", **weights: int) -> Service:
@@ -41,23 +49,35 @@ def nat(name: str = "web", port: int = 80, scheduler: str = "rr", **weights: int
     return Service(name, port, servers, scheduler, "nat")
 
 
-def direct(name: str = "direct", scheduler: str = "rr", **weights: int) -> Service:
+def direct(
+    name: str = "direct", scheduler: str = "rr", address: str = topology.VIP, **weights: int
+) -> Service:
     """The four servers by direct routing: they answer on the service's own port."""
     servers = {
         f"{topology.front(host)}:{server.DIRECT_PORT}": weights.get(rs, 1)
         for rs, host in topology.SERVERS.items()
     }
-    return Service(name, server.DIRECT_PORT, servers, scheduler, "dr")
+    return Service(name, server.DIRECT_PORT, servers, scheduler, "dr", address)
+
+
+def nat6(name: str = "web-six", port: int = 80, scheduler: str = "rr") -> Service:
+    """The four servers by NAT, over IPv6."""
+    servers = {
+        f"[{topology.back6(host)}]:{server.NAT_PORT}": 1 for host in topology.SERVERS.values()
+    }
+    return Service(name, port, servers, scheduler, "nat", topology.VIP6)
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
     """Everything a director is told. `pair`: the directors elect a master themselves; without,
-    the lab puts the virtual address on lb1 by hand."""
+    the lab puts the virtual address on lb1 by hand. `second`: lb2 is master of a second instance,
+    with an address of its own (hadirector only)."""
 
     services: tuple[Service, ...] = field(default_factory=lambda: (nat(),))
     check: Check | None = Check()
     pair: bool = True
+    second: bool = False
     advert_int: float = 1.0
     version: int = 3
     sync: bool = True
@@ -67,6 +87,11 @@ class Setup:
     priorities: dict[str, int] = field(default_factory=lambda: PRIORITIES)
     extra: str = ""  # further top-level YAML for hadirector
     transport: str = ""  # further keys of connection_sync: "transport: authenticated, ..."
+
+    @property
+    def six(self) -> bool:
+        """Whether the pair has the IPv6 address too."""
+        return any(":" in service.address for service in self.services)
 
 
 def number(value: float) -> str:
@@ -96,6 +121,12 @@ def hadirector_yaml(setup: Setup, password_file: str = "") -> str:
     return "\n".join(parts)
 
 
+_SIX = f"""\
+        - "{topology.VIP6}/64"
+        - {{address: "{topology.GATEWAY6}/64", interface: back}}
+"""
+
+
 def _vrrp_yaml(setup: Setup, password_file: str) -> str:
     # The floating gateway rides on the same election: address and gateway move in one step.
     text = f"""\
@@ -109,14 +140,28 @@ vrrp:
       virtual_addresses:
         - {topology.VIP}/24
         - {{address: {topology.GATEWAY}/24, interface: back}}
-      preempt: {setup.preempt}
+{_SIX if setup.six else ""}      preempt: {setup.preempt}
 """
     if setup.password:
         text += f"      authentication: {{pass: {password_file}}}\n"
+    if setup.second:
+        text += f"""\
+    second:
+      interface: front
+      virtual_router_id: {VRID + 1}
+      priority: {{lb1: {setup.priorities["lb2"]}, lb2: {setup.priorities["lb1"]}}}
+      virtual_addresses: [{topology.SECOND_VIP}/24]
+      preempt: {setup.preempt}
+"""
     if setup.sync:
         more = f", {setup.transport}" if setup.transport else ""
         text += f"\nconnection_sync: {{interface: back, sync_id: {VRID}{more}}}\n"
     return text
+
+
+def _quoted(endpoint: str) -> str:
+    """YAML takes the bracket of an IPv6 address for a list."""
+    return f'"{endpoint}"' if endpoint.startswith("[") else endpoint
 
 
 def _check_yaml(check: Check) -> str:
@@ -140,14 +185,14 @@ def _check_yaml(check: Check) -> str:
 def _service_yaml(service: Service, setup: Setup) -> str:
     check = "    check: page\n" if setup.check else ""
     servers = "".join(
-        f"      - {address}\n"
+        f"      - {_quoted(address)}\n"
         if weight == 1
-        else f"      - {{address: {address}, weight: {weight}}}\n"
+        else f"      - {{address: {_quoted(address)}, weight: {weight}}}\n"
         for address, weight in service.servers.items()
     )
     return f"""\
   {service.name}:
-    address: {topology.VIP}:{service.port}
+    address: {_quoted(service.endpoint)}
     protocol: tcp
     scheduler: {service.scheduler}
     forward: {service.forward}
@@ -164,6 +209,15 @@ def keepalived_conf(setup: Setup, node: str) -> str:
     if setup.pair:
         text += _keepalived_vrrp(setup, node)
     return text + "".join(_keepalived_service(s, setup.check) for s in setup.services)
+
+
+# They come and go with the others, and are in no advert.
+_KEEPALIVED_SIX = f"""\
+    virtual_ipaddress_excluded {{
+        {topology.VIP6}/64 dev front
+        {topology.GATEWAY6}/64 dev back
+    }}
+"""
 
 
 def _keepalived_vrrp(setup: Setup, node: str) -> str:
@@ -187,7 +241,7 @@ vrrp_instance FRONT {{
         {topology.VIP}/24 dev front
         {topology.GATEWAY}/24 dev back
     }}
-}}
+{_KEEPALIVED_SIX if setup.six else ""}}}
 """
 
 
@@ -196,7 +250,7 @@ def _keepalived_service(service: Service, check: Check | None) -> str:
         _keepalived_server(address, weight, check) for address, weight in service.servers.items()
     )
     return f"""\
-virtual_server {topology.VIP} {service.port} {{
+virtual_server {service.address} {service.port} {{
     lvs_sched {service.scheduler}
     lvs_method {service.forward.upper()}
     protocol TCP
@@ -208,6 +262,7 @@ virtual_server {topology.VIP} {service.port} {{
 def _keepalived_server(address: str, weight: int, check: Check | None) -> str:
     host, _, port = address.rpartition(":")
     probe = _keepalived_check(check) if check else ""
+    host = host.strip("[]")
     return f"    real_server {host} {port} {{\n        weight {weight}\n{probe}    }}\n"
 
 

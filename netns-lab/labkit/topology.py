@@ -11,6 +11,8 @@
 
 Real servers have two faces: 10.0.1.11-14 answer by way of the floating gateway, as NAT needs it;
 192.0.2.11-14 and the virtual address (on lo, silent in ARP) answer clients directly.
+
+Everybody speaks IPv6 as well: 2001:db8::/64 in front, 2001:db8:1::/64 behind, hosts numbered alike.
 """
 
 from dataclasses import dataclass
@@ -20,6 +22,9 @@ from labkit.node import Node
 
 VIP = "192.0.2.10"
 GATEWAY = "10.0.1.254"
+SECOND_VIP = "192.0.2.20"  # of the other instance, where both directors work
+VIP6 = "2001:db8::10"
+GATEWAY6 = "2001:db8:1::254"
 CLIENT = "192.0.2.100"
 DIRECTORS = {"lb1": 1, "lb2": 2}
 SERVERS = {"rs1": 11, "rs2": 12, "rs3": 13, "rs4": 14}
@@ -50,30 +55,55 @@ def back(host: int) -> str:
     return f"10.0.1.{host}"
 
 
+def front6(host: int) -> str:
+    """The same of IPv6."""
+    return f"2001:db8::{host}"
+
+
+def back6(host: int) -> str:
+    """The same of IPv6."""
+    return f"2001:db8:1::{host}"
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a node is set up: sysctls, links (interface, address), and further `ip` lines."""
+    """How a node is set up: sysctls, links (interface, address), and further lines of `ip` and of
+    `ip -6`."""
 
     sysctls: dict[str, str]
     links: tuple[tuple[str, str], ...]
     lines: tuple[str, ...] = ()
+    six: tuple[str, ...] = ()
 
 
 def _plans() -> dict[str, Plan]:
-    plans = {"client": Plan(COMMON, (("front", f"{CLIENT}/24"),))}
-    for name, host in DIRECTORS.items():
+    client = (("front", f"{CLIENT}/24"),)
+    plans = {"client": Plan(COMMON, client, six=(f"address add {front6(100)}/64 dev front",))}
+    for name, host in (DIRECTORS | SERVERS).items():
         links = (("front", f"{front(host)}/24"), ("back", f"{back(host)}/24"))
-        plans[name] = Plan(DIRECTOR, links, (f"route add default via {CLIENT} dev front",))
-    for name, host in SERVERS.items():
-        links = (("front", f"{front(host)}/24"), ("back", f"{back(host)}/24"))
+        six = (
+            f"address add {front6(host)}/64 dev front",
+            f"address add {back6(host)}/64 dev back",
+        )
+        if name in DIRECTORS:
+            plans[name] = Plan(DIRECTOR, links, (f"route add default via {CLIENT} dev front",), six)
+            continue
         by_gateway = (
             f"address add {VIP}/32 dev lo",
+            f"address add {SECOND_VIP}/32 dev lo",
             "rule add from 10.0.1.0/24 to 10.0.1.0/24 lookup main priority 99",
             "rule add from 10.0.1.0/24 lookup 100 priority 100",
             f"route add default via {GATEWAY} dev back table 100",
             f"route add default via {GATEWAY} dev back",
         )
-        plans[name] = Plan(_SERVER, links, by_gateway)
+        six_by_gateway = (
+            *six,
+            f"address add {VIP6}/128 dev lo",
+            "rule add from 2001:db8:1::/64 to 2001:db8:1::/64 lookup main priority 99",
+            "rule add from 2001:db8:1::/64 lookup 100 priority 100",
+            f"route add default via {GATEWAY6} dev back table 100",
+        )
+        plans[name] = Plan(_SERVER, links, by_gateway, six_by_gateway)
     return plans
 
 
@@ -128,6 +158,8 @@ class Network:
         for link, address in plan.links:
             lines += [f"address add {address} dev {link}", f"link set {link} up"]
         self._batch(node, [*lines, *plan.lines])
+        if plan.six:
+            self._batch(node, list(plan.six), "-6")
         return node
 
     def plug(self, name: str, links: tuple[str, ...], *, up: bool) -> None:
@@ -159,8 +191,8 @@ class Network:
             node.end()
 
     @staticmethod
-    def _batch(node: Node, lines: list[str]) -> None:
-        node.run("ip", "-batch", "-", given="\n".join(lines) + "\n")
+    def _batch(node: Node, lines: list[str], *family: str) -> None:
+        node.run("ip", *family, "-batch", "-", given="\n".join(lines) + "\n")
 
 
 def describe() -> str:

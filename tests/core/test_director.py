@@ -358,7 +358,9 @@ def test_a_restarted_process_is_told_everything_again() -> None:
         ev.From(Process.ELECTION, messages.Hello(Process.ELECTION, 8), float("inf")), 0.1
     )
 
-    assert to_checker == (ev.Send(Process.CHECKER, farm.TARGETS, float("inf")),)
+    known = farm.verdicts((ONE, Health.UP), (TWO, Health.UP)).verdicts
+    told = replace(farm.TARGETS, known=known)
+    assert to_checker == (ev.Send(Process.CHECKER, told, float("inf")),)
     assert [type(a.message) for a in to_election if isinstance(a, ev.Send)] == [
         messages.ElectionSettings,
         messages.Stance,
@@ -392,3 +394,23 @@ def test_the_servers_that_wait_for_a_verdict_are_counted_across_verdicts_and_rel
         f"1 {waits} other/10.0.1.12:80",
     ]
     assert director.services.unsettled.count == 0
+
+
+def test_a_checker_that_starts_again_is_told_what_was_known_and_moves_no_weight() -> None:
+    director = settled()
+    hello = from_checker(messages.Hello(Process.CHECKER, 2))
+
+    greeted = director.handle(hello, 1.0)
+    empty = from_checker(farm.verdicts((ONE, Health.UNKNOWN), (TWO, Health.UNKNOWN)))
+    unknown = director.handle(empty, 1.1)
+
+    (told,) = [
+        a.message
+        for a in greeted
+        if isinstance(a, ev.Send) and isinstance(a.message, messages.Targets)
+    ]
+    assert told.targets == farm.TARGETS.targets
+    assert [(v.target, v.health) for v in told.known] == [
+        (target.id, Health.UP) for target in told.targets
+    ]
+    assert steps([*greeted, *unknown]) == ()

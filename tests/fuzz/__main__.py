@@ -44,6 +44,11 @@ def test_one_input(data: bytes) -> None:
     packet.run(data)
 
 
+def test_one_sync_datagram(data: bytes) -> None:
+    """libFuzzer's entry for the kernel's sync stream."""
+    synced.run(data)
+
+
 if __name__ == "__main__":
     if sys.argv[1:2] == ["relay"]:
         with TemporaryDirectory() as corpus:
@@ -52,8 +57,12 @@ if __name__ == "__main__":
             atheris.Setup([sys.argv[0], *sys.argv[2:], corpus], relayed.Run())
             atheris.Fuzz()
     if sys.argv[1:2] == ["sync"]:
-        atheris.Setup([sys.argv[0], *sys.argv[2:]], synced.run)
-        atheris.Fuzz()
+        with TemporaryDirectory() as corpus:
+            for number, example in enumerate(synced.EXAMPLES):
+                assert synced.run(example), example.hex()
+                Path(corpus, str(number)).write_bytes(example)
+            atheris.Setup([sys.argv[0], *sys.argv[2:], corpus], test_one_sync_datagram)
+            atheris.Fuzz()
     with TemporaryDirectory() as corpus:
         for number, example in enumerate(EXAMPLES):
             assert packet.run(example) is not None, example.hex()

@@ -10,6 +10,16 @@ from hadirector.core.ipvs_sync import SyncError
 from hadirector.core.mirror import Mirror
 
 SYNC_ID = 51
+# Behind a header that fits: IPv4, IPv6, sequence data, a persistence engine, two of unlike kinds.
+_V4 = bytes.fromhex("0006002400000000000190400050")
+_V4 += bytes.fromhex("1f900000000000000384c0000264c000020a0a00010b")
+_V6 = _V4[:2].replace(b"\0", b"\1") + b"\0\x48" + _V4[4:24] + 3 * (b"\x20\1\r\xb8" + bytes(12))
+_SEQUENCES = _V4[:3] + b"\x3e" + _V4[4:] + b"\1\x18" + bytes(24)
+_ENGINE = _V4[:3] + b"\x2f" + _V4[4:] + b"\2\4call" + b"\3\3sip"
+EXAMPLES = tuple(
+    bytes((0x80, len(records))) + b"".join(records)
+    for records in ((_V4,), (_V6,), (_SEQUENCES,), (_ENGINE,), (_V6, _V4), (_V4, _V4))
+)
 
 
 def run(data: bytes) -> list[bytes]:

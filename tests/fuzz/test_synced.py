@@ -16,6 +16,11 @@ def test_the_fuzzer_can_reach_every_kind_of_record(records: tuple[bytes, ...]) -
     assert synced.run(bytes((0x80, len(records))) + b"".join(records)) == list(records)
 
 
+@pytest.mark.parametrize("example", synced.EXAMPLES)
+def test_what_the_fuzzer_begins_with_is_taken(example: bytes) -> None:
+    assert len(synced.run(example)) == example[1]
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_judged(data: bytes) -> None:
     synced.run(data)

@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -19,6 +20,7 @@ from hadirector.sync_links import VISITORS, Host, Links
 MASTER, STANDBY = Address("127.0.0.2"), Address("127.0.0.1")
 KEY = Key(7, bytes(range(32)))
 FORGED = Key(7, bytes(32))
+NEW = Key(8, bytes(range(1, 33)))
 WAITS = said.State("it waits", 1, 0, 0)
 
 
@@ -31,8 +33,9 @@ def free_port() -> int:
 class Cluster:
     """A master, and whoever connects to it from the address of its standby."""
 
-    def __init__(self, links: Links, port: int, keyed: bool) -> None:
-        self.links, self._port, self._keyed = links, port, keyed
+    def __init__(self, links: Links, settings: SyncSettings) -> None:
+        self.links, self.settings = links, settings
+        self._port, self._keyed = settings.peer_port, settings.keyed
 
     async def connects(self) -> Link:
         reader, writer = await connect(STANDBY, MASTER, self._port, "lb1")
@@ -56,11 +59,12 @@ async def cluster(keyed: bool) -> AsyncIterator[Cluster]:
     host = Host(none, lambda: None, lambda: None, lambda: 0.0, lambda: None, lambda *_: None)
     async with asyncio.TaskGroup() as tasks:
         links = Links(tasks, host)
-        links.follow(SyncSettings("shop", "lb1", None, nodes, port, keyed, keys))
+        settings = SyncSettings("shop", "lb1", None, nodes, port, keyed, keys)
+        links.follow(settings)
         links.follow_roles(SyncRoles(SyncRole.MASTER, (), ()))
         await links.open()
         try:
-            yield Cluster(links, port, keyed)
+            yield Cluster(links, settings)
         finally:
             links.close()
 
@@ -103,3 +107,43 @@ async def test_a_syncer_that_began_anew_takes_the_place_of_its_former_self(keyed
 
         assert await is_open(latter)
         assert not await is_open(former)
+
+
+async def test_a_link_lives_as_long_as_its_key_is_the_clusters() -> None:
+    async with cluster(keyed=True) as here:
+        standby = await here.greets()
+        assert await is_open(standby)
+
+        here.links.follow(replace(here.settings, keys=(NEW, KEY)))
+        assert await is_open(standby)
+
+        here.links.follow(replace(here.settings, keys=(NEW, FORGED)))
+        assert not await is_open(standby)
+        await here.links.open()
+        assert await is_open(await here.greets(NEW))
+
+
+async def test_who_greets_while_its_key_is_taken_away_is_not_let_in() -> None:
+    async with cluster(keyed=True) as here:
+        link = await here.connects()
+        await link.greet_master(Identity("shop", "lb2", True, (KEY,)))
+        here.links.follow(replace(here.settings, keys=(NEW,)))
+        await link.send(WAITS)
+
+        assert not await is_open(link)
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+async def test_a_nodes_new_priority_breaks_no_link_and_its_new_address_does(keyed: bool) -> None:
+    async with cluster(keyed) as here:
+        standby = await here.greets()
+        assert await is_open(standby)
+        one, two = here.settings.nodes
+
+        here.links.follow(replace(here.settings, nodes=(one, replace(two, priority=10))))
+        assert await is_open(standby)
+
+        here.links.follow(
+            replace(here.settings, nodes=(one, replace(two, address=Address("127.0.0.9"))))
+        )
+        assert not await is_open(standby)

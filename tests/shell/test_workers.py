@@ -15,8 +15,8 @@ import pytest
 from hadirector import checker
 from hadirector.core import shards
 from hadirector.core.address import Endpoint, canonical
-from hadirector.core.checker_messages import Lend, Report
-from hadirector.core.messages import Blind, Health, Message, Reports, Targets, Verdicts
+from hadirector.core.checker_messages import Lend, Probe, Report
+from hadirector.core.messages import Blind, Health, Message, Reports, Targets, Verdict, Verdicts
 from hadirector.core.settings.checks import CheckType, Target, target_id
 from hadirector.shell import child
 from hadirector.shell import workers as workers_module
@@ -204,13 +204,32 @@ async def test_verdicts_go_with_their_targets_when_they_are_divided_anew(
         await until(lambda: desk.seen.keys() == up.keys())
         divided.append(len(workers))
         if len(workers):
-            desk.seen.clear()
-            os.kill(min(children() - before), signal.SIGKILL)
-            await until(lambda: bool(desk.seen))
+            victim = min(children() - before)
+            its = {t.id for t in slow.targets if shards.shard_of(t, 2) == 0}
+            desk.seen = {name: seen for name, seen in desk.seen.items() if name not in its}
+            os.kill(victim, signal.SIGKILL)
+            await until(lambda: desk.seen.keys() == up.keys())
         assert {one for seen in desk.seen.values() for one in seen} == {Health.UP}
     front.close()
 
     assert divided == [2, 0]
+
+
+async def test_a_checker_that_begins_divided_goes_on_from_what_the_director_knew(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk()
+    front = checker.Front(checker.Checker(desk.take, checker.engines()), Workers(desk.take), cpus=2)
+    last = Probe(ok=True, answered=True, detail="connected", ms=1.0, at=1.0)
+    slow = tuple(target(n, port, interval=30.0) for n in range(1, 21))
+    known = tuple(Verdict(t.id, Health.FALLING, 1.0, last) for t in slow)
+
+    monkeypatch.setattr(shards, "SHARE", 0.00001)
+    front.receive(Targets(slow, known=known))
+    await until(lambda: len(desk.seen) == len(slow))
+    front.close()
+
+    assert {seen[0] for seen in desk.seen.values()} == {Health.FALLING}
 
 
 class Told:

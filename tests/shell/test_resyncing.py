@@ -1,0 +1,145 @@
+"""A master and its standby, link and stream in memory: what is sent, and when that is."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import cast
+
+import pytest
+
+from hadirector import resyncing
+from hadirector.core import ipvs_sync
+from hadirector.core import resync_messages as said
+from hadirector.core.campaign import Campaign
+from hadirector.following import Follower, Place
+from hadirector.shell import child
+from hadirector.shell.backup_socket import BackupSocket
+from hadirector.shell.known_connections import KnownConnections
+from hadirector.shell.resync_link import Link
+from tests.core.test_ipvs_sync import ONE
+
+SYNC_ID = 51
+
+
+def record(port: int) -> bytes:
+    return ipvs_sync.encode(replace(ONE, client_port=port))
+
+
+class End:
+    """One end of a link that never breaks."""
+
+    def __init__(self, node: str) -> None:
+        self.node = node
+        self.inbox: asyncio.Queue[said.Message] = asyncio.Queue()
+        self.other = self
+
+    async def send(self, message: said.Message) -> None:
+        await self.other.inbox.put(message)
+
+    async def receive(self, within: float) -> said.Message:
+        return await self.inbox.get()
+
+
+class Known(KnownConnections):
+    """A node whose table is what its mirror has."""
+
+    async def refresh(self) -> bool:
+        return True
+
+
+class Pair:
+    """Both nodes."""
+
+    def __init__(self) -> None:
+        self.master, self.standby = Known(), Known()
+        self.master.sync_id = self.standby.sync_id = SYNC_ID
+        self.campaign = Campaign("lb2")
+        self.tasks: list[asyncio.Task[None]] = []
+        self.longest = 1472
+        ends = End("lb2"), End("lb1")
+        ends[0].other, ends[1].other = ends[1], ends[0]
+        around = resyncing.Surroundings(
+            self.master, lambda: self, lambda: None, lambda: None, lambda *_: None
+        )
+        self.session = resyncing.Session(cast(Link, ends[0]), self.campaign, around)
+        place = Place(self.standby, lambda: BackupSocket(1, 0), str, float, lambda _: None)
+        self.follower = Follower(cast(Link, ends[1]), place)
+
+    def send(self, payload: bytes) -> bool:
+        """The stream of records: nothing of it is lost."""
+        self.standby.hear(payload)
+        return True
+
+    def opened(self, ago: float, ports: range) -> None:
+        """Connections that the master has heard of so many seconds ago."""
+        self.master.mirror.hear(map(record, ports), child.now() - ago)
+
+    def begin(self) -> None:
+        """The standby's thread listens, and both syncers talk."""
+        self.tasks += [asyncio.ensure_future(each.run()) for each in (self.follower, self.session)]
+
+    async def until(self, met: Callable[[], bool], within: float) -> None:
+        for _ in range(int(within * 100)):
+            if met():
+                return
+            await asyncio.sleep(0.01)
+        raise TimeoutError
+
+    def has_all(self) -> bool:
+        """Whether the standby has what its master has."""
+        return len(self.standby.mirror) == len(self.master.mirror)
+
+
+@asynccontextmanager
+async def pair() -> AsyncIterator[Pair]:
+    """`begin` has them talk."""
+    both = Pair()
+    try:
+        yield both
+    finally:
+        for task in both.tasks:
+            task.cancel()
+        both.master.close()
+        both.standby.close()
+
+
+async def test_what_came_before_the_standby_listened_is_missing_however_young_it_is() -> None:
+    async with pair() as both:
+        both.opened(60.0, range(1000, 1100))
+        both.standby.mirror.hear([record(1000)], child.now())  # it said something meanwhile
+        both.opened(2.0, range(2000, 2040))
+
+        both.begin()
+        await both.until(lambda: both.campaign.standing.ready, 10.0)
+
+        assert both.has_all()
+
+
+async def test_what_is_too_young_to_be_missing_is_looked_at_again_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(resyncing, "YOUNG", 0.4)
+    monkeypatch.setattr(resyncing, "LOOK_AGAIN", 0.1)
+    async with pair() as both:
+        both.opened(60.0, range(1000, 1100))
+        both.standby.mirror.hear([record(1000)], child.now())
+        both.opened(-0.2, range(2000, 2040))  # a moment after the standby listens: lost
+
+        both.begin()
+        await both.until(lambda: both.campaign.standing.ready, 10.0)
+        await both.until(both.has_all, 5.0)
+
+
+async def test_what_is_on_its_way_is_not_sent() -> None:
+    async with pair() as both:
+        both.opened(60.0, range(1000, 1001))
+        both.begin()
+        await both.until(lambda: both.campaign.standing.ready, 10.0)
+        rounds = both.campaign.standing.rounds
+        both.opened(-0.1, range(2000, 2040))
+        both.session.ask()
+        await both.until(lambda: both.campaign.standing.rounds > rounds, 10.0)
+
+        assert both.campaign.standing.ready
+        assert len(both.standby.mirror) == 1
