@@ -156,7 +156,9 @@ def pause(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(told))
     elif code == HTTPStatus.OK:
-        ended = "IPVS is looked after again"
+        for warning in told["warnings"]:
+            print(f"warning: {warning}", file=sys.stderr)
+        ended = "IPVS is looked after again" if told["was"] else "was not paused"
         print(f"IPVS is left alone for {spell(seconds)}" if seconds else ended)
     else:
         print(f"hadirector: {told.get('error', code)}", file=sys.stderr)
