@@ -26,8 +26,8 @@ _PLAN = """\
 The running director plans FILE with its verdicts and orders against the kernel as it is, and does
 nothing: `hadirector reload` would do exactly that. Told are the steps in IPVS with the connections
 and persistent clients they touch, the share of an mh service's clients that get another server, who
-is master by the priorities, and what the peers run meanwhile: each node is reloaded by itself. Where no daemon runs, told is what one that starts
-would do first.
+is master by the priorities, and what the peers run meanwhile: each node is reloaded by itself.
+Where no daemon runs, told is what one that starts would do first.
 Exit status: 0 nothing would change; 3 something would; 1 FILE is invalid, or nobody answers."""
 
 _PAUSE_MORE = """\
@@ -159,7 +159,9 @@ def pause(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(told))
     elif code == HTTPStatus.OK:
-        ended = "IPVS is looked after again"
+        for warning in told["warnings"]:
+            print(f"warning: {warning}", file=sys.stderr)
+        ended = "IPVS is looked after again" if told["was"] else "was not paused"
         print(f"IPVS is left alone for {spell(seconds)}" if seconds else ended)
     else:
         print(f"hadirector: {told.get('error', code)}", file=sys.stderr)

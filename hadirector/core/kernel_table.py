@@ -53,6 +53,7 @@ class KernelTable:
         self._node = node
         self.departures = Departures(lambda: self.usage)
         self.pause = pause
+        self.deviating: set[ipvs.ServiceKey] = set()  # what a pause leaves otherwise than wanted
         self._resumed = False  # by itself, which is told with the next read
         self._now = now
         self._drift = DriftNews()
@@ -163,6 +164,7 @@ class KernelTable:
         wanted = self._wanted()
         steps = plan.plan(wanted, self.actual, self._owned)
         wrong = {plan.service_of(step) for step in steps}
+        self.deviating = wrong if self.pause is not None else set()
         # What is as it should be is the very entry wanted: plans to come see that at a glance.
         right = self.actual.keys() - wrong
         self.actual |= {key: entry for key, entry in wanted.items() if key in right}

@@ -4,7 +4,7 @@ The steps are those of the director itself: its own services, verdicts and order
 configuration, planned against the kernel as it was read last. `reload` takes the same way.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from hadirector.core import differences, maglev, plan, preview_pair
@@ -45,34 +45,41 @@ class Preview:
     unwritten: str = ""
 
 
-def build(director: Director, config: Config, now: float) -> Preview:
-    """What this configuration would change on this node, which has one already."""
+def build(
+    director: Director, config: Config, now: float, present: Collection[str] | None = None
+) -> Preview:
+    """What this configuration would change on this node, which has one already. `present` are the
+    interfaces this host has; None: nobody looked."""
     old = director.config
     assert old is not None, "a director that answers has a configuration"
     twin = director.services.copy()
     actual = director.kernel.actual or {}
     twin.configure(config, actual, now, director.orders.overrides.rulings(config.services, now))
-    return _preview(old, config, twin, director, now)
+    told = _of_ipvs(old, config, twin, director.kernel, now)
+    peers = director.peers.known if director.peers else {}
+    usage = director.kernel.usage
+    return replace(
+        told,
+        elections=tuple(preview_pair.elections(old, config, peers, usage, present)),
+        peers=tuple(preview_pair.others(old, config, peers)),
+        unwritten=_unwritten(director.kernel, now),
+    )
 
 
-def _preview(
-    old: Config, config: Config, twin: Services, director: Director, now: float
+def _of_ipvs(
+    old: Config, config: Config, twin: Services, kernel: KernelTable, now: float
 ) -> Preview:
     both = (*old.services, *config.services)
     names = {key: service.name for service in both for key in service.keys}
-    kernel, actual = director.kernel, director.kernel.actual or {}
+    actual = kernel.actual or {}
     steps, leaving = kernel.preview(twin.entries), kernel.departing(old, config, now)
     left = {place: until - now for place, until in leaving.items()}
-    peers = director.peers.known if director.peers else {}
     same = replace(config, path=old.path, digest=old.digest) == old
     return Preview(
         nothing=same and not steps,
         changes="nothing changed" if same else differences.between(old, config),
         steps=tuple(_effect(step, names, kernel.usage, actual, left) for step in steps),
         moved=_moved(twin.entries, actual, names),
-        elections=tuple(preview_pair.elections(old, config, peers)),
-        peers=tuple(preview_pair.others(old, config, peers)),
-        unwritten=_unwritten(director.kernel, now),
     )
 
 

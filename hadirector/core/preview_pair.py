@@ -5,8 +5,12 @@ its priority counts as it is. Told of masters is what the priorities say; readin
 is tracked come on top of that.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import fields
 
+from hadirector.core import partings
+from hadirector.core.address import Address
+from hadirector.core.ipvs import Usage
 from hadirector.core.peers import Known
 from hadirector.core.settings.cluster import Config
 from hadirector.core.settings.instances import Instance, Preempt
@@ -14,8 +18,11 @@ from hadirector.core.settings.instances import Instance, Preempt
 Peers = Mapping[str, Known]
 
 
-def elections(old: Config, config: Config, peers: Peers) -> Iterator[str]:
-    """Whose addresses or priorities change, and who is master by these."""
+def elections(
+    old: Config, config: Config, peers: Peers, usage: Usage, present: Collection[str] | None
+) -> Iterator[str]:
+    """Whose addresses or priorities change, who is master by these, and what parts the pair.
+    `present`: the interfaces of this host; None: nobody looked."""
     before = {instance.name: instance for instance in old.instances}
     behind = any(not _has(known, config) for known in peers.values())
     for instance in config.instances:
@@ -24,9 +31,16 @@ def elections(old: Config, config: Config, peers: Peers) -> Iterator[str]:
             yield f"{instance.name}: new, it begins as backup and listens first"
         elif known != instance:
             told = [*_addresses(known, instance, behind), *_priority(known, instance, peers)]
-            yield from told or [f"{instance.name}: settings change in place"]
+            able = present is None or instance.interface in present  # else it says nothing
+            if able and (parted := partings.of_router(known, instance)):
+                told.append(parted)
+            changed = ", ".join(_changed(known, instance))
+            yield from told or [f"{instance.name}: changes in place: {changed}"]
+        if present is not None and known != instance:
+            yield from partings.absent(instance, present)
     for name in before:
         yield f"{name}: gone, its addresses are dropped"
+    yield from _unreachable(old, config, usage)
 
 
 def others(old: Config, config: Config, peers: Peers) -> Iterator[str]:
@@ -46,10 +60,42 @@ def others(old: Config, config: Config, peers: Peers) -> Iterator[str]:
             )
         else:
             yield f"{name} runs a configuration that is neither this one nor the one in force here"
+    yield from partings.of_links(old, config)
 
 
 def _has(known: Known, config: Config) -> bool:
     return known.alive and known.presence is not None and known.presence.digest == config.digest
+
+
+def _unreachable(old: Config, config: Config, usage: Usage) -> Iterator[str]:
+    """Services that stay, and lose the address clients reach them by."""
+    for address in sorted(_held(old) - _held(config)):
+        names = [
+            service.name
+            for service in config.services
+            if any(key.address == address for key in service.keys)
+        ]
+        if names:
+            mine = (use for (key, _), use in usage.destinations.items() if key.address == address)
+            connections = sum(use.active for use in mine)
+            yield (
+                f"{address}: on no instance then: {', '.join(names)} cannot be reached by it; "
+                f"{connections} active connections break"
+            )
+
+
+def _held(config: Config) -> set[Address]:
+    return {
+        each.address
+        for one in config.instances
+        for each in (*one.virtual_addresses, *one.excluded_addresses)
+    }
+
+
+def _changed(old: Instance, new: Instance) -> Iterator[str]:
+    for field in fields(Instance):
+        if getattr(old, field.name) != getattr(new, field.name):
+            yield field.name
 
 
 def _addresses(old: Instance, new: Instance, behind: bool) -> Iterator[str]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from hadirector.core import director_events as ev
-from hadirector.core import ipvs, plan
+from hadirector.core import ipvs, plan, troubles
 from hadirector.core.director import Director
 from hadirector.core.ipvs import Destination, DestinationUse, ServiceFlags, Usage
 from hadirector.core.messages import Health, Process, Ready, Routers
@@ -131,6 +131,24 @@ def test_a_pause_leaves_the_table_alone_and_makes_good_at_its_end() -> None:
 
     assert kinds(ended) == [("ipvs_resumed", "lb1")]
     assert steps(ended)[:1] == (plan.AddService(WEB.services[0]),)
+
+
+def test_a_paused_node_says_why_and_what_is_otherwise_in_the_kernel() -> None:
+    director = settled()
+    director.handle(ev.Paused(600.0, "by hand"), 1.0)
+    director.handle(read({KEY: farm.entry(3, 1)}), 2.0)
+    before = troubles.build(director, {})[0]
+    director.handle(read({}), 4.0)
+    during = troubles.build(director, {})[0]
+    director.handle(ev.Paused(0.0), 5.0)
+
+    text = "paused (by hand): no weight changes and nothing is repaired for"
+    assert before == f"{text} 599 s more; `hadirector pause --end` ends it"
+    assert during == (
+        f"{text} 597 s more; in the kernel other than wanted, see `hadirector ipvs`: web; "
+        "`hadirector pause --end` ends it"
+    )
+    assert not any("paused" in trouble for trouble in troubles.build(director, {}))
 
 
 def test_a_pause_ends_by_itself() -> None:
