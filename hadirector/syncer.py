@@ -200,7 +200,15 @@ class Syncer:
                 counted = child.now()
                 count = await self._known.choose()
                 self._unseen = max(0, count - len(self._known.mirror))
+                await self._doubt()
             self.tell()
+
+    async def _doubt(self) -> None:
+        """A standby whose kernel does not take what is sent is to be found out before its next
+        comparison: a filter that drops the sync port lets us hear all the same."""
+        standby = self._roles is not None and self._roles.role is not SyncRole.MASTER
+        if standby and sync_readiness.lacks(len(self._known.mirror), await self._known.count()):
+            self._links.doubt("the kernel has fewer connections than the wire brought")
 
     async def refill(self) -> None:
         """For ever: a mirror that began too late is filled, slowly, where it is needed."""
