@@ -9,11 +9,11 @@ table read after an Apply shows its effect. A read that was under way when somet
 is thrown away and asked for anew.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 from hadirector.core import director_events as ev
 from hadirector.core import ipvs, plan
-from hadirector.core.departures import Departures
+from hadirector.core.departures import Departures, Place
 from hadirector.core.drift import DriftNews
 from hadirector.core.services import Change, Services
 from hadirector.core.settings.cluster import Config
@@ -120,6 +120,12 @@ class KernelTable:
         """What would be done if this were wanted; who is leaving already may stay a while."""
         actual = self.actual or {}
         return plan.plan(self.departures.extend(wanted, actual, self._now), actual, self._owned)
+
+    def departing(self, before: Config, config: Config, now: float) -> Mapping[Place, float]:
+        """Who would be on the way out under another configuration, and until when at most."""
+        twin = self.departures.copy()
+        twin.configure(before.services, config.services, config.linger, now)
+        return twin.leaving
 
     def due(self, now: float) -> list[ev.Action]:
         """Time passed."""

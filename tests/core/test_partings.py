@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from hadirector.core import differences, partings, preview
+from hadirector.core import differences, partings, preview_pair
 from hadirector.core.address import Address
 from hadirector.core.ipvs import Usage
 from hadirector.core.settings.cluster import (
@@ -49,7 +49,7 @@ OLD = replace(
 
 
 def elections(new: Config, present: set[str] | None = None) -> list[str]:
-    return list(preview._elections(OLD, new, Usage(), present))
+    return list(preview_pair.elections(OLD, new, {}, Usage(), present))
 
 
 def links(**changes: object) -> list[str]:
