@@ -6,21 +6,25 @@ POST /v1/pause?seconds=N&reason=TEXT    IPVS is left alone for so long; 0 ends i
 Both on the control socket only.
 """
 
+import asyncio
 import math
+import socket
 from collections.abc import Callable
 
 import msgspec
 from aiohttp import web
 
 from hadirector.config import handover
+from hadirector.core import differences, preview
 from hadirector.core import director_events as ev
-from hadirector.core import preview
 from hadirector.core.director import Director
 from hadirector.core.requests import one_line
 from hadirector.shell import child
 
 LARGEST = 64 << 20  # bytes of a configuration
 LONGEST = 86400.0  # seconds of a pause
+SAVED_WITHIN = 2.0  # seconds that the disk is waited for
+LOOK_EVERY = 0.05
 
 
 class Planning:
@@ -49,7 +53,10 @@ class Planning:
         if config is None or self._core.config is None:
             text = "no configuration: is this command of another version than the daemon?"
             return web.json_response({"error": text}, status=400)
-        told = preview.build(self._core, config, child.now())
+        if fixed := differences.fixed(self._core.config, config):
+            return web.json_response({"error": fixed}, status=409)
+        present = {name for _, name in socket.if_nameindex()}
+        told = preview.build(self._core, config, child.now(), present)
         body = msgspec.json.encode(told)
         return web.Response(body=body, content_type="application/json")
 
@@ -62,5 +69,18 @@ class Planning:
             text = f"seconds: a number up to {LONGEST:g} is wanted"
             return web.json_response({"error": text}, status=400)
         reason = one_line(request.query.get("reason", ""))
+        was = self._core.kernel.pause is not None
         self._put(ev.Paused(seconds, reason))
-        return web.json_response({"ok": True, "seconds": seconds})
+        lost = await self._saved()
+        warnings = [f"a restart would forget this: {lost}"] if lost else []
+        told = {"ok": True, "seconds": seconds, "was": was, "warnings": warnings}
+        return web.json_response(told)
+
+    async def _saved(self) -> str:
+        """Once what was asked is on the disk, or why it is not."""
+        for _ in range(round(SAVED_WITHIN / LOOK_EVERY)):
+            await asyncio.sleep(LOOK_EVERY)
+            trouble = self._core.operations.unsaved
+            if trouble is not None:
+                return trouble
+        return "not written to the disk yet"

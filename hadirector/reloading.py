@@ -14,8 +14,6 @@ from hadirector.shell import child, control, last_good, secrets, settle
 
 log = logging.getLogger(__name__)
 
-FIXED = ("node", "state_dir", "runtime_dir")  # what only a restart can change
-
 
 class Reloading:
     """The configuration that runs, and how another comes in its place. `put` takes the director's
@@ -103,11 +101,8 @@ class Reloading:
         if new is None:
             whole = "\n".join(str(problem) for problem in loaded.problems)
             return (), apart.Refusal(whole, problem.brief(loaded.problems))
-        fixed = [name for name in FIXED if getattr(new, name) != getattr(self.config, name)]
-        if fixed or new.api.socket != self.config.api.socket:
-            names = ", ".join(fixed or ["api.socket"])
-            text = f"{self.config.path}: {names} cannot change by reload: restart the daemon"
-            return (), apart.Refusal(text)
+        if fixed := differences.fixed(self.config, new):
+            return (), apart.Refusal(fixed)
         found, exposed = await secrets.read_all(new)
         if found.troubles:
             return (), apart.Refusal("\n".join(found.troubles.values()))

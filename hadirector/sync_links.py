@@ -111,6 +111,12 @@ class Links:
         if not any(follower.receiving for follower in self._followers.values()):
             self._ask_masters(f"{datagrams} datagrams were dropped")
 
+    def doubt(self, reason: str) -> None:
+        """This node may lack what it heard; who is being compared or sent to is not asked."""
+        standing = [m.standing for m in self.masters.values()]
+        if all(one is not None and one.ready for one in standing):
+            self._ask_masters(reason)
+
     def _ask_masters(self, reason: str) -> None:
         for node, follower in self._followers.items():
             self._tasks.create_task(_quietly(node, follower.ask(reason)), name="ask")

@@ -5,25 +5,19 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from hadirector.cli import agent_service
 from hadirector.core import server_setup
 from hadirector.core.address import Address, Family, canonical, family
 from hadirector.core.errors import HadirectorError
-from hadirector.core.ipvs import Forward, TunnelType
-from hadirector.core.server_setup import Found, Step, Tunnel, Wanted
+from hadirector.core.ipvs import Forward
+from hadirector.core.server_setup import TUNNEL_NAMES, Found, Step, Tunnel, TunnelName, Wanted
 
 if TYPE_CHECKING:
     from hadirector.core.settings.services import VirtualService
     from hadirector.shell.server_host import Record
 
-TunnelName = Literal["ipip", "gue", "gre"]
-_TYPES: dict[TunnelType, TunnelName] = {
-    TunnelType.IPIP: "ipip",
-    TunnelType.GUE: "gue",
-    TunnelType.GRE: "gre",
-}
 _STATE_DIR = "/var/lib/hadirector"
 _MORE = """\
 --setup dr: the virtual addresses go on lo, and are never answered for in ARP. --setup tun: the
@@ -222,4 +216,4 @@ def _ways(
         if server.endpoint.address in own and server.forward is forward:
             kind = family(server.endpoint.address)
             tunnel = server.tunnel
-            yield kind, None if setup == "dr" else (_TYPES[tunnel.type], tunnel.port)
+            yield kind, None if setup == "dr" else (TUNNEL_NAMES[tunnel.type], tunnel.port)

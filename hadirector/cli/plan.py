@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 from hadirector.cli import live
 from hadirector.cli.servers import duration
+from hadirector.core.duration import spell
 from hadirector.shell import alone
 from hadirector.shell.netlink import KernelError
 
@@ -24,9 +25,9 @@ _PAUSE = 600.0  # seconds
 _PLAN = """\
 The running director plans FILE with its verdicts and orders against the kernel as it is, and does
 nothing: `hadirector reload` would do exactly that. Told are the steps in IPVS with the connections
-and persistent clients they touch, the share of an mh service's clients that get another server,
-what the election would do, and the peers. Where no daemon runs, told is what one that starts
-would do first.
+and persistent clients they touch, the share of an mh service's clients that get another server, who
+is master by the priorities, and what the peers run meanwhile: each node is reloaded by itself.
+Where no daemon runs, told is what one that starts would do first.
 Exit status: 0 nothing would change; 3 something would; 1 FILE is invalid, or nobody answers."""
 
 _PAUSE_MORE = """\
@@ -110,6 +111,7 @@ def _alone(config: "Config") -> dict[str, Any]:
         "moved": {},
         "elections": [],
         "peers": [],
+        "unwritten": "",
     }
 
 
@@ -126,11 +128,14 @@ def _read(path: str, node: str | None) -> "Config | None":
 
 def lines(told: dict[str, Any]) -> list[str]:
     """A preview in words."""
+    peers = [f"peer: {text}" for text in told["peers"]]
     if told["nothing"]:
-        return ["nothing would change"]
+        return ["nothing would change" + (" here" if peers else ""), *peers]
     found = [f"configuration: {told['changes']}"]
     steps = told["steps"]
     found.append(f"IPVS: {len(steps)} step{'' if len(steps) == 1 else 's'}")
+    if told["unwritten"]:
+        found.append(f"  {told['unwritten']}")
     for step in steps:
         found.append(f"  {step['text']}")
         if step["note"]:
@@ -143,20 +148,20 @@ def lines(told: dict[str, Any]) -> list[str]:
         for name, share in told["moved"].items()
     ]
     found += [f"election: {text}" for text in told["elections"]]
-    return found + [f"peer: {text}" for text in told["peers"]]
+    return found + peers
 
 
 def pause(options: argparse.Namespace) -> int:
     """Begin or end a pause."""
-    from hadirector.config.scalars import spell
-
     seconds = 0.0 if options.end else options.span
     asked = urlencode({"seconds": seconds, "reason": options.reason})
     code, told = live.ask(options.socket, "POST", f"/v1/pause?{asked}")
     if options.json:
         print(json.dumps(told))
     elif code == HTTPStatus.OK:
-        ended = "IPVS is looked after again"
+        for warning in told["warnings"]:
+            print(f"warning: {warning}", file=sys.stderr)
+        ended = "IPVS is looked after again" if told["was"] else "was not paused"
         print(f"IPVS is left alone for {spell(seconds)}" if seconds else ended)
     else:
         print(f"hadirector: {told.get('error', code)}", file=sys.stderr)

@@ -20,7 +20,8 @@ Exit status: 0 done; 4 refused; 1 no such server, or no daemon answers."""
 
 _DRAIN = """\
 Weight 0: no new connections, those there stay. With --wait the exit status is 0 as soon as the
-server can be rebooted without hurting anybody, 4 when the deadline passed before. """
+server can be rebooted without hurting anybody, 4 when the deadline passed before. Only the master
+knows what is left: elsewhere --wait is refused before anything is ordered. """
 
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -60,6 +61,8 @@ def order(options: argparse.Namespace) -> int:
     """Give the order about each server, and say what became of it; the worst exit status."""
     waits = options.verb == "drain" and options.wait
     began = time.monotonic()
+    if waits and not waiting.is_known_here(options.socket, options.server):
+        return waiting.REFUSED
     worst = max(_order(options, server, waits) for server in options.server)
     if worst or not waits:
         return worst

@@ -3,20 +3,36 @@
 import json
 import sys
 import time
+from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
 from hadirector.cli.live import Unreachable, ask
 
-SAFE, LATE, FAILED = 0, 4, 1
+SAFE, LATE, REFUSED, FAILED = 0, 4, 4, 1
 EVERY = 1.0  # seconds between looks
 TELL_EVERY = 5.0  # seconds between lines about a server that did not change
 PATIENCE = 30.0  # seconds that no director answers: one that died is replaced sooner
 
 
+def is_known_here(socket: str, servers: Sequence[str]) -> bool:
+    """Whether this node counts the connections of these; where it does not, that is told. To be
+    asked first: an order that cannot be waited for would stay, and replace an earlier one."""
+    for server in servers:
+        code, found = ask(socket, "GET", _target(server))
+        known = found["servers"].items() if code == HTTPStatus.OK else ()
+        for name, left in known:
+            if left["elsewhere"]:
+                text = "only the master knows what is left, and nothing was ordered"
+                print(f"refused: {name}: {left['why_not']}: {text}", file=sys.stderr)
+                return False
+    return True
+
+
 def until_safe(socket: str, server: str, deadline: float, as_json: bool) -> int:
     """Print what is left until nothing is; 0 safe, 4 the deadline passed, 1 nobody knows here."""
-    target = f"/v1/servers/drain?{urlencode({'server': server})}"
+    target = _target(server)
     began = time.monotonic()
     told_at: dict[str, tuple[str, float]] = {}
     answered = began
@@ -40,6 +56,10 @@ def until_safe(socket: str, server: str, deadline: float, as_json: bool) -> int:
             if found["safe"] or elsewhere or now - began >= deadline:
                 return _end(found, elsewhere, as_json)
         time.sleep(min(EVERY, max(0.05, deadline - (now - began))))
+
+
+def _target(server: str) -> str:
+    return f"/v1/servers/drain?{urlencode({'server': server})}"
 
 
 def _end(found: dict[str, Any], elsewhere: list[str], as_json: bool) -> int:
@@ -75,7 +95,7 @@ def _ages(server: dict[str, Any], measure: str) -> str:
     if server["safe"]:
         return "; nothing is left that a reboot would hurt"
     told = ""
-    if server["oldest_s"] is not None:
+    if server["oldest_s"] is not None and server["oldest_s"] >= 1:
         told += f"; the oldest for at least {_spell(server['oldest_s'])}"
     if server["eta_s"]:
         told += f"; at this pace none in {_spell(server['eta_s'])}"

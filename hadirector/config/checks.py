@@ -26,6 +26,7 @@ from hadirector.config.nodes import Nodes
 from hadirector.config.problem import Wrong, listed, shown
 from hadirector.config.reader import Parse, Section, one_of_names
 from hadirector.config.tree import Mapping, Sequence, Tree
+from hadirector.core.duration import spell
 from hadirector.core.settings.checks import Check, CheckRule, CheckType, Combine, StatusRange
 
 T = TypeVar("T")
@@ -200,14 +201,14 @@ def _option(section: Section, options: frozenset[str], key: str, parse: Parse[T]
 def _lint(section: Section, check: Check) -> None:
     if check.fast_interval > check.interval:
         text = (
-            f"{scalars.spell(check.fast_interval)} is longer than interval, "
-            f"{scalars.spell(check.interval)}: make it at most that"
+            f"{spell(check.fast_interval)} is longer than interval, "
+            f"{spell(check.interval)}: make it at most that"
         )
         section.error(section.value_at("fast_interval"), "fast_interval", text)
     if check.timeout > check.interval and (section.has("timeout") or section.has("interval")):
         text = (
-            f"{scalars.spell(check.timeout)} is longer than interval, "
-            f"{scalars.spell(check.interval)}: a silent server is probed less often than that"
+            f"{spell(check.timeout)} is longer than interval, "
+            f"{spell(check.interval)}: a silent server is probed less often than that"
         )
         key = "timeout" if section.has("timeout") else "interval"
         section.warn(section.value_at(key), "timeout", text)

@@ -3,6 +3,7 @@
 from hadirector.config import scalars
 from hadirector.config.problem import listed
 from hadirector.config.reader import Section
+from hadirector.core.duration import spell
 from hadirector.core.settings.cluster import Hook, Script
 from hadirector.core.settings.instances import Instance
 
@@ -23,7 +24,7 @@ def read_scripts(root: Section) -> tuple[Script, ...]:
         rise = section.read("rise", scalars.integer(1, 1000), 2)
         fall = section.read("fall", scalars.integer(1, 1000), 2)
         if timeout > interval:
-            text = f"longer than interval, {scalars.spell(interval)}: a hung script runs less often"
+            text = f"longer than interval, {spell(interval)}: a hung script runs less often"
             section.warn(section.value_at("timeout"), "timeout", text)
         section.close()
         if command is not None:

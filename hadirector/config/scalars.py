@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from hadirector.config.problem import Wrong, listed, shown, suggestion
 from hadirector.config.tree import Scalar, Sequence, Tree
+from hadirector.core.duration import spell
 
 E = TypeVar("E", bound=Enum)
 
@@ -143,16 +144,6 @@ def whole_seconds(low: int, high: int) -> Callable[[Tree], int]:
         return int(seconds)
 
     return parse
-
-
-def spell(seconds: float) -> str:
-    """A duration as a person would write it."""
-    if seconds and seconds < 1:
-        return f"{seconds * 1000:g}ms"
-    for unit, size in (("h", 3600), ("m", 60)):
-        if seconds and seconds % size == 0:
-            return f"{seconds / size:g}{unit}"
-    return f"{seconds:.9g}s"
 
 
 def choice(kind: type[E]) -> Callable[[Tree], E]:

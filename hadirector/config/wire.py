@@ -9,6 +9,7 @@ from hadirector.config.problem import Wrong, shown
 from hadirector.config.reader import Section
 from hadirector.config.tree import Mapping, Sequence, Tree
 from hadirector.core.address import Address, Family, family
+from hadirector.core.duration import spell
 from hadirector.core.settings.instances import (
     Authentication,
     AuthenticationKind,
@@ -41,7 +42,7 @@ def timing(section: Section, defaults: Timing) -> Timing:
     if not section.has("advert_int") and not section.has("version"):
         return defaults  # what is wrong with these was told where they stand
     key = "advert_int" if section.has("advert_int") else "version"
-    at, spelt = section.value_at(key), scalars.spell(advert_int)
+    at, spelt = section.value_at(key), spell(advert_int)
     if version == 2 and advert_int != int(advert_int):
         section.error(at, key, f"{spelt}: version 2 counts whole seconds: write 1s, or version: 3")
     elif version == 3 and advert_int > _LONGEST:
@@ -191,7 +192,7 @@ def _lint_version_2(section: Section, instance: Instance) -> None:
         text += ", which has no password either"
     section.warn(at, "virtual_addresses", text)
     if instance.advert_int > _LONGEST:
-        spelt = scalars.spell(instance.advert_int)
+        spelt = spell(instance.advert_int)
         text = f"version 3, for the IPv6 ones, does not count as far as {spelt}: 40s or less"
         section.error(at, "virtual_addresses", text)
 

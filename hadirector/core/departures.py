@@ -27,6 +27,12 @@ class Departures:
         self._usage = usage
         self._leaving: dict[Place, float] = {}  # until when
 
+    def copy(self) -> "Departures":
+        """Another one that knows the same, to try a configuration with."""
+        twin = Departures(self._usage)
+        twin._leaving = dict(self._leaving)
+        return twin
+
     def configure(
         self,
         before: Iterable[VirtualService],

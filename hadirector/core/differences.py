@@ -10,6 +10,7 @@ T = TypeVar("T")
 
 NAMED = ("services", "instances", "checks", "sync_groups", "scripts")  # tuples of named things
 SILENT = ("path", "digest")  # differ without meaning
+FIXED = ("node", "state_dir", "runtime_dir")  # what only a restart can change
 SHOWN = 8  # names told of each kind
 
 
@@ -30,6 +31,16 @@ def between(old: Config, new: Config) -> str:
     if others:
         told.append("changed: " + " ".join(others))
     return "; ".join(told) or "nothing changed"
+
+
+def fixed(old: Config, new: Config) -> str:
+    """Why no reload can take this, empty where one can."""
+    names = [name for name in FIXED if getattr(new, name) != getattr(old, name)]
+    if not names and new.api.socket != old.api.socket:
+        names = ["api.socket"]
+    if not names:
+        return ""
+    return f"{old.path}: {', '.join(names)} cannot change by reload: restart the daemon"
 
 
 def sharing(old: Config, new: Config) -> Config:

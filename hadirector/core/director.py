@@ -316,6 +316,7 @@ class Director:
             self.peers.known if self.peers else {},
             self.readiness(),
             {name: weights.quorum_met for name, weights in self.services.weights.items()},
+            self.kernel.pause is not None,
         )
 
     # Tracked things and hooks

@@ -135,7 +135,7 @@ def _left(
         why_not="",
     )
     held = holding(left, service.protocol)
-    elsewhere = "" if server.admin is Admin.ENABLED else away(director, service.keys)
+    elsewhere = away(director, service.keys)
     why = elsewhere or _why_not(director, server, left, held, at, now)
     oldest = now - first if first is not None and held else None
     longest = what.longest if what and held else None

@@ -23,6 +23,7 @@ from enum import Enum
 
 from hadirector.core.address import Address, Endpoint
 from hadirector.core.deadlines import Deadlines
+from hadirector.core.duration import spell
 
 OPENINGS = 500  # a second: what 10,000 servers cost when they all return at once stays small
 ALIKE = 0.75  # two lives are alike from this ratio on: the server's limit, not chance
@@ -211,7 +212,7 @@ class Holds:
         lived = life.ended_after = now - since
         expected = life.limit is not None and lived >= EXPECTED * life.limit
         how = "closed" if end is End.CLOSED else "reset"
-        sentence = f"its held connection was {how} after {_span(lived)}"
+        sentence = f"its held connection was {how} after {spell(_rounded(lived))}"
         return News(tuple(life.targets), not expected, sentence)
 
     def _learn(self, life: _Life, lived: float, now: float) -> None:
@@ -264,8 +265,6 @@ def _alike(one: float, other: float) -> bool:
     return min(one, other) >= ALIKE * max(one, other)
 
 
-def _span(seconds: float) -> str:
-    """`40 ms`, `3.2 s`, `75 s`."""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+def _rounded(seconds: float) -> float:
+    """As exact as anybody wants to read: `40ms`, `3.2s`, `75s`."""
+    return round(seconds, 3 if seconds < 1 else 1 if seconds < 10 else 0)

@@ -9,11 +9,11 @@ table read after an Apply shows its effect. A read that was under way when somet
 is thrown away and asked for anew.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 from hadirector.core import director_events as ev
 from hadirector.core import ipvs, plan
-from hadirector.core.departures import Departures
+from hadirector.core.departures import Departures, Place
 from hadirector.core.drift import DriftNews
 from hadirector.core.services import Change, Services
 from hadirector.core.settings.cluster import Config
@@ -53,6 +53,7 @@ class KernelTable:
         self._node = node
         self.departures = Departures(lambda: self.usage)
         self.pause = pause
+        self.deviating: set[ipvs.ServiceKey] = set()  # what a pause leaves otherwise than wanted
         self._resumed = False  # by itself, which is told with the next read
         self._now = now
         self._drift = DriftNews()
@@ -120,6 +121,12 @@ class KernelTable:
         actual = self.actual or {}
         return plan.plan(self.departures.extend(wanted, actual, self._now), actual, self._owned)
 
+    def departing(self, before: Config, config: Config, now: float) -> Mapping[Place, float]:
+        """Who would be on the way out under another configuration, and until when at most."""
+        twin = self.departures.copy()
+        twin.configure(before.services, config.services, config.linger, now)
+        return twin.leaving
+
     def due(self, now: float) -> list[ev.Action]:
         """Time passed."""
         self._now = now
@@ -157,6 +164,7 @@ class KernelTable:
         wanted = self._wanted()
         steps = plan.plan(wanted, self.actual, self._owned)
         wrong = {plan.service_of(step) for step in steps}
+        self.deviating = wrong if self.pause is not None else set()
         # What is as it should be is the very entry wanted: plans to come see that at a glance.
         right = self.actual.keys() - wrong
         self.actual |= {key: entry for key, entry in wanted.items() if key in right}

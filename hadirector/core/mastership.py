@@ -59,16 +59,18 @@ class Mastership(VirtualRouter):
         # The last word of the one we took over from is no news.
         settled = now >= self.since + self.instance.advert_int
         told = self.duels.heard(advert, source, own, self.side, settled, now)
+        # Whoever says so had the addresses a moment ago, so clients may have learnt them there; it
+        # may just be giving up. Of announcements no storm can come (core/announce).
+        proclaim: list[Effect] = [Proclaim(duel=True)]
         if now < state.reassert_at:
-            return [*told]
+            return [*proclaim, *told]
         effects = self._advertise(now)
         self.state = Master(
             advert_at=now + self.instance.advert_int,
             sent_at=now,
             reassert_at=now + self.instance.advert_int / 2,
         )
-        # Whoever says so had the addresses a moment ago, so clients may have learnt them there.
-        return [*effects, Proclaim(duel=True), *told]
+        return [*effects, *proclaim, *told]
 
     def _loses(self, advert: Advert, source: Address, now: float) -> bool:
         """Whether this master has to give way to that one. Rule 5 is about equal ones."""

@@ -63,6 +63,11 @@ class Operations:
         current = self._current.deadline if self._current else inf
         return min([current, *(until for _, _, until in self._replies)])
 
+    @property
+    def unsaved(self) -> str | None:
+        """Why a restart would forget the stance; empty: it would not, None: it is being written."""
+        return None if self._saving else self._unsaved
+
     def level(self) -> ev.Send:
         """What the election is to know."""
         return ev.Send(Process.ELECTION, self.stance.level(), LEVEL_HOLDS)

@@ -37,6 +37,9 @@ _ADMINS = {
 }
 
 
+PAUSED = "IPVS is paused: nothing changes in it before the pause ends (`hadirector pause --end`)"
+
+
 @dataclass(slots=True)
 class _Waiting:
     """A reply that waits until then; `servers` are those the order is about."""
@@ -246,14 +249,16 @@ def _unknown(about: Subject, config: Config) -> str:
 
 
 def _warnings(here: Situation) -> tuple[str, ...]:
-    """Who does not learn of an order."""
+    """Who does not learn of an order, and when it does nothing yet."""
+    paused = (PAUSED,) if here.paused else ()
     others = [node.name for node in here.config.peers]
     if others and here.config.key_file is None:
         names = ", ".join(others)
         text = f"{names} was not told: without key_file no orders go to peers; give it there, too"
-        return (text,)
+        return (*paused, text)
     away = [name for name in others if not (name in here.peers and here.peers[name].alive)]
-    return tuple(f"{name} is not heard: it learns of this when it is back" for name in away)
+    unheard = (f"{name} is not heard: it learns of this when it is back" for name in away)
+    return (*paused, *unheard)
 
 
 def _became(name: str, server: Endpoint, services: Services) -> str:

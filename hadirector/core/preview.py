@@ -4,16 +4,18 @@ The steps are those of the director itself: its own services, verdicts and order
 configuration, planned against the kernel as it was read last. `reload` takes the same way.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
-from hadirector.core import departures, differences, maglev, plan
+from hadirector.core import differences, maglev, plan, preview_pair
 from hadirector.core.address import Endpoint
+from hadirector.core.departures import Place, lets_linger
 from hadirector.core.director import Director
-from hadirector.core.ipvs import DestinationUse, Entry, Forward, ServiceKey, Table, Usage
+from hadirector.core.duration import spell
+from hadirector.core.ipvs import Entry, Forward, ServiceKey, Table, Usage
+from hadirector.core.kernel_table import KernelTable
 from hadirector.core.services import Services
 from hadirector.core.settings.cluster import Config
-from hadirector.core.settings.instances import Instance
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,8 @@ class Effect:
 @dataclass(frozen=True, slots=True)
 class Preview:
     """All of it; `changes` is the summary a reload would write, `moved` the share of an mh
-    service's clients that get another server."""
+    service's clients that get another server, `unwritten` why a reload would do none of the steps
+    at first."""
 
     nothing: bool
     changes: str
@@ -39,34 +42,54 @@ class Preview:
     moved: Mapping[str, float] = field(default_factory=dict)
     elections: tuple[str, ...] = ()
     peers: tuple[str, ...] = ()
+    unwritten: str = ""
 
 
-def build(director: Director, config: Config, now: float) -> Preview:
-    """What this configuration would change on this node, which has one already."""
+def build(
+    director: Director, config: Config, now: float, present: Collection[str] | None = None
+) -> Preview:
+    """What this configuration would change on this node, which has one already. `present` are the
+    interfaces this host has; None: nobody looked."""
     old = director.config
     assert old is not None, "a director that answers has a configuration"
     twin = director.services.copy()
     actual = director.kernel.actual or {}
     twin.configure(config, actual, now, director.orders.overrides.rulings(config.services, now))
-    return _preview(old, config, twin, director, actual)
+    told = _of_ipvs(old, config, twin, director.kernel, now)
+    peers = director.peers.known if director.peers else {}
+    usage = director.kernel.usage
+    return replace(
+        told,
+        elections=tuple(preview_pair.elections(old, config, peers, usage, present)),
+        peers=tuple(preview_pair.others(old, config, peers)),
+        unwritten=_unwritten(director.kernel, now),
+    )
 
 
-def _preview(
-    old: Config, config: Config, twin: Services, director: Director, actual: Table
+def _of_ipvs(
+    old: Config, config: Config, twin: Services, kernel: KernelTable, now: float
 ) -> Preview:
     both = (*old.services, *config.services)
     names = {key: service.name for service in both for key in service.keys}
-    steps = director.kernel.preview(twin.entries)
-    usage = director.kernel.usage
+    actual = kernel.actual or {}
+    steps, leaving = kernel.preview(twin.entries), kernel.departing(old, config, now)
+    left = {place: until - now for place, until in leaving.items()}
     same = replace(config, path=old.path, digest=old.digest) == old
     return Preview(
         nothing=same and not steps,
         changes="nothing changed" if same else differences.between(old, config),
-        steps=tuple(_effect(step, names, usage, actual, config.linger) for step in steps),
+        steps=tuple(_effect(step, names, kernel.usage, actual, left) for step in steps),
         moved=_moved(twin.entries, actual, names),
-        elections=tuple(_elections(old, config)),
-        peers=tuple(_peers(director, same)),
     )
+
+
+def _unwritten(kernel: KernelTable, now: float) -> str:
+    if kernel.pause is not None:
+        left = spell(max(1.0, round(kernel.pause.until - now)))
+        return f"IPVS is paused: a reload writes nothing to it before the pause ends, in {left}"
+    if kernel.actual is None:
+        return f"IPVS was not read: {kernel.trouble or kernel.hindrance}"
+    return ""
 
 
 def _effect(
@@ -74,41 +97,45 @@ def _effect(
     names: Mapping[ServiceKey, str],
     usage: Usage,
     actual: Table,
-    linger: float,
+    left: Mapping[Place, float],
 ) -> Effect:
+    """`left`: seconds for those who leave the configuration. Who is taken out for another reason,
+    as by its checks or an order, has none."""
     key = plan.service_of(step)
-    uses = _uses(step, usage, actual)
+    places = _places(step, actual)
+    found = (usage.destinations.get(place) for place in places)
+    uses = [use for use in found if use is not None]
     connections = sum(use.active + use.inactive for use in uses)
     persistent = sum(use.persistent for use in uses)
-    if key in actual and not departures.lets_linger(actual[key].service):
+    linger = max((left.get(place, 0.0) for place in places), default=0.0)
+    if key in actual and not lets_linger(actual[key].service):
         linger = 0.0
     note = _note(step, connections, persistent, linger) if connections or persistent else ""
     return Effect(plan.describe(step), names.get(key, ""), connections, persistent, note)
 
 
-def _uses(step: plan.Operation, usage: Usage, actual: Table) -> list[DestinationUse]:
-    """What the kernel counts of the servers a step is about."""
+def _places(step: plan.Operation, actual: Table) -> list[Place]:
+    """The servers in the kernel that a step is about."""
     key = plan.service_of(step)
-    places: Sequence[Endpoint]
     match step:
         case plan.AddService() | plan.AddDestination():
-            places = ()
+            return []
         case plan.DeleteService() | plan.EditService():
-            places = tuple(actual[key].destinations) if key in actual else ()
+            return [(key, each) for each in actual[key].destinations] if key in actual else []
         case plan.EditDestination(_, destination) | plan.DeleteDestination(_, destination):
-            places = (destination.endpoint,)
-    found = (usage.destinations.get((key, place)) for place in places)
-    return [use for use in found if use is not None]
+            return [(key, destination.endpoint)]
 
 
 def _note(step: plan.Operation, connections: int, persistent: int, linger: float) -> str:
     match step:
         case plan.DeleteService() | plan.DeleteDestination():
+            if not connections:
+                return f"{persistent} persistent clients get another server"
             if not linger:
                 return f"{connections} connections are cut"
             return (
-                f"weight 0 first: {connections} connections may end within {linger:g} s, what is "
-                "left is cut"
+                f"weight 0 first: {connections} connections may end within "
+                f"{spell(round(linger))}, what is left is cut"
             )
         case plan.EditDestination(_, after, before):
             if after.weight == 0 and before.weight:
@@ -140,46 +167,3 @@ def _moved(desired: Table, actual: Table, names: Mapping[ServiceKey, str]) -> di
 
 def _weights(entry: Entry) -> dict[Endpoint, int]:
     return {endpoint: one.weight for endpoint, one in entry.destinations.items()}
-
-
-def _elections(old: Config, config: Config) -> list[str]:
-    """Whose addresses, priority or peers change, and whom that makes master."""
-    before = {instance.name: instance for instance in old.instances}
-    told = []
-    for instance in config.instances:
-        known = before.pop(instance.name, None)
-        if known is None:
-            told.append(f"{instance.name}: new, it begins as backup and listens first")
-        elif known != instance:
-            told += _election(known, instance)
-    return told + [f"{name}: gone, its addresses are dropped" for name in before]
-
-
-def _election(old: Instance, new: Instance) -> list[str]:
-    told = []
-    gone = {v.address for v in (*old.virtual_addresses, *old.excluded_addresses)}
-    come = {v.address for v in (*new.virtual_addresses, *new.excluded_addresses)}
-    if gone - come:
-        told.append(f"{new.name}: gives up {', '.join(sorted(gone - come))}")
-    if come - gone:
-        told.append(f"{new.name}: takes {', '.join(sorted(come - gone))} while it is master")
-    if old.priority != new.priority:
-        text = f"{new.name}: priority {old.priority} -> {new.priority}"
-        highest = max(new.peer_priorities, default=0)
-        if highest > new.priority:
-            text += f", below a peer's {highest}: that one takes over once it is ready"
-        elif old.priority < max(old.peer_priorities, default=0) and new.priority > highest:
-            text += f", above the peers' {highest}: this node takes over once it is ready"
-        told.append(text)
-    return told or [f"{new.name}: settings change in place"]
-
-
-def _peers(director: Director, same: bool) -> list[str]:
-    """The others go on as they are configured until they are reloaded themselves."""
-    if director.peers is None or same:
-        return []
-    return [
-        f"{name} goes on as it is until the file is there too and it is reloaded; until then the "
-        "two differ, and both tell of it"
-        for name in director.peers.known
-    ]

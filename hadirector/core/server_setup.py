@@ -14,11 +14,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hadirector.core.address import Address, family
+from hadirector.core.ipvs import TunnelType
 
 Kind = Literal["dr", "tun"]
+TunnelName = Literal["ipip", "gue", "gre"]
+TUNNEL_NAMES: Mapping[TunnelType, TunnelName] = {
+    TunnelType.IPIP: "ipip",
+    TunnelType.GUE: "gue",
+    TunnelType.GRE: "gre",
+}
 Do = Literal["sysctl", "module", "link", "up", "port", "address"]
 Undo = Literal["no-link", "down", "no-port", "no-address"]
 
+_SIX = "ipv6"
 STRICT, LOOSE = "1", "2"  # net.ipv4.conf.*.rp_filter, RFC 3704
 _ARP = (
     (
@@ -47,8 +55,8 @@ LINK_KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One change. `name` is a setting, device, address or port; `value` what a setting gets, or the
-    device of an address."""
+    """One change. `name` is a setting, device, address or port; `value` what a setting gets, the
+    device of an address, or the family around what comes to a port (empty: IPv4)."""
 
     what: Do | Undo
     name: str
@@ -71,13 +79,17 @@ class Step:
             case "up" | "down":
                 return ("ip", "link", "set", self.name, self.what)
             case "port":
-                return ("ip", "fou", "add", "port", self.name, "gue")
+                return ("ip", *self._family, "fou", "add", "port", self.name, "gue")
             case "no-port":
-                return ("ip", "fou", "del", "port", self.name)
+                return ("ip", *self._family, "fou", "del", "port", self.name)
             case "address":
                 return ("ip", "address", "add", f"{self.name}/{bits}", "dev", self.value)
             case "no-address":
                 return ("ip", "address", "delete", f"{self.name}/{bits}", "dev", self.value)
+
+    @property
+    def _family(self) -> tuple[str, ...]:
+        return ("-6",) if self.value == _SIX else ()
 
     def __str__(self) -> str:
         return " ".join(self.command)
@@ -90,7 +102,7 @@ class Tunnel:
 
     inner: int
     outer: int
-    type: Literal["ipip", "gue", "gre"] = "ipip"
+    type: TunnelName = "ipip"
     port: int = 0
 
 
@@ -107,13 +119,13 @@ class Wanted:
 class Found:
     """The host as it is. `links`: whether each device that is there is up. `held`: addresses and
     devices that know no ARP, as lo; `elsewhere`: others of this host, with their interface.
-    `ports`: where GUE is unwrapped, None where the kernel has no such thing. `settings`: those of
-    sysctl."""
+    `ports`: family and number of those where GUE is unwrapped, None where the kernel has no such
+    thing. `settings`: those of sysctl."""
 
     links: Mapping[str, bool]
     held: frozenset[tuple[Address, str]]
     elsewhere: Mapping[Address, str]
-    ports: frozenset[int] | None
+    ports: frozenset[tuple[int, int]] | None
     settings: Mapping[str, str]
 
 
@@ -141,7 +153,7 @@ def device_of(tunnel: Tunnel) -> str | None:
             return "tunl0"
         case (("ipip" | "gue"), 6, 4):
             return "sit0"
-        case "ipip", 6, 6:
+        case (("ipip" | "gue"), 6, 6):
             return "ip6tnl0"
         case "gre", _, 4:
             return "gre0"
@@ -150,10 +162,28 @@ def device_of(tunnel: Tunnel) -> str | None:
     return None
 
 
+def unwrapping(tunnel: Tunnel) -> tuple[str, ...]:
+    """The commands that have a server unwrap its packets, for somebody who looks for what is
+    missing; all of it is `setup_command`."""
+    device = device_of(tunnel)
+    up = () if device is None else (str(Step("up", device)),)
+    return up if tunnel.type != "gue" else (*up, str(_port(tunnel)))
+
+
+def setup_command(virtual: Address, tunnel: Tunnel | None) -> str:
+    """What makes a server ready for the packets of one virtual address; None: direct routing."""
+    if tunnel is None:
+        return f"hadirector agent --setup dr {virtual}"
+    kind = "" if tunnel.type == "ipip" else f" --type {tunnel.type}"
+    port = f" --port {tunnel.port}" if tunnel.type == "gue" else ""
+    outer = "" if tunnel.outer == tunnel.inner else f" --outer ipv{tunnel.outer}"
+    return f"hadirector agent --setup tun{kind}{port}{outer} {virtual}"
+
+
 def plan(wanted: Wanted, found: Found) -> list[Step]:
     """What is missing, in order: silence first, addresses last."""
     devices = list(dict.fromkeys(d for t in wanted.tunnels if (d := device_of(t)) is not None))
-    ports = dict.fromkeys(t.port for t in wanted.tunnels if t.type == "gue")
+    gue = {(t.outer, t.port): t for t in wanted.tunnels if t.type == "gue"}
     four = any(family(address) == 4 for address in wanted.addresses)
     steps: list[Step] = []
     if four:
@@ -162,10 +192,14 @@ def plan(wanted: Wanted, found: Found) -> list[Step]:
     if four:
         steps += _filters(found, devices)
     steps += [Step("up", device) for device in devices if not found.links.get(device, False)]
-    if ports and found.ports is None:
+    if gue and found.ports is None:
         steps.append(Step("module", "fou"))
-    steps += [Step("port", str(port)) for port in ports if port not in (found.ports or ())]
+    steps += [_port(tunnel) for place, tunnel in gue.items() if place not in (found.ports or ())]
     return steps + _addresses(wanted, found)
+
+
+def _port(tunnel: Tunnel) -> Step:
+    return Step("port", str(tunnel.port), _SIX if tunnel.outer == 6 else "")
 
 
 def _addresses(wanted: Wanted, found: Found) -> list[Step]:
@@ -213,7 +247,7 @@ def undo(step: Step, found: Found) -> Step | None:
         case "up":
             return Step("down", step.name)
         case "port":
-            return Step("no-port", step.name)
+            return Step("no-port", step.name, step.value)
         case "address":
             return Step("no-address", step.name, step.value)
         case "link":
@@ -227,7 +261,7 @@ def is_needed(step: Step, found: Found) -> bool:
         case "no-address":
             return (step.name, step.value) in found.held
         case "no-port":
-            return int(step.name) in (found.ports or ())
+            return (6 if step.value == _SIX else 4, int(step.name)) in (found.ports or ())
         case "down":
             return found.links.get(step.name, False)
         case "no-link":

@@ -11,13 +11,14 @@ from hadirector.core.settings.cluster import Config
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """`services`: whether quorum is met, by name."""
+    """`services`: whether quorum is met, by name; `paused`: IPVS is left alone."""
 
     config: Config
     routers: tuple[messages.Router, ...]
     peers: Mapping[str, Known]
     ready: messages.Ready
     services: Mapping[str, bool]
+    paused: bool = False
 
     def routers_of(self, names: Iterable[str]) -> list[messages.Router]:
         """This node's routers of these instances."""

@@ -71,7 +71,8 @@ class Splits:
         gone = [key for key in self._splits if key not in there]
         told = [self._end(key, mine.get(key[0]), known, now) for key in gone]
         for key, (router, voice) in there.items():
-            sentence = _sentence(key[1], router, voice, settings[router.instance])
+            differs = known[key[1]].differs
+            sentence = _sentence(key[1], router, voice, settings[router.instance], differs)
             split = self._splits.get(key)
             if split is None:
                 grace = max(GRACE, peers_patience(settings[router.instance]))
@@ -123,7 +124,10 @@ def _begun(node: str, router: messages.Router, split: Split) -> Change:
     return Change("split_brain", router.instance, split.sentence, inputs)
 
 
-def _sentence(node: str, router: messages.Router, voice: messages.Voice, instance: Instance) -> str:
+def _sentence(
+    node: str, router: messages.Router, voice: messages.Voice, instance: Instance, differs: bool
+) -> str:
+    """`differs`: it runs another configuration, which parts two nodes as surely as a filter."""
     too = f"{node} says it is master of {instance.name} too"
     if voice.source is not None and voice.source in router.rivals:
         return (
@@ -133,6 +137,11 @@ def _sentence(node: str, router: messages.Router, voice: messages.Voice, instanc
     if refused is not None:
         return f"{too}: {refused}"
     cause, who = _filtered(instance, router), _who(router, voice)
+    if differs:
+        cause = (
+            f"it runs another configuration: have both the same virtual_router_id "
+            f"({instance.virtual_router_id} here), version and unicast?"
+        )
     return f"{too}, but its adverts do not arrive: {cause} {who}"
 
 

@@ -14,6 +14,8 @@ from hadirector.core.syncer_messages import Standby, SyncRole, SyncRoles
 
 FIRST_WORD = 5.0  # seconds: presences come each half second
 VERDICT_HOLDS = 150.0  # seconds: comparisons come each minute
+FEW = 4  # connections: those that end are forgotten a little later here than in the kernel
+SHARE = 0.2  # of what was heard, for the same reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,12 @@ def by_our_clock(node: str, standing: Standby, now: float) -> Standby:
         equal_at=None if equal is None else equal + shift,
         resync_at=None if resync is None else resync + shift,
     )
+
+
+def lacks(heard: int, counted: int) -> bool:
+    """Whether the kernel counts so many connections fewer than its sync interface brought that a
+    comparison is due now: we hear the wire, the kernel's thread only what filters let through."""
+    return heard - counted > max(FEW, SHARE * heard)
 
 
 def masters(roles: SyncRoles) -> list[str]:

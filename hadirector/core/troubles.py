@@ -33,10 +33,7 @@ def build(director: Director, shell: Mapping[str, str]) -> list[str]:
     """Every trouble, one sentence each, what an operator did himself first; `shell` are the
     shell's, by kind."""
     told = _operators(director)
-    if director.kernel.pause is not None:
-        left = max(0.0, director.kernel.pause.until - director.turned_at)
-        text = f"paused: no weight changes and nothing is repaired for {left:.0f} s more"
-        told.append(f"{text}; `hadirector pause --end` ends it")
+    told += _paused(director)
     if director.kernel.trouble:
         told.append(director.kernel.trouble)
     told += deaths.trouble(director.processes, director.turned_at)
@@ -97,6 +94,22 @@ def _operators(director: Director) -> list[str]:
         f"{name} is held back: {since.reason}; `hadirector release {name}` ends it"
         for name, since in stance.holds.items()
     ]
+
+
+def _paused(director: Director) -> list[str]:
+    """That IPVS is left alone, why, and what is otherwise there than the tables of status say."""
+    pause = director.kernel.pause
+    if pause is None:
+        return []
+    left = max(0.0, pause.until - director.turned_at)
+    why = f" ({pause.reason})" if pause.reason else ""
+    text = f"paused{why}: no weight changes and nothing is repaired for {left:.0f} s more"
+    if director.kernel.deviating:
+        services = director.config.services if director.config else ()
+        names = {key: service.name for service in services for key in service.keys}
+        others = {names.get(key, str(key)) for key in director.kernel.deviating}
+        text += f"; in the kernel other than wanted, see `hadirector ipvs`: {_some(sorted(others))}"
+    return [f"{text}; `hadirector pause --end` ends it"]
 
 
 def _of_peers(director: Director) -> list[str]:

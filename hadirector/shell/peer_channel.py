@@ -164,7 +164,8 @@ class PeerChannel:
                 raw, sender = self._sock.recvfrom(65_535)
             except OSError:  # nothing more, or an ICMP error of an earlier send
                 return
-            self._take(raw, self._names.get(sender[0], ""))
+            if raw:  # an empty one is doctor asking whether the port is open (shell/doctor/peers)
+                self._take(raw, self._names.get(sender[0], ""))
 
     def _take(self, raw: bytes, node: str) -> None:
         now = child.now()

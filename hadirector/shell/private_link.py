@@ -84,8 +84,8 @@ class PrivateLink:
         return self._index != 0
 
     def ensure(self) -> bool:
-        """Have it: whether it had to be made, so that what was bound to an older one is bound to
-        nothing. KernelError where it cannot be had."""
+        """Have it: whether it is another one than before: what was bound to the older one is
+        bound to nothing. KernelError where it cannot be had."""
         route = rtnetlink.Route()
         try:
             found = _find(route)
@@ -102,8 +102,9 @@ class PrivateLink:
                 return False
             link = found or _make(route)
             self._prepare(route, link.index)
+            another = found is None or self._index not in (0, link.index)
             self._index = link.index
-            return found is None
+            return another
         finally:
             route.close()
 

@@ -9,6 +9,7 @@ address counts, since anybody may bind the same port at another address of this 
 """
 
 import asyncio
+import errno
 import socket
 import struct
 from collections import deque
@@ -51,12 +52,14 @@ _FILTER: tuple[bpf.Instruction, ...] = (
 
 
 class PrivateTap:
-    """Needs a running loop. `said(payload)` is called for each datagram of the master thread.
-    OSError where the interface is not there, or the sockets may not be had."""
+    """Needs a running loop. `said(payload)` is called for each datagram of the master thread,
+    `gone()` once it shows that the interface was taken away or down. OSError where it is not there,
+    or the sockets may not be had."""
 
-    def __init__(self, said: Callable[[bytes], None]) -> None:
+    def __init__(self, said: Callable[[bytes], None], gone: Callable[[], None]) -> None:
         self.strangers = 0  # datagrams that somebody else sent there
         self._said = said
+        self._gone = gone
         self._lost = 0
         self._refused = 0
         self._ports: frozenset[int] = frozenset()
@@ -84,13 +87,16 @@ class PrivateTap:
         """Datagrams that the kernel did not take from us."""
         return self._refused
 
-    def tell(self, payload: bytes) -> None:
-        """Hand one to the backup thread."""
+    def tell(self, payload: bytes) -> bool:
+        """Hand one to the backup thread; False where the interface is not what it was."""
         assert self._mouth is not None
         try:
             self._mouth.send(payload)
-        except OSError:  # the interface went away, or its buffer is full
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.ENOBUFS):
+                return False
             self._refused += 1
+        return True
 
     def close(self) -> None:
         """Give the sockets back; `lost` is complete then."""
@@ -111,7 +117,10 @@ class PrivateTap:
         for _ in range(READS):
             try:
                 packet = self._ears.recv(65_535)
-            except OSError:  # nothing more; or the interface went down, which is looked after
+            except BlockingIOError:
+                return
+            except OSError:  # ENETDOWN, told once
+                self._gone()
                 return
             start = (packet[0] & 0xF) * 4
             port, _ = _PORTS.unpack_from(packet, start)

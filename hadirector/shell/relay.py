@@ -7,6 +7,7 @@ the wire, makes the relay deaf, and that is told.
 
 import asyncio
 import math
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import assert_never
@@ -24,6 +25,8 @@ from hadirector.shell.relay_socket import RelaySocket
 
 GRACE = 3.0  # seconds of trouble that a start may bring
 LOOK_SOON = 0.1  # seconds, while the private interface or its threads are not there
+UNTOLD = 1024  # datagrams that wait for them, each
+UNTOLD_FOR = 3.0  # seconds at most: what is older may be over by now
 
 Heard = Callable[[bytes, bool], None]
 """(datagram of records, whether our own kernel said it)"""
@@ -51,12 +54,15 @@ class RelayLink:
         self._keys: tuple[Key, ...] = ()
         self._peers: dict[str, Address | None] = {}
         self._tap: PrivateTap | None = None
+        self._listener = (0, 0)  # interface and backup thread (its inode) when they were seen last
+        self._untold: deque[tuple[float, bytes]] = deque()
         self._wire: RelaySocket | None = None
         self._troubles: dict[str, _Trouble] = {}
         self._past = (0, 0, 0)  # overrun, local, unsent: of taps and sockets that are closed
         self._timer: asyncio.TimerHandle | None = None
         self._due_at = math.inf
         self._soon: asyncio.TimerHandle | None = None
+        self._leaving: asyncio.Handle | None = None
 
     def follow(
         self,
@@ -95,9 +101,16 @@ class RelayLink:
         return True
 
     def tell(self, payload: bytes) -> None:
-        """Hand a datagram of records to the local backup thread."""
-        if self._tap is not None:
-            self._tap.tell(payload)
+        """Hand a datagram of records to the local backup thread; it waits a little where there is
+        none just now."""
+        if self._tap is not None and not self._untold:
+            if self._tap.tell(payload):
+                return
+            self._gone()
+        if len(self._untold) == UNTOLD:
+            self._untold.popleft()
+            self._lose(1)
+        self._untold.append((child.now(), payload))
 
     def count_lost(self) -> int:
         """Datagrams lost between the kernel and this process, because we were too slow."""
@@ -113,10 +126,10 @@ class RelayLink:
 
     def close(self) -> None:
         """Give everything back."""
-        for timer in (self._timer, self._soon):
+        for timer in (self._timer, self._soon, self._leaving):
             if timer is not None:
                 timer.cancel()
-        self._timer = self._soon = None
+        self._timer = self._soon = self._leaving = None
         self._close_tap()
         self._close_wire()
 
@@ -137,6 +150,18 @@ class RelayLink:
             self._look_soon()
         self._arm()
 
+    def _gone(self) -> None:
+        """The private interface was taken away or down: the director sees to it. Peers are not
+        heard meanwhile, so that they keep what they say. Not closed here: it is being read."""
+        if self._leaving is None:
+            self._leaving = asyncio.get_running_loop().call_soon(self._leave)
+
+    def _leave(self) -> None:
+        self._leaving = None
+        self._close_tap()
+        self._close_wire()
+        self._look_soon()
+
     def _look_at_tap(self) -> bool:
         """Whether the kernel's threads are heard, and listen."""
         if self._tap is not None and self._tap.index != index_of():
@@ -150,13 +175,26 @@ class RelayLink:
 
     def _open_tap(self) -> str:
         """Hear them; why not, or nothing."""
-        if backup_socket.find(GROUP, PORT) is None:
+        thread = backup_socket.find(GROUP, PORT)
+        if thread is None:
             return f"none listens on {NAME}"
+        index, inode = self._listener
+        if thread.inode == inode and index not in (0, index_of()):
+            return f"the one that listens does so on a {NAME} that is gone"
         try:
-            self._tap = PrivateTap(self._said)
+            self._tap = PrivateTap(self._said, self._gone)
         except OSError as error:
             return f"{NAME}: {error.strerror or 'is not there'}"
+        self._listener = (self._tap.index, thread.inode)
+        self._tell_late(self._tap)
         return ""
+
+    def _tell_late(self, tap: PrivateTap) -> None:
+        """What waited for the backup thread."""
+        while self._untold:
+            at, payload = self._untold.popleft()
+            if child.now() - at > UNTOLD_FOR or not tap.tell(payload):
+                self._lose(1)
 
     def _look_soon(self) -> None:
         """At a start the director makes what is not there yet."""
@@ -183,10 +221,15 @@ class RelayLink:
 
     def _close_tap(self) -> None:
         if self._tap is not None:
-            self._tap.close()
             overrun, local, unsent = self._past
             tap, self._tap = self._tap, None
             self._past = (overrun + tap.lost + tap.refused, local + tap.strangers, unsent)
+            tap.close()
+
+    def _lose(self, datagrams: int) -> None:
+        """Between the kernel and us."""
+        overrun, local, unsent = self._past
+        self._past = (overrun + datagrams, local, unsent)
 
     def _close_wire(self) -> None:
         if self._wire is not None:
@@ -219,8 +262,7 @@ class RelayLink:
     def _said(self, payload: bytes) -> None:
         self._heard(payload, True)
         if not self.send(payload):  # no key, no wire, or nothing that can be sealed
-            overrun, local, unsent = self._past
-            self._past = (overrun + 1, local, unsent)
+            self._lose(1)
 
     def _came(self, raw: bytes, source: Address) -> None:
         self._act(self._core.incoming(raw, source, child.now()))

@@ -56,13 +56,17 @@ def read() -> Found:
     return Found(links, frozenset(held), elsewhere, _ports(), found)
 
 
-def _ports() -> frozenset[int] | None:
-    """Where packets of GUE are unwrapped; None where the kernel has no FOU."""
+def _ports() -> frozenset[tuple[int, int]] | None:
+    """Family and number of where packets of GUE are unwrapped; None where the kernel has no FOU."""
     try:
         told = _json("ip", "-json", "fou", "show")
     except SetupError:
         return None
-    return frozenset(int(one["port"]) for one in told if "port" in one)
+    return frozenset(
+        (6 if one.get("family") == "inet6" else 4, int(one["port"]))
+        for one in told
+        if "port" in one
+    )
 
 
 def carry_out(step: Step) -> None:

@@ -166,3 +166,8 @@ def lose(node: Node, percent: int) -> None:
         "match ip protocol 17 0xff flowid 1:3",
     ):
         node.run("tc", *line.split())
+
+
+def lose_no_more(node: Node) -> None:
+    """What `lose` did is over."""
+    node.run("tc", "qdisc", "del", "dev", "back", "root")

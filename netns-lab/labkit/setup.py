@@ -49,13 +49,15 @@ def nat(name: str = "web", port: int = 80, scheduler: str = "rr", **weights: int
     return Service(name, port, servers, scheduler, "nat")
 
 
-def direct(name: str = "direct", scheduler: str = "rr", **weights: int) -> Service:
+def direct(
+    name: str = "direct", scheduler: str = "rr", address: str = topology.VIP, **weights: int
+) -> Service:
     """The four servers by direct routing: they answer on the service's own port."""
     servers = {
         f"{topology.front(host)}:{server.DIRECT_PORT}": weights.get(rs, 1)
         for rs, host in topology.SERVERS.items()
     }
-    return Service(name, server.DIRECT_PORT, servers, scheduler, "dr")
+    return Service(name, server.DIRECT_PORT, servers, scheduler, "dr", address)
 
 
 def nat6(name: str = "web-six", port: int = 80, scheduler: str = "rr") -> Service:
@@ -69,11 +71,13 @@ def nat6(name: str = "web-six", port: int = 80, scheduler: str = "rr") -> Servic
 @dataclass(frozen=True, slots=True)
 class Setup:
     """Everything a director is told. `pair`: the directors elect a master themselves; without,
-    the lab puts the virtual address on lb1 by hand."""
+    the lab puts the virtual address on lb1 by hand. `second`: lb2 is master of a second instance,
+    with an address of its own (hadirector only)."""
 
     services: tuple[Service, ...] = field(default_factory=lambda: (nat(),))
     check: Check | None = Check()
     pair: bool = True
+    second: bool = False
     advert_int: float = 1.0
     version: int = 3
     sync: bool = True
@@ -140,6 +144,15 @@ vrrp:
 """
     if setup.password:
         text += f"      authentication: {{pass: {password_file}}}\n"
+    if setup.second:
+        text += f"""\
+    second:
+      interface: front
+      virtual_router_id: {VRID + 1}
+      priority: {{lb1: {setup.priorities["lb2"]}, lb2: {setup.priorities["lb1"]}}}
+      virtual_addresses: [{topology.SECOND_VIP}/24]
+      preempt: {setup.preempt}
+"""
     if setup.sync:
         more = f", {setup.transport}" if setup.transport else ""
         text += f"\nconnection_sync: {{interface: back, sync_id: {VRID}{more}}}\n"

@@ -22,6 +22,7 @@ from labkit.node import Node
 
 VIP = "192.0.2.10"
 GATEWAY = "10.0.1.254"
+SECOND_VIP = "192.0.2.20"  # of the other instance, where both directors work
 VIP6 = "2001:db8::10"
 GATEWAY6 = "2001:db8:1::254"
 CLIENT = "192.0.2.100"
@@ -89,6 +90,7 @@ def _plans() -> dict[str, Plan]:
             continue
         by_gateway = (
             f"address add {VIP}/32 dev lo",
+            f"address add {SECOND_VIP}/32 dev lo",
             "rule add from 10.0.1.0/24 to 10.0.1.0/24 lookup main priority 99",
             "rule add from 10.0.1.0/24 lookup 100 priority 100",
             f"route add default via {GATEWAY} dev back table 100",

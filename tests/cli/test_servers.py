@@ -33,7 +33,7 @@ class Watch(DrainWatch):
         self.said: list[Left] = []
 
     def look(self, about: Subject) -> list[Left]:
-        return [self.said.pop(0) if len(self.said) > 1 else self.said[0]]
+        return [self.said.pop(0)] if len(self.said) > 1 else self.said[:]
 
 
 class Orders:
@@ -109,7 +109,7 @@ async def test_wait_ends_safe_late_or_where_nobody_knows(
     expected: int,
 ) -> None:
     first = Left(NAME, 0, 2, 0, 1, "2 connections are left", oldest=61.0, eta=5.0)
-    desk[1].said = [first, Left(NAME, 0, 0, 0, 0, why_not, elsewhere=expected == 1)]
+    desk[1].said = [first, first, Left(NAME, 0, 0, 0, 0, why_not, elsewhere=expected == 1)]
 
     code = await run("drain", NAME, "--wait", "--deadline", "1s", "--socket", path)
 
@@ -120,6 +120,21 @@ async def test_wait_ends_safe_late_or_where_nobody_knows(
         "the oldest for at least 1m01s; at this pace none in 5s\n"
     ) in told.out
     assert told.out.endswith("safe to reboot\n") is (expected == 0)
+
+
+async def test_where_nobody_knows_what_is_left_nothing_is_ordered(
+    desk: tuple[Orders, Watch], path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    why = "this node is backup of front: ask its master, 192.0.2.1"
+    desk[1].said = [Left(NAME, 1, 0, 0, 0, why, elsewhere=True)]
+
+    code = await run("drain", NAME, "--wait", "--socket", path)
+    alone = await run("drain", NAME, "--socket", path)
+
+    assert (code, alone, len(desk[0].asked)) == (4, 0, 1)
+    assert capsys.readouterr().err == (
+        f"refused: {NAME}: {why}: only the master knows what is left, and nothing was ordered\n"
+    )
 
 
 async def test_for_programs_wait_prints_one_document(

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from hadirector.config.problem import Place, Wrong
-from hadirector.config.scalars import boolean, duration, spell
+from hadirector.config.scalars import boolean, duration
 from hadirector.config.tree import Scalar
 from hadirector.core.address import Address, Endpoint
+from hadirector.core.duration import spell
 from hadirector.core.ipvs import Forward, Protocol, ServiceFlags, ServiceKey, TunnelType
 from hadirector.core.settings.checks import CheckRule, CheckType, Combine, StatusRange
 from hadirector.core.settings.cluster import LeaseMode, VipLease

@@ -1,11 +1,11 @@
-"""What leaves the configuration goes when its connections have ended; pauses; previews."""
+"""What leaves the configuration goes when its connections have ended; pauses."""
 
 from dataclasses import replace
 
 import pytest
 
 from hadirector.core import director_events as ev
-from hadirector.core import ipvs, plan, preview
+from hadirector.core import ipvs, plan, troubles
 from hadirector.core.director import Director
 from hadirector.core.ipvs import Destination, DestinationUse, ServiceFlags, Usage
 from hadirector.core.messages import Health, Process, Ready, Routers
@@ -133,6 +133,24 @@ def test_a_pause_leaves_the_table_alone_and_makes_good_at_its_end() -> None:
     assert steps(ended)[:1] == (plan.AddService(WEB.services[0]),)
 
 
+def test_a_paused_node_says_why_and_what_is_otherwise_in_the_kernel() -> None:
+    director = settled()
+    director.handle(ev.Paused(600.0, "by hand"), 1.0)
+    director.handle(read({KEY: farm.entry(3, 1)}), 2.0)
+    before = troubles.build(director, {})[0]
+    director.handle(read({}), 4.0)
+    during = troubles.build(director, {})[0]
+    director.handle(ev.Paused(0.0), 5.0)
+
+    text = "paused (by hand): no weight changes and nothing is repaired for"
+    assert before == f"{text} 599 s more; `hadirector pause --end` ends it"
+    assert during == (
+        f"{text} 597 s more; in the kernel other than wanted, see `hadirector ipvs`: web; "
+        "`hadirector pause --end` ends it"
+    )
+    assert not any("paused" in trouble for trouble in troubles.build(director, {}))
+
+
 def test_a_pause_ends_by_itself() -> None:
     director = settled()
     director.handle(ev.Paused(10.0), 1.0)
@@ -173,62 +191,3 @@ def test_a_node_whose_table_is_paused_is_not_ready() -> None:
 
     assert before.ready
     assert director.readiness() == Ready(False, "IPVS is paused: an operator works on it")
-
-
-def test_a_preview_names_the_steps_and_who_hangs_on_them_and_changes_nothing() -> None:
-    director = settled()
-    director.handle(busy({KEY: farm.entry(3, 1)}), 1.0)
-    before = director.services.entries, director.config
-
-    told = preview.build(director, WITHOUT_TWO, 2.0)
-
-    assert (director.services.entries, director.config) == before
-    (effect,) = told.steps
-    assert effect.text == f"remove server {TWO} from {KEY}"
-    assert (effect.service, effect.connections, effect.persistent) == ("web", 5, 1)
-    assert effect.note.startswith("weight 0 first: 5 connections may end within 60 s")
-    assert not told.nothing
-    assert told.changes == "services: ~web"
-    assert told.peers[0].startswith("lb2 goes on as it is")
-    assert preview.build(director, farm.CONFIG, 2.0).nothing
-    applied = steps(director.handle(ev.Configured(replace(WITHOUT_TWO, linger=0.0)), 3.0))
-    assert [plan.describe(step) for step in applied] == [effect.text]
-
-
-def test_a_preview_of_what_runs_takes_out_nobody_who_may_stay_a_while() -> None:
-    director = settled()
-    director.handle(busy({KEY: farm.entry(3, 1)}), 1.0)
-    director.handle(ev.Configured(WITHOUT_TWO), 2.0)
-    director.handle(DONE, 2.0)
-    director.handle(busy({KEY: farm.entry(3, 0)}), 3.0)
-
-    assert preview.build(director, WITHOUT_TWO, 3.5).nothing
-    assert steps(director.handle(ev.Configured(WITHOUT_TWO), 4.0)) == ()
-
-
-def test_a_preview_says_that_connections_are_cut_where_a_hash_lets_nobody_linger() -> None:
-    service = replace(WEB.services[0], scheduler="mh")
-    web = replace(WEB, services=(service,))
-    director = settled()
-    director.handle(ev.Configured(replace(farm.CONFIG, services=(web,))), 0.5)
-    director.handle(DONE, 0.5)
-    director.handle(busy({KEY: farm.entry(3, 1, service)}), 1.0)
-    without = replace(web, real_servers=web.real_servers[:1])
-
-    told = preview.build(director, replace(farm.CONFIG, services=(without,)), 2.0)
-
-    assert [effect.note for effect in told.steps] == ["5 connections are cut"]
-
-
-def test_a_preview_counts_the_clients_of_mh_that_move() -> None:
-    service = replace(WEB.services[0], scheduler="mh")
-    web = replace(WEB, services=(service,))
-    director = settled()
-    director.handle(ev.Configured(replace(farm.CONFIG, services=(web,))), 0.5)
-    director.handle(DONE, 0.5)
-    director.handle(read({KEY: farm.entry(3, 1, service)}), 1.0)
-    without = replace(web, real_servers=web.real_servers[:1])
-
-    told = preview.build(director, replace(farm.CONFIG, services=(without,)), 2.0)
-
-    assert 0.2 < told.moved["web"] < 0.3  # its weight was one of four

@@ -148,6 +148,17 @@ def sysctl(name: str, value: str) -> Facts:
     return replace(HEALTHY, sysctls={**HEALTHY.sysctls, name: value})
 
 
+def test_an_interface_that_is_not_there_is_the_one_finding_about_it(config: Config) -> None:
+    facts = replace(HEALTHY, links={"eth1": HEALTHY.links["eth1"]})
+
+    assert found(config, facts) == [("interface-missing", "eth0")]
+    (one,) = examine(config, facts).findings
+    assert one.what == (
+        "front, front (192.0.2.10) needs the interface eth0, and this host has none of this name: "
+        "here are eth1"
+    )
+
+
 def answered(question: Question, answer: Answer, interface: str = "eth0", mss: int = 1440) -> Facts:
     """The healthy facts but for this answer."""
     one = Asked(question, answer, interface, OTHER_MAC, mss)
@@ -233,6 +244,14 @@ FAULTS: list[tuple[Facts, str, str]] = [
     (replace(HEALTHY, ports={"lb2": Port.CLOSED}), "peer-port", "lb2"),
     (replace(HEALTHY, ports={"lb2": Port.SILENT}), "peer-port", "lb2"),
     (replace(HEALTHY, ports={"lb2": Port.UNREACHABLE}), "peer-port", "lb2"),
+    (
+        replace(
+            daemon(peers={"lb2": PeerFacts(False, {}, "lb2's signature is wrong")}),
+            ports={"lb2": Port.SILENT},
+        ),
+        "peer-refused",
+        "lb2",
+    ),
     (replace(HEALTHY, programs=(Program(9, "keepalived"),)), "rival", "keepalived"),
     (
         replace(HEALTHY, managers=Managers((Managed("systemd-networkd", "eth0", False, "f"),))),

@@ -30,6 +30,18 @@ def test_an_arp_answer_is_read_and_a_request_is_none() -> None:
     assert frames.arp_answer(bytes(ARP(op=1))) is None
 
 
+def test_gue_over_ipv6_is_summed() -> None:
+    inner = frames.syn(HERE6, THERE6, 1)
+
+    raw = frames.wrap(inner, HERE6.address, Address("2001:db8::12"), TunnelType.GUE, 6080, 40000)
+
+    packet = IPv6(raw)
+    assert packet[UDP].dport == 6080
+    del packet[UDP].chksum
+    assert bytes(packet) == raw
+    assert raw.endswith(inner)
+
+
 @pytest.mark.parametrize(("source", "target", "layer"), [(HERE, THERE, IP), (HERE6, THERE6, IPv6)])
 def test_a_syn_is_what_scapy_would_make_of_it(
     source: Endpoint, target: Endpoint, layer: type

@@ -108,6 +108,14 @@ def test_a_backup_does_not_know_what_is_left(address: str, knows: bool) -> None:
     )
 
 
+def test_a_backup_says_so_before_anything_is_ordered() -> None:
+    director = settled()
+    backup = router("front", messages.RouterStateName.BACKUP, "192.0.2.10/24")
+    director.handle(ev.From(Process.ELECTION, messages.Routers((backup,)), 99.0), 1.0)
+
+    assert left(director, 2.0).elsewhere
+
+
 def test_the_oldest_connection_is_as_old_as_the_order_or_as_it_was_first_seen() -> None:
     director = drained()
     read(director, ipvs.DestinationUse(active=1), 9.0)

@@ -60,14 +60,14 @@ def test_the_end_of_a_connection_asks_for_a_probe_of_all_its_targets_that_is_a_v
 
     news = live(holds, 1.0, 100.0)
 
-    sentence = "its held connection was closed after 100 s"
+    sentence = "its held connection was closed after 100s"
     assert news == News((PAGE[0], PORT[0]), True, sentence)
 
 
 def test_a_reset_is_told_as_such() -> None:
     news = live(holding(PAGE), 1.0, 0.04, End.RESET)
 
-    assert news == News((PAGE[0],), True, "its held connection was reset after 40 ms")
+    assert news == News((PAGE[0],), True, "its held connection was reset after 40ms")
 
 
 @pytest.mark.parametrize("end", [End.FAILED, End.CLOSED, End.RESET])

@@ -280,3 +280,19 @@ def test_orders_in_force_are_in_status_and_the_servers_admin_state() -> None:
 
     assert server.admin is Admin.DRAINED
     assert server.reason == "drained by root on lb1 (why), for 1m; told"
+
+
+def test_an_order_during_a_pause_says_that_it_does_nothing_yet() -> None:
+    node = Node("lb1")
+    node.feed(ev.Paused(600.0))
+    node.steps.clear()
+
+    node.order(OrderKind.DRAIN)
+    node.now = 3.0
+    node.feed(ev.Woken())
+
+    assert node.steps == []
+    assert (
+        "IPVS is paused: nothing changes in it before the pause ends (`hadirector pause --end`)"
+        in node.replies[-1].warnings
+    )

@@ -13,7 +13,7 @@ from hadirector.core.slots import first_slot
 
 GOOD = Outcome(Cause.GOOD, "connected")
 REFUSED = Outcome(Cause.ANSWERED, "refused")
-SILENT = Outcome(Cause.SILENT, "no answer within 500 ms")
+SILENT = Outcome(Cause.SILENT, "no answer within 500ms")
 OURS = Outcome(Cause.OURS, "Too many open files")
 
 CHECK = Check(

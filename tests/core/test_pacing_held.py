@@ -54,7 +54,7 @@ def test_a_held_connection_that_ends_starts_a_probe_at_once_and_refused_is_down(
     assert told.verdict.health is Health.DOWN
     assert told.changed
     assert told.verdict.last is not None
-    assert told.verdict.last.detail == "refused, and its held connection was closed after 300 ms"
+    assert told.verdict.last.detail == "refused, and its held connection was closed after 300ms"
 
 
 def looks(schedule: Schedule, start: Start, now: float) -> list[list[pacing.Action]]:

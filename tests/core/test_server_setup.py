@@ -5,7 +5,18 @@ from dataclasses import replace
 import pytest
 
 from hadirector.core.address import Address
-from hadirector.core.server_setup import Found, Step, Tunnel, Wanted, plan, undo, unfit
+from hadirector.core.server_setup import (
+    Found,
+    Step,
+    Tunnel,
+    Wanted,
+    is_needed,
+    plan,
+    setup_command,
+    undo,
+    unfit,
+    unwrapping,
+)
 
 VIP, VIP6 = Address("192.0.2.10"), Address("2001:db8::10")
 ARP = {"net.ipv4.conf.all.arp_ignore": "0", "net.ipv4.conf.all.arp_announce": "0"}
@@ -61,7 +72,26 @@ def test_gue_is_unwrapped_at_its_port() -> None:
 
     assert commands(wanted, ready) == ["ip fou add port 6080 gue"]
     assert commands(wanted, replace(ready, ports=None))[0] == "modprobe fou"
-    assert commands(wanted, replace(ready, ports=frozenset({6080}))) == []
+    assert commands(wanted, replace(ready, ports=frozenset({(4, 6080)}))) == []
+
+
+def test_gue_over_ipv6_has_a_port_of_its_own() -> None:
+    four_only = replace(SILENT, ports=frozenset({(4, 6080)}))
+
+    steps = plan(Wanted((VIP6,), (Tunnel(6, 6, "gue", 6080),)), four_only)
+
+    assert [str(step) for step in steps] == [
+        "ip link add ip6tnl0 type ip6tnl",
+        "ip link set ip6tnl0 up",
+        "ip -6 fou add port 6080 gue",
+        "ip address add 2001:db8::10/128 dev lo",
+    ]
+    (port,) = [step for step in steps if step.what == "port"]
+    back = undo(port, four_only)
+    assert back is not None
+    assert str(back) == "ip -6 fou del port 6080"
+    assert not is_needed(back, four_only)
+    assert is_needed(back, replace(four_only, ports=frozenset({(6, 6080)})))
 
 
 @pytest.mark.parametrize(
@@ -72,6 +102,7 @@ def test_gue_is_unwrapped_at_its_port() -> None:
         (Tunnel(6, 6), "ip6tnl0"),
         (Tunnel(6, 4, "gre"), "gre0"),
         (Tunnel(6, 6, "gre"), "ip6gre0"),
+        (Tunnel(6, 6, "gue", 6080), "ip6tnl0"),
     ],
 )
 def test_each_kind_of_tunnel_has_its_device(tunnel: Tunnel, device: str) -> None:
@@ -81,6 +112,26 @@ def test_each_kind_of_tunnel_has_its_device(tunnel: Tunnel, device: str) -> None
     steps = commands(Wanted((address,), (tunnel,)), replace(SILENT, links=links))
 
     assert steps[0] == f"ip link set {device} up"
+
+
+@pytest.mark.parametrize(
+    ("tunnel", "lacking", "whole"),
+    [
+        (Tunnel(4, 4), ["ip link set tunl0 up"], "--setup tun"),
+        (Tunnel(6, 4), ["ip link set sit0 up"], "--setup tun --outer ipv4"),
+        (
+            Tunnel(6, 6, "gue", 6081),
+            ["ip link set ip6tnl0 up", "ip -6 fou add port 6081 gue"],
+            "--setup tun --type gue --port 6081",
+        ),
+    ],
+)
+def test_what_a_server_lacks_is_told_in_commands(
+    tunnel: Tunnel, lacking: list[str], whole: str
+) -> None:
+    assert list(unwrapping(tunnel)) == lacking
+    assert setup_command(VIP6, tunnel) == f"hadirector agent {whole} {VIP6}"
+    assert setup_command(VIP, None) == f"hadirector agent --setup dr {VIP}"
 
 
 def test_what_cannot_work_is_told() -> None:

@@ -204,3 +204,13 @@ def test_presences_carry_how_this_node_s_routers_speak() -> None:
 
     (sent,) = [a.presence for a in actions if isinstance(a, ev.SendPresence)]
     assert sent.voices == {"front/ipv4": Voice(MINE, 150, True)}
+
+
+def test_where_the_configurations_differ_that_is_the_likely_cause() -> None:
+    other = {name: replace(known, differs=True) for name, known in peer().items()}
+
+    assert begun(Splits(), theirs=other).reason == (
+        "lb2 says it is master of front too, but its adverts do not arrive: it runs another "
+        "configuration: have both the same virtual_router_id (51 here), version and unicast? This "
+        "node announces the addresses"
+    )

@@ -72,6 +72,14 @@ def test_a_verdict_is_told_by_our_own_clock() -> None:
 # The seal of the link by which masters judge
 
 
+def test_a_kernel_that_has_a_good_deal_less_than_the_wire_brought_is_doubted() -> None:
+    assert sync_readiness.lacks(heard=8, counted=0)
+    assert sync_readiness.lacks(heard=1000, counted=700)
+    assert not sync_readiness.lacks(heard=1000, counted=900)  # some are over there already
+    assert not sync_readiness.lacks(heard=4, counted=0)
+    assert not sync_readiness.lacks(heard=0, counted=50)
+
+
 def seals(secret: bytes = bytes(32), nonce: bytes = bytes(16)) -> tuple[Seal, Seal]:
     names = ("lb2", "lb1")
     one = Seal(Key(1, bytes(32)), "shop", names, (bytes(16), bytes(16)), 0)

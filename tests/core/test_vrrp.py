@@ -287,6 +287,13 @@ def test_master_answers_priority_zero_with_an_advert_and_announces_its_addresses
     assert router.deadline == now + 1.3
 
 
+def test_a_rival_that_gives_up_when_no_advert_is_sent_so_soon_has_the_addresses_announced() -> None:
+    router, now = master()
+    router.heard(said(90), PEER, now + 0.3)
+
+    assert router.heard(said(0), PEER, now + 0.4)[0] == Proclaim(duel=True)
+
+
 def test_reassertion_never_becomes_a_storm() -> None:
     router, now = master()
     adverts = 0

@@ -16,11 +16,18 @@ COMMAND = (sys.executable, "-m", "hadirector")
 PATIENCE = 60.0  # seconds for anything to come true: the lab kernel starts Python slowly
 
 
-def until(what: str, holds: Callable[[], bool], patience: float = PATIENCE) -> float:
-    """Wait until it holds; the seconds it took. AssertionError when it never does."""
+def until(
+    what: str,
+    holds: Callable[[], bool],
+    patience: float = PATIENCE,
+    instead: Callable[[], object] = str,
+) -> float:
+    """Wait until it holds; the seconds it took. AssertionError when it never does, with what there
+    is `instead`."""
     started = time.monotonic()
     while not holds():
-        assert time.monotonic() - started < patience, f"never: {what}"
+        late = time.monotonic() - started >= patience
+        assert not late, f"never: {what} {instead()}".rstrip()
         time.sleep(0.05)
     return time.monotonic() - started
 

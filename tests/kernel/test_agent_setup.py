@@ -142,6 +142,9 @@ def test_servers_set_up_by_the_command_answer_by_every_way_and_are_as_before_aft
     assert farm.asks(VIP, SERVER, "-i", "--tun-type", "gue", "--tun-port", "6080")
     assert farm.asks(VIP6, SERVER, "-i", "--tun-type", "gue", "--tun-port", "6080")
     assert farm.asks(VIP6, SERVER, "-i")
+    farm.agent("--setup", "tun", "--type", "gue", VIP6)
+    for sums in ("--tun-nocsum", "--tun-csum", "--tun-remcsum"):
+        assert farm.asks(VIP6, SERVER6, "-i", "--tun-type", "gue", "--tun-port", "6080", sums)
     assert farm.agent("--remove").splitlines()[-1] == "as it was before"
     assert farm.state() == before
     assert farm.agent("--remove") == "as it was before\n"

@@ -154,7 +154,7 @@ def test_a_server_without_the_virtual_address_is_out_with_that_reason(tmp_path: 
         servers.lose(11, VIP)
         becomes(daemon, "web", 11, "down")
         reason = server(daemon, "web", 11)["reason"]
-        assert f"no answer within 250 ms as {VIP}" in reason
+        assert f"no answer within 250ms as {VIP}" in reason
         assert f"is {VIP} on its loopback?" in reason
         assert server(daemon, "own", 11)["health"] == "up"
         assert server(daemon, "web", 12)["health"] == "up"

@@ -185,6 +185,8 @@ def test_reload_does_what_plan_said_and_a_pause_lets_an_operator_work(tmp_path: 
         assert daemon.run("plan", "-c", str(new)).returncode == 1
 
         assert daemon.run("pause", "--for", "1h", "--reason", "by hand").returncode == 0
+        new.write_text(own + CONFIG % ("mh", "10.0.1.11"))
+        assert "IPVS is paused: a reload writes" in daemon.run("plan", "-c", str(new)).stdout
         run("ipvsadm", "-C")
         assert "paused" in daemon.run("status").stdout
         old = daemon.pid("director")
@@ -212,7 +214,7 @@ def test_a_connection_to_a_server_that_leaves_goes_on_until_it_ends(tmp_path: Pa
                 planned = daemon.run("plan", "-c", str(tmp_path / "hadirector.yaml"))
                 assert daemon.run("reload").returncode == 0
 
-                assert "weight 0 first: 1 connections may end within 10 s" in planned.stdout
+                assert "weight 0 first: 1 connections may end within 10s" in planned.stdout
                 until(
                     "it is quiesced", lambda: "127.0.0.1:8080               Masq    0" in listed()
                 )

@@ -260,6 +260,29 @@ async def test_what_a_standby_lost_is_found_when_somebody_asks_and_alone_is_sent
     assert two.rows() == one.rows()
 
 
+@pytest.mark.long
+async def test_a_filter_before_the_standbys_kernel_is_found_out_long_before_the_next_comparison(
+    three: list[Standing],
+) -> None:
+    one, two, sender = three
+    one.start(())
+    one.become(SyncRole.MASTER)
+    two.start(())
+    two.become(SyncRole.BACKUP, master="lb1")
+    await until(lambda: two.synced.ready, "readiness")
+    drop = "protocol ip u32 match ip dport 8848 0xffff action drop"
+    two.machine.run("tc", "qdisc", "add", "dev", "eth0", "clsact")
+    two.machine.run("tc", "filter", "add", "dev", "eth0", "ingress", *drop.split())
+
+    many = [replace(TCP, client_port=port) for port in range(1000, 1020)]
+    sender.send([p for p, _ in ipvs_sync.pack(map(ipvs_sync.encode, many), 51, 1472)])
+    await until(lambda: len(one.rows()) == 20, "the table of lb1")
+
+    await until(lambda: not two.synced.ready, f"doubt: {two.synced}")  # within half a minute
+    assert two.synced.reason == "lb1: 20 of 20 connections are missing"
+    assert two.rows() == set()
+
+
 async def test_a_node_without_our_key_is_no_standby_and_no_master(three: list[Standing]) -> None:
     one, two, _ = three
     one.start(KEYS)

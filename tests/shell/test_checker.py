@@ -283,7 +283,7 @@ async def test_a_check_that_cannot_be_probed_stays_without_verdict() -> None:
 async def test_silence_seen_by_a_loop_that_turns_is_a_verdict() -> None:
     class Silent:
         def start(self, target: Target, done: base.Done) -> base.Running:
-            silent = Outcome(Cause.SILENT, "no answer within 100 ms")
+            silent = Outcome(Cause.SILENT, "no answer within 100ms")
             asyncio.get_running_loop().call_later(0.1, done, silent)
             return FakeRunning()
 
@@ -305,7 +305,7 @@ async def test_silence_while_our_own_loop_stood_still_changes_no_verdict() -> No
             loop = asyncio.get_running_loop()
             if self.blocked:
                 loop.call_later(0.02, time.sleep, 0.2)
-                loop.call_later(0.1, done, Outcome(Cause.SILENT, "no answer within 100 ms"))
+                loop.call_later(0.1, done, Outcome(Cause.SILENT, "no answer within 100ms"))
             else:
                 loop.call_soon(done, GOOD)
             return FakeRunning()

@@ -30,22 +30,22 @@ FTP = replace(STEPS, dialogue=Dialogue(preset=Preset.FTP))
 HTTPS = replace(PAGE, type=CheckType.HTTPS, tls=Tls(verify=False))
 
 WAYS = {
-    "drip": (PAGE, "answer not complete within 1 s"),
+    "drip": (PAGE, "answer not complete within 1s"),
     "endless head": (PAGE, "head of its answer over 16 KiB"),
     "huge body": (PAGE, "HTTP 200, body does not match"),
     "chunked body": (PAGE, "chunked body in over 4096 chunks"),
     "gzip bomb": (PAGE, "HTTP 200, but its body is compressed"),
     "deep json": (JSON, "HTTP 200, body is not JSON"),
-    "evil text": (replace(PAGE, body="(a+)+b"), "body: /(a+)+b/ was not decided within 20 ms"),
+    "evil text": (replace(PAGE, body="(a+)+b"), "body: /(a+)+b/ was not decided within 20ms"),
     "banner": (STEPS, " KiB, and no end of /^220 /"),
     "lines": (FTP, "over 256 replies, and no end of greeting"),
-    "dropped lines": (STEPS, "/^220 / did not come within 1 s"),
+    "dropped lines": (STEPS, "/^220 / did not come within 1s"),
     "tls garbage": (HTTPS, "what it answers is not TLS"),
     "tls alerts": (HTTPS, "TLS failed: too many warn alerts"),
     "tls chain": (HTTPS, "TLS handshake over 32 KiB"),
     "tls body": (HTTPS, "HTTP 200, body does not match"),
     "tls drops": (HTTPS, "not an HTTP answer: 'x'"),
-    "silence": (PAGE, "connected, but no answer within 1 s"),
+    "silence": (PAGE, "connected, but no answer within 1s"),
 }
 
 

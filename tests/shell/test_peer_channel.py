@@ -293,3 +293,15 @@ def test_arbitrary_bytes_make_no_message(raw: bytes, sealed: bool) -> None:
 def test_a_name_of_no_message_makes_none() -> None:
     with pytest.raises(ValueError, match="unknown message 'Config'"):
         peer_channel.decode(msgspec.msgpack.encode(("Config", {})), sealed=True)
+
+
+async def test_doctors_empty_datagram_is_no_complaint(ends: tuple[End, End], port: int) -> None:
+    one = ends[0]
+    assert one.follow() == ""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asks:
+        asks.bind((TWO, 0))
+        asks.sendto(b"", (ONE, port))
+        asks.sendto(b"?", (ONE, port))
+    await _until(lambda: bool(one.flaws))
+
+    assert sum(one.flaws.values()) == 1  # the other one

@@ -147,7 +147,7 @@ async def test_what_came_before_a_match_is_not_matched_again() -> None:
         )
         outcome = await probe(asking, port)
 
-    assert outcome == Outcome(Cause.PARTIAL, "/OK/ did not come within 200 ms: 13 bytes")
+    assert outcome == Outcome(Cause.PARTIAL, "/OK/ did not come within 200ms: 13 bytes")
 
 
 def run(one: base.Conversation, chunks: Iterable[bytes]) -> base.Reply:
@@ -202,7 +202,7 @@ def test_an_evil_pattern_costs_its_bound_once_however_the_bytes_come() -> None:
 
     outcome = verdict(run(talk(evil), [b"a"] * 60))
 
-    assert outcome == answered("reply: /(a+)+b/ was not decided within 20 ms")
+    assert outcome == answered("reply: /(a+)+b/ was not decided within 20ms")
 
 
 # --- presets -----------------------------------------------------------------------------------

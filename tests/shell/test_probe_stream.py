@@ -138,7 +138,7 @@ async def test_a_port_that_does_not_answer_is_silent(check: Check) -> None:
     with full_backlog() as port:
         outcome = await probe(check, "127.0.0.1", port)
 
-    assert outcome == Outcome(Cause.SILENT, "no answer within 300 ms")
+    assert outcome == Outcome(Cause.SILENT, "no answer within 300ms")
 
 
 async def test_an_address_this_node_has_no_route_to_says_nothing_of_the_server() -> None:
@@ -151,7 +151,7 @@ async def test_an_address_this_node_has_no_route_to_says_nothing_of_the_server()
 @pytest.mark.parametrize(
     ("trouble", "outcome"),
     [
-        ("", Outcome(Cause.SILENT, "no answer within 300 ms")),
+        ("", Outcome(Cause.SILENT, "no answer within 300ms")),
         ("eth1 has no carrier", Outcome(Cause.OURS, "eth1 has no carrier")),
     ],
 )
@@ -223,11 +223,11 @@ async def test_the_server_sees_an_orderly_close_and_no_reset(
         (resets, Outcome(Cause.ANSWERED, "reset")),
         (
             says(stay=True),
-            Outcome(Cause.SILENT, "connected, but no answer within 300 ms"),
+            Outcome(Cause.SILENT, "connected, but no answer within 300ms"),
         ),
         (
             says(b"HTTP/1.1 200 OK\r\n", stay=True),
-            Outcome(Cause.PARTIAL, "answer not complete within 300 ms: 17 bytes"),
+            Outcome(Cause.PARTIAL, "answer not complete within 300ms: 17 bytes"),
         ),
         (
             says(b"HTTP/1.1 503 Busy\r\n\r\n"),

@@ -74,8 +74,8 @@ async def test_silence_is_down_where_a_reply_is_expected_and_up_where_none_is() 
         wanting = await probe(asks("pong", timeout=0.2), port)
         content = await probe(asks(timeout=0.2), port)
 
-    assert wanting == Outcome(Cause.SILENT, "no reply within 200 ms")
-    assert content == good("no reply within 200 ms, and no ICMP error: counts as up")
+    assert wanting == Outcome(Cause.SILENT, "no reply within 200ms")
+    assert content == good("no reply within 200ms, and no ICMP error: counts as up")
 
 
 @pytest.mark.parametrize("expect", [None, "pong"])

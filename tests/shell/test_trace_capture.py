@@ -20,6 +20,7 @@ LINK = Ether(dst="02:00:00:00:00:12", src="02:00:00:00:00:01")  # scapy would as
 SYN = IP(src=CLIENT, dst=VIP) / TCP(sport=40000, dport=80, flags="S", seq=7)
 SYN6 = IPv6(src=CLIENT6, dst="2001:db8::10") / TCP(sport=40000, dport=80, flags="S")
 GUE, GUE6 = Raw(b"\0\4\0\0"), Raw(b"\0\x29\0\0")
+REMOTE_SUM = Raw(b"\2\x29\1\0\0\0\0\x28\0\0\0\0")  # a remote checksum's two words of options
 
 
 def passes(client: Address, packet: Packet) -> bool:
@@ -51,6 +52,18 @@ CONCERN = {
     "in ipip": (CLIENT, IP(src=OWN, dst=SERVER) / SYN),
     "in gre": (CLIENT, IP(src=OWN, dst=SERVER) / GRE() / SYN),
     "in gue": (CLIENT, IP(src=OWN, dst=SERVER) / UDP(dport=6080) / GUE / SYN),
+    "over IPv6 in gue": (
+        CLIENT6,
+        IPv6(src="2001:db8::1", dst="2001:db8::11") / UDP(dport=6080) / GUE6 / SYN6,
+    ),
+    "over IPv6 in gue with remote checksums": (
+        CLIENT6,
+        IPv6(src="2001:db8::1", dst="2001:db8::11") / UDP(dport=6080) / REMOTE_SUM / SYN6,
+    ),
+    "over IPv6 in gue over IPv4 with remote checksums": (
+        CLIENT6,
+        IP(src=OWN, dst=SERVER) / UDP(dport=6080) / REMOTE_SUM / SYN6,
+    ),
     "an error about it": (CLIENT, IP(src=SERVER, dst=OWN) / ICMP(type=3, code=3) / SYN),
     "an error about ipip": (
         CLIENT,
@@ -120,8 +133,19 @@ def test_tunnels_are_unwrapped(name: str) -> None:
     told = seen(CONCERN[name][1])
 
     assert isinstance(told, Seen)
-    assert told.outer == Outer(kinds[name], Address(OWN), Address(SERVER))
+    port = 6080 if name == "in gue" else 0
+    assert told.outer == Outer(kinds[name], Address(OWN), Address(SERVER), port)
     assert (told.source, told.target) == (EXPECTED.source, EXPECTED.target)
+
+
+@pytest.mark.parametrize("name", [name for name in CONCERN if "over IPv6 in gue" in name])
+def test_gue_is_unwrapped_over_either_family_with_and_without_options(name: str) -> None:
+    told = seen(CONCERN[name][1])
+
+    assert isinstance(told, Seen)
+    assert told.outer is not None
+    assert (told.outer.kind, told.outer.port) == (TunnelType.GUE, 6080)
+    assert told.source == Endpoint(CLIENT6, 40000)
 
 
 @pytest.mark.parametrize("name", ["an error about it", "an error about ipip"])

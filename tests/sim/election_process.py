@@ -13,6 +13,7 @@ from tests.sim.process import PACKETS, Letter, Loop
 
 RECONCILE_EVERY = 2.0  # seconds between looks at the kernel without a cause
 HEARTBEAT = 2.0  # seconds; in truth 1, and the director has 3 s of patience
+OVERDUE = 0.05  # seconds at most that a heartbeat is late by after a standstill
 
 Observer = Callable[["ElectionProcess", et.Input, tuple[et.Action, ...]], None]
 
@@ -193,7 +194,9 @@ class ElectionProcess:
             return
         if self.loop.runs:
             self._report()
-        self.host.agenda.after(HEARTBEAT, self._beat)
+            self.host.agenda.after(HEARTBEAT, self._beat)
+        else:  # it was due while it stood still: at once when it goes on
+            self.host.agenda.after(OVERDUE, self._beat)
 
 
 def _rests(router: messages.Router) -> bool:

@@ -65,7 +65,7 @@ MUTANTS = (
     Mutant("drops-before-successor", "vrrp_states", "HOLDING = (Master, Waking, Leaving)", "HOLDING = (Master, Waking)", 0),
     Mutant("leaves-silently", "mastership", "return [Advertise(RESIGN), Tell(\"leaving\"", "return [Tell(\"leaving\""),
     Mutant("answers-without-end", "mastership", "if now < state.reassert_at:", "if False:"),
-    Mutant("duel-not-announced", "mastership", "return [*effects, Proclaim(duel=True), *told]", "return [*effects, *told]", 6),
+    Mutant("duel-not-announced", "mastership", "list[Effect] = [Proclaim(duel=True)]", "list[Effect] = []", 6),
     Mutant("takeover-not-announced", "mastership", "Proclaim(duel=False), moved]", "moved]"),
     Mutant("takeover-not-told", "mastership", "Proclaim(duel=False), moved]", "Proclaim(duel=False)]", 0),
     Mutant("sleep-unnoticed", "mastership", "if slept <= soonest_takeover(self.instance):", "if True:", 15),

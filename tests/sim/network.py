@@ -38,6 +38,7 @@ class Network:
     def __init__(self, agenda: Agenda, rng: random.Random) -> None:
         self.weather = dict.fromkeys(PLANES, FAIR)
         self.cuts: set[tuple[str, str, str]] = set()
+        self.last_late = 0.0  # when the last of the packets that were made late arrives
         self._agenda = agenda
         self._rng = rng
 
@@ -55,6 +56,7 @@ class Network:
             flight = rng.uniform(*FLIGHT)
             if weather.late and rng.random() < weather.late:
                 flight += rng.uniform(0.0, weather.late_by)
+                self.last_late = max(self.last_late, self._agenda.now + flight)
             self._agenda.after(flight, deliver)
 
     def carry_advert(

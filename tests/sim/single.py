@@ -10,7 +10,7 @@ from hadirector.core.hearing import DARK_AT_MOST, STARTUP_PATIENCE
 from hadirector.core.settings.instances import Preempt
 from tests.sim import faults, operators
 from tests.sim.host import INTERFACES
-from tests.sim.network import PLANES, VRRP, Weather
+from tests.sim.network import FLIGHT, PLANES, VRRP, Weather
 from tests.sim.promises import (
     DIRECTOR_SILENCE,
     SLACK,
@@ -279,6 +279,9 @@ def deaf_boot(scene: Scene) -> float:
         # A switch that snoops on groups lets adverts through a little after the rest.
         snoops = deaf + scene.rng.uniform(0.0, 2.0) * scenario.advert_int
         faults.cut(scene, snoops, [(plane, *way) for plane in VRRP.values() for way in ways])
+        scene.after(FLIGHT[1], boot)  # what is under way does not come through a closed port
+
+    def boot() -> None:
         faults.power_on(scene, victim, port=0.0)
         masters = {key: world.invariants.masters(key) for key in keys}
 

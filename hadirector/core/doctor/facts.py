@@ -185,10 +185,12 @@ class ProcessFacts:
 
 @dataclass(frozen=True, slots=True)
 class PeerFacts:
-    """A peer as the peer channel knows it; `states` by `instance/ipv4`."""
+    """A peer as the peer channel knows it; `states` by `instance/ipv4`; `trouble`: why what comes
+    from it is not believed."""
 
     alive: bool
     states: Mapping[str, str] = field(default_factory=dict)
+    trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,13 @@ from hadirector.core.doctor.check import Check
 from hadirector.core.doctor.facts import Answer, Asked, Group, Manner
 from hadirector.core.doctor.finding import Finding, NotChecked, run_again
 from hadirector.core.ipvs import Forward, TunnelType
+from hadirector.core.server_setup import (
+    TUNNEL_NAMES,
+    Tunnel,
+    device_of,
+    setup_command,
+    unwrapping,
+)
 from hadirector.core.settings.cluster import Config
 from hadirector.core.sysctls import nat_families
 
@@ -215,30 +222,32 @@ def deaf_to_virtual_address(case: Case) -> Iterator[Finding | NotChecked]:
 def _deaf(asked: Asked) -> Finding:
     question = asked.question
     where, virtual = question.server.address, question.target.address
-    full = 32 if family(virtual) == 4 else 128
-    fix: tuple[str, ...]
-    if question.tunnel is None:
-        how, kind = "direct routing", "dr"
-        fix = (f"on {where}: ip address add {virtual}/{full} dev lo",)
-    else:
-        how, kind = f"the {question.tunnel.name.lower()} tunnel", "tun"
-        fix = (
-            f"on {where}: ip link set tunl0 up && ip address add {virtual}/{full} dev lo",
-            f"on {where}: sysctl -w net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.tunl0.rp_filter=0",
-        )
+    four = family(virtual) == 4
+    commands = [f"ip address add {virtual}/{32 if four else 128} dev lo"]
+    tunnel, device, how = None, "", "direct routing"
+    if question.tunnel is not None:
+        how = f"the {question.tunnel.name.lower()} tunnel"
+        outer, kind = family(question.server.address), TUNNEL_NAMES[question.tunnel]
+        tunnel = Tunnel(family(virtual), outer, kind, question.tunnel_port)
+        device = device_of(tunnel) or ""
+        commands = [*unwrapping(tunnel), *commands]
+    if four and device:
+        names = (f"net.ipv4.conf.{name}.rp_filter=0" for name in ("all", device))
+        commands.append(f"sysctl -w {' '.join(names)}")
+    if four:
+        silent = "net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2"
+        commands.append(f"sysctl -w {silent}")
     return Finding(
         "server-deaf",
         f"{question.service}/{question.server}",
         f"{where} answers at its own address, and not at all to a packet for {question.target} "
         f"brought by {how}",
-        "the server drops it: it does not have the virtual address (on lo), "
-        + ("" if question.tunnel is None else "or no tunnel device that is up, ")
-        + "or its rp_filter does not like the packet's source",
+        "the server drops it: it does not have the virtual address (on lo)"
+        + (", or nothing there that unwraps the tunnel" if tunnel else "")
+        + (", or its rp_filter does not like the packet's source" if four else ""),
         (
-            *fix,
-            f"on {where}: sysctl -w net.ipv4.conf.all.arp_ignore=1 "
-            "net.ipv4.conf.all.arp_announce=2",
-            f"or all of it on {where}: hadirector agent --setup {kind} {virtual}",
+            *(f"on {where}: {command}" for command in commands),
+            f"or all of it on {where}: {setup_command(virtual, tunnel)}",
         ),
         run_again(f"on {where}: tcpdump -ni any host {virtual}"),
     )

@@ -84,13 +84,17 @@ def _segment(
     offset = (_TCP.size + len(options)) // 4 << 4
     head = (source.port, target.port, sequence, acknowledged, offset, flags, 64240)
     bare = _TCP.pack(*head, 0, 0) + options
-    six = family(target.address) == 6
-    ends = address.packed(source.address) + address.packed(target.address)
-    pseudo = ends + (
-        struct.pack("!II", len(bare), TCP) if six else struct.pack("!HH", TCP, len(bare))
-    )
+    pseudo = _pseudo(source.address, target.address, TCP, len(bare))
     whole = _TCP.pack(*head, internet_checksum(pseudo + bare), 0) + options
     return packet(source.address, target.address, TCP, whole)
+
+
+def _pseudo(source: Address, target: Address, protocol: int, size: int) -> bytes:
+    """What a checksum covers of the IP header: RFC 9293 3.1, RFC 8200 8.1."""
+    ends = address.packed(source) + address.packed(target)
+    if family(target) == 6:
+        return ends + struct.pack("!II", size, protocol)
+    return ends + struct.pack("!HH", protocol, size)
 
 
 def packet(source: Address, destination: Address, protocol: int, payload: bytes) -> bytes:
@@ -119,6 +123,9 @@ def wrap(
         case TunnelType.GUE:
             gue = struct.pack("!BBH", 0, _IPV6_IN if six else _IPIP, 0) + inner
             udp = struct.pack("!HHHH", from_port, port, 8 + len(gue), 0) + gue
+            if family(server) == 6:  # RFC 8200 8.1: a sum of 0 is dropped, unless a port allows it
+                total = internet_checksum(_pseudo(source, server, _UDP, len(udp)) + udp) or 0xFFFF
+                udp = udp[:6] + struct.pack("!H", total) + gue
             return packet(source, server, _UDP, udp)
 
 

@@ -321,6 +321,10 @@ def peer_unreachable(case: Case) -> Iterator[Finding | NotChecked]:
             text = f"{node.name}: somebody or a filter takes its datagrams; only a daemon gets word"
             yield NotChecked("peers can be reached", text)
             continue
+        known = case.facts.daemon.peers.get(node.name) if case.facts.daemon else None
+        if state is Port.SILENT and known is not None and known.trouble:
+            yield _refused(case, node.name, known.trouble)
+            continue
         what, why, fix = _PEER[state]
         yield Finding(
             "peer-port",
@@ -330,6 +334,25 @@ def peer_unreachable(case: Case) -> Iterator[Finding | NotChecked]:
             (fix.format(name=node.name, address=node.address, port=port),),
             run_again(f"tcpdump -ni any udp port {port}"),
         )
+
+
+def _refused(case: Case, peer: str, trouble: str) -> Finding:
+    """Datagrams come, and are not believed: no filter is in the way."""
+    key_file = case.config.key_file
+    same = f"on both nodes: sha256sum {key_file}  (the same file, then: hadirector reload)"
+    return Finding(
+        "peer-refused",
+        peer,
+        trouble,
+        "what it says on the peer channel arrives and is not believed: no lease, no readiness, no "
+        "handover and no resync",
+        (
+            *((same,) if key_file else ()),
+            f"on both nodes: hadirector check -c {case.config.path}; hadirector status  (the same "
+            "file, key_file and release?)",
+        ),
+        run_again("hadirector status"),
+    )
 
 
 _PEER = {

@@ -18,6 +18,7 @@ _LOOK = "ipvsadm -L -n"
 def checks() -> tuple[Check, ...]:
     """All of this module."""
     return (
+        Check("interfaces are there", (Group.NETWORK,), interface_missing),
         Check("every server can be reached", (Group.NETWORK,), unreachable),
         Check("DR servers are on a network of ours", (Group.NETWORK,), off_link, _goes_around),
         Check("ports of DR and tunnel servers", (Group.IPVS,), ports_differ),
@@ -36,6 +37,38 @@ def checks() -> tuple[Check, ...]:
 
 def _goes_around(config: Config) -> bool:
     return any(s.forward in AROUND for service in config.services for s in service.real_servers)
+
+
+def interface_missing(case: Case) -> Iterator[Finding]:
+    """Interfaces the configuration names and this host does not have."""
+    users: dict[str, list[str]] = {}
+    for instance in case.config.instances:
+        users.setdefault(instance.interface, []).append(instance.name)
+        for tracked in instance.track_interfaces:
+            users.setdefault(tracked.name, []).append(f"{instance.name} (tracked)")
+    for instance, virtual in virtual_addresses(case.config):
+        users.setdefault(virtual.interface, []).append(f"{instance.name} ({virtual.address})")
+    if case.config.connection_sync is not None:
+        users.setdefault(case.config.connection_sync.interface, []).append("connection_sync")
+    there = ", ".join(sorted(case.facts.links.keys() - {"lo"}))
+    for name, who in users.items():
+        if name in case.facts.links:
+            continue
+        whose = ", ".join(dict.fromkeys(who))
+        yield Finding(
+            "interface-missing",
+            name,
+            f"{whose} needs the interface {name}, and this host has none of this name: here are "
+            f"{there}",
+            "an instance without its interface is in fault: this node is never master of it",
+            (
+                f"in {case.config.path}: the right name, or one per node: "
+                f"interface: {{{case.config.node}: NAME}}",
+                "hadirector reload",
+                "ip -brief link  (was it renamed, or is it not plugged in?)",
+            ),
+            run_again("ip -brief link"),
+        )
 
 
 def unreachable(case: Case) -> Iterator[Finding]:
@@ -203,6 +236,8 @@ def outside_every_network(case: Case) -> Iterator[Finding]:
         home = case.network_of(virtual.address)
         if home is not None and home.interface == virtual.interface:
             continue
+        if virtual.interface not in case.facts.links:
+            continue  # that is another finding
         if home is None and virtual.prefix < full:
             continue  # it brings its network along
         if home is None:

@@ -11,7 +11,7 @@ from hadirector.core.doctor import host
 from hadirector.core.doctor.case import AROUND, Case, servers, setting, virtual_addresses
 from hadirector.core.doctor.facts import Manner, Question
 from hadirector.core.doctor.forwarding import IP_FORWARD
-from hadirector.core.ipvs import Forward, Protocol, TunnelType
+from hadirector.core.ipvs import Forward, Protocol
 from hadirector.core.settings.cluster import Config
 from hadirector.core.settings.services import RealServer, VirtualService
 
@@ -91,8 +91,6 @@ def _of(case: Case, service: VirtualService, server: RealServer) -> Iterator[Que
         if family(key.address) != family(path.source):
             return
         tunnel = server.tunnel.type if server.forward is Forward.TUN else None
-        if tunnel is TunnelType.GUE and family(endpoint.address) == 6:
-            return  # UDP over IPv6 needs a checksum that the server's fou port may be told to omit
         yield Question(
             Manner.VIRTUAL,
             service.name,

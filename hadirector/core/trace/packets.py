@@ -11,11 +11,12 @@ TCP, UDP, SCTP = 6, 17, 132
 
 @dataclass(frozen=True, slots=True)
 class Outer:
-    """The tunnel a packet was in."""
+    """The tunnel a packet was in; `port` is where GUE goes to."""
 
     kind: TunnelType
     source: Address
     target: Address
+    port: int = 0
 
 
 class Trouble(Enum):

@@ -10,6 +10,7 @@ from hadirector.core.doctor import forwarding
 from hadirector.core.doctor.facts import Answer, Asked, Manner
 from hadirector.core.doctor.finding import Finding
 from hadirector.core.ipvs import Forward
+from hadirector.core.server_setup import TUNNEL_NAMES, Tunnel, setup_command, unwrapping
 from hadirector.core.trace.arrival import not_balanced, nothing_came, reverse_path
 from hadirector.core.trace.hop import Evidence, Hop, Verdict, of_finding, unanswered_arp
 from hadirector.core.trace.packets import TCP, Icmp, Scene, Spot, Trouble
@@ -247,9 +248,11 @@ def _error_from_beyond(walk: Walk, server: Spot) -> Verdict | None:
         if packet.outer is not None and icmp.trouble in (Trouble.PORT, Trouble.PROTOCOL):
             # Linux says "port" where no tunnel device takes a packet, others say "protocol".
             cause = "the server has no tunnel device that is up: nobody unwraps them there"
-            setup = f"hadirector agent --setup tun {walk.virtual.address}"
-            fix = f"modprobe ipip; ip link set tunl0 up; or {setup}"
-            return Verdict(Hop.SERVER, what, cause, (f"on {server.endpoint.address}: {fix}",))
+            where, virtual = server.endpoint.address, walk.virtual.address
+            kind = TUNNEL_NAMES[packet.outer.kind]
+            tunnel = Tunnel(family(virtual), family(where), kind, packet.outer.port)
+            fixes = (*unwrapping(tunnel), f"or all of it: {setup_command(virtual, tunnel)}")
+            return Verdict(Hop.SERVER, what, cause, tuple(f"on {where}: {fix}" for fix in fixes))
         cause = "a filter of the server rejects them, or nothing listens there"
         if not at_server:
             cause = "a router on the way has no route to the server, or a filter"

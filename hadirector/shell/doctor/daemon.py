@@ -22,7 +22,7 @@ def read(status: dict[str, Any]) -> Daemon:
             if router["master"]
         },
         peers={
-            name: PeerFacts(bool(peer["alive"]), peer["state"] or {})
+            name: PeerFacts(bool(peer["alive"]), peer["state"] or {}, peer["trouble"] or "")
             for name, peer in status["peers"].items()
         },
         processes=programs.processes({name: p["pid"] for name, p in status["processes"].items()}),

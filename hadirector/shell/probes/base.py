@@ -102,11 +102,6 @@ def answered(detail: str) -> Outcome:
     return Outcome(Cause.ANSWERED, detail)
 
 
-def duration(seconds: float) -> str:
-    """`500 ms`, `2 s`: as an operator would write it."""
-    return f"{seconds:g} s" if seconds >= 1 else f"{seconds * 1000:g} ms"
-
-
 def excerpt(raw: bytes | bytearray, size: int = 40) -> str:
     """The first bytes of what a server sent, printable whatever they are."""
     text = ascii(raw[:size].decode("latin-1"))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 
 from hadirector.core.address import Address
+from hadirector.core.duration import spell
 from hadirector.core.pacing import Cause, Outcome
 from hadirector.core.settings.checks import Target
 from hadirector.shell.probes import base, dial
@@ -105,7 +106,7 @@ class _Exchange:
     def _expired(self) -> None:
         self._readable()  # what came while we did something else is no silence
         if self._sock is not None:
-            self._end(self._exchange.silent(base.duration(self._target.check.timeout)), False)
+            self._end(self._exchange.silent(spell(self._target.check.timeout)), False)
 
     def _end(self, outcome: Outcome, heard: bool) -> None:
         done, self._done = self._done, None

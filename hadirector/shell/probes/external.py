@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 
 from hadirector.core import messages
 from hadirector.core.checker_messages import Report
+from hadirector.core.duration import spell
 from hadirector.core.pacing import Cause, Outcome
 from hadirector.core.settings.checks import Target
 from hadirector.shell.probes import base
@@ -47,12 +48,12 @@ class External:
         if report is None:
             if now <= self._came.setdefault(target.id, now) + target.check.max_age:
                 return Outcome(Cause.WAITING, "nothing was reported yet")
-            text = f"no report for {base.duration(target.check.max_age)}"
+            text = f"no report for {spell(target.check.max_age)}"
             return Outcome(Cause.ANSWERED, text)
         said = f"reported {'up' if report.up else 'down'}"
         said += f" with {report.share:.0%} of its weight" if report.share is not None else ""
         said += f" ({report.reason})" if report.reason else ""
         if now > report.until:
-            text = f"no report for {base.duration(target.check.max_age)}; the last one: {said}"
+            text = f"no report for {spell(target.check.max_age)}; the last one: {said}"
             return Outcome(Cause.ANSWERED, text)
         return Outcome(Cause.GOOD if report.up else Cause.ANSWERED, said, share=report.share)

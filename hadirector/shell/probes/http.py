@@ -14,6 +14,7 @@ from functools import lru_cache
 
 from hadirector.core import address
 from hadirector.core.address import Endpoint
+from hadirector.core.duration import spell
 from hadirector.core.keys import FileText
 from hadirector.core.pacing import Cause, Outcome
 from hadirector.core.settings.checks import Check, StatusRange, Target
@@ -200,7 +201,7 @@ class Talk:
         try:
             found = self._search.found(pattern, body.decode("utf-8", "replace"))
         except SearchTooLongError:
-            return base.answered(f"body: /{pattern}/ was not decided within {base.duration(LIMIT)}")
+            return base.answered(f"body: /{pattern}/ was not decided within {spell(LIMIT)}")
         except re.error as error:
             return Outcome(Cause.OURS, f"/{pattern}/ is no regular expression: {error}")
         if found:

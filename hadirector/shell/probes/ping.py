@@ -18,6 +18,7 @@ import struct
 
 from hadirector.core import address
 from hadirector.core.address import Address
+from hadirector.core.duration import spell
 from hadirector.core.pacing import Cause, Outcome
 from hadirector.core.settings.checks import Target
 from hadirector.shell.probes import base, dial
@@ -147,7 +148,7 @@ class _Echo:
 
     def _expired(self) -> None:
         trouble = self._engine.trouble(self.server)
-        text = f"no echo reply within {base.duration(self._timeout)}"
+        text = f"no echo reply within {spell(self._timeout)}"
         self.end(Outcome(Cause.OURS, trouble) if trouble else Outcome(Cause.SILENT, text))
 
 

@@ -3,6 +3,7 @@
 import re
 import time
 
+from hadirector.core.duration import spell
 from hadirector.core.pacing import Cause, Outcome
 from hadirector.shell.probes import base
 from hadirector.shell.probes.search import LIMIT, Search, SearchTooLongError
@@ -31,4 +32,4 @@ class Reply:
 
 
 def _undecided(pattern: str) -> Outcome:
-    return base.answered(f"reply: /{pattern}/ was not decided within {base.duration(LIMIT)}")
+    return base.answered(f"reply: /{pattern}/ was not decided within {spell(LIMIT)}")

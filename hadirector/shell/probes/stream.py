@@ -15,6 +15,7 @@ from functools import partial
 from typing import assert_never
 
 from hadirector.core.address import Address
+from hadirector.core.duration import spell
 from hadirector.core.pacing import Cause, Outcome
 from hadirector.core.settings.checks import Target
 from hadirector.shell.probes import base, dial
@@ -189,7 +190,7 @@ class _Stream:
             self._end(outcome)
 
     def _expired(self) -> None:
-        within = base.duration(self._target.check.timeout)
+        within = spell(self._target.check.timeout)
         if self._received > 0:
             missing = self._talk.missing()
             what = f"{missing} did not come" if missing else "answer not complete"

@@ -44,10 +44,10 @@ def _alternatives(client: Address) -> Iterator[tuple[Load, ...]]:
     own = outer_six if six else four
     yield (*own, *_address(client, source))
     yield (*own, *_address(client, destination))
-    inner = _IPV6_IN if six else _IPIP
-    for protocol, start in ((inner, 20), (_GRE, 24), (_UDP, 32)):
+    inner = _IPV6_IN if six else _IPIP  # in GUE: behind its header, or also a remote checksum's 8
+    for protocol, start in ((inner, 20), (_GRE, 24), (_UDP, 32), (_UDP, 40)):
         yield (*four, (bpf.LOAD_BYTE, _NET + 9, protocol), *_address(client, start + source))
-    for protocol, start in ((inner, 40), (_GRE, 44), (_UDP, 52)):
+    for protocol, start in ((inner, 40), (_GRE, 44), (_UDP, 52), (_UDP, 60)):
         yield (*outer_six, (bpf.LOAD_BYTE, _NET + 6, protocol), *_address(client, start + source))
     about = (bpf.LOAD_BYTE, _NET + 9, _ICMP), 28
     if six:

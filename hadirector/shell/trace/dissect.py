@@ -27,6 +27,7 @@ _CODES = {  # RFC 792, RFC 1812
 _CODES6 = {0: Trouble.NET, 1: Trouble.PROHIBITED, 3: Trouble.HOST, 4: Trouble.PORT}  # RFC 4443
 _ERRORS6 = (ICMPv6DestUnreach, ICMPv6PacketTooBig, ICMPv6TimeExceeded)
 _GUE_HEADER = 4
+_MOST_OPTIONS = b"\x1f"  # beyond it are the bits of version and control
 # What scapy raises of headers cut short, and what follows from fields it left empty.
 _BROKEN = (Scapy_Exception, struct.error, IndexError, ValueError, TypeError, AttributeError)
 _PORTS = struct.Struct("!HH")
@@ -91,21 +92,31 @@ def _ip(ip: Any, at: float, interface: str, outgoing: bool, mac: str) -> Seen | 
 
 def _unwrap(ip: Any) -> tuple[Any, Outer | None]:
     """What a tunnel carries, and the tunnel."""
-    kind, inner = None, ip.payload
+    kind, inner, port = None, ip.payload, 0
     if isinstance(inner, IP | IPv6):
         kind = TunnelType.IPIP
     elif isinstance(inner, GRE) and isinstance(inner.payload, IP | IPv6):
         kind, inner = TunnelType.GRE, inner.payload
     elif isinstance(inner, UDP):
-        carried = bytes(inner.payload)[_GUE_HEADER:]
-        # A GUE header of version 0 without options: its second byte is the inner protocol.
-        if bytes(inner.payload)[:2] == b"\0\x04" and carried[:1] == b"\x45":
-            kind, inner = TunnelType.GUE, IP(carried)
-        elif bytes(inner.payload)[:2] == b"\0\x29" and carried[:1] == b"\x60":
-            kind, inner = TunnelType.GUE, IPv6(carried)
+        port = inner.dport
+        kind, inner = _gue(bytes(inner.payload))
     if kind is None:
         return ip, None
-    return inner, Outer(kind, canonical(ip.src), canonical(ip.dst))
+    return inner, Outer(kind, canonical(ip.src), canonical(ip.dst), port)
+
+
+def _gue(raw: bytes) -> tuple[TunnelType | None, Any]:
+    """Of version 0 and no control message: the first byte counts words of options, as remote
+    checksums are, the second is the protocol within."""
+    options, protocol = raw[:1], raw[1:2]
+    carried = raw[_GUE_HEADER + 4 * int.from_bytes(options) :]
+    version = carried[0] >> 4 if carried else 0
+    if options <= _MOST_OPTIONS:
+        if protocol == b"\x04" and version == 4:
+            return TunnelType.GUE, IP(carried)
+        if protocol == b"\x29" and version == 6:
+            return TunnelType.GUE, IPv6(carried)
+    return None, None
 
 
 def _icmp(ip: Any) -> tuple[Icmp, Any] | None:
