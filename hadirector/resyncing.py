@@ -121,6 +121,8 @@ class Session:
                 pause = LOOK_AGAIN
             else:
                 if self._asked or child.now() >= due:
+                    if self._asked:
+                        self.campaign.begin_anew()
                     again, self._asked = again or self._asked, False
                     young = await self._one_round()
                     pause = PERIOD if self.campaign.done else AGAIN
@@ -162,9 +164,11 @@ class Session:
         missing = [k async for k in self._missing(ours, theirs, wanted, salt)]
         whole = theirs.held == 0 and len(missing) == total
         old = missing if whole else [key for key in missing if self._is_old(key, begun)]
-        unseen = await self._unseen(theirs, wanted, exact and theirs.exact)
+        exact = exact and theirs.exact
+        active = 0 if exact else await self._known.active(wanted)
+        unseen = _unseen(active, theirs.active)
         before = self.campaign.standing
-        compared = Compared(total, old, exact and theirs.exact, theirs.drops)
+        compared = Compared(total, old, exact, theirs.drops, active)
         verdict = self.campaign.judge(compared, child.now(), unseen)
         if old:
             await self._send(old)
@@ -233,16 +237,6 @@ class Session:
         before = max(begun - YOUNG, self._listens_since)
         return value is not None and mirror.is_old(value, before)
 
-    async def _unseen(self, theirs: said.Digests, scope: Scope, exact: bool) -> str:
-        """Where tables are not read: the servers' counters speak against completeness."""
-        if exact:
-            return ""
-        ours = await self._known.active(scope)
-        short = ours - theirs.active
-        if short <= max(50, TOLERANCE * ours):
-            return ""
-        return f"the kernels count {ours} active connections here and {theirs.active} there"
-
     async def _answer(self, kind: type[T]) -> T:
         """The standby's answer in this round."""
         try:
@@ -295,6 +289,13 @@ class Session:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LOOK_AGAIN):
                 await self._reported.wait()
+
+
+def _unseen(ours: int, theirs: int) -> str:
+    """Where tables are not read: the servers' counters speak against completeness."""
+    if ours - theirs <= max(50, TOLERANCE * ours):
+        return ""
+    return f"the kernels count {ours} active connections here and {theirs} there"
 
 
 def _differs(before: said.State, after: said.State) -> bool:

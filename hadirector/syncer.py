@@ -15,6 +15,7 @@ import time
 from functools import partial
 
 from hadirector.core import messages, sync_readiness
+from hadirector.core.campaign import UNSEEN
 from hadirector.core.messages import Process
 from hadirector.core.record_watch import EVERY, RecordWatch, WatchRecords
 from hadirector.core.settings.cluster import ConnectionSync, ResyncPolicy, SyncTransport
@@ -38,7 +39,6 @@ log = logging.getLogger(__name__)
 LOOK_EVERY = 0.25  # seconds between looks at the sockets
 TELL_EVERY = 1.0  # seconds between accounts to the director
 COUNT_EVERY = 5.0  # seconds between looks at the kernel's counters
-UNSEEN = 0.01  # of the known connections: so many more in the kernel, and the mirror is filled
 OUTLIVE = 190.0  # seconds: the director leaves after the election, which may take 165
 
 
@@ -215,8 +215,9 @@ class Syncer:
         while True:
             await asyncio.sleep(COUNT_EVERY)
             master = self._roles is not None and self._roles.role is not SyncRole.BACKUP
-            if master and self._unseen > UNSEEN * len(self._known.mirror):
-                await self._known.refill()
+            lacking = master and self._unseen > UNSEEN * len(self._known.mirror)
+            if lacking and await self._known.refill():
+                self._links.compare("its master has read its table")
 
     async def show(self) -> None:
         """For ever: what passes, to whoever watches."""

@@ -26,6 +26,7 @@ PERIOD = 60.0  # seconds between comparisons of a standby that is complete
 NOISE = 0.001  # of the table
 AGAIN = 0.3  # seconds between rounds that are not complete
 PATIENCE = 10  # rounds at once; then every `PERIOD` seconds, and it is told
+UNSEEN = 0.01  # of the table: so many more in the kernel are told of
 MOST_COPIES = 10  # of a datagram
 _PER_DATAGRAM = 40  # connections
 _RESIDUE = 0.05  # datagrams that may still be lost
@@ -34,12 +35,14 @@ _RESIDUE = 0.05  # datagrams that may still be lost
 @dataclass(frozen=True, slots=True)
 class Compared:
     """What a comparison showed. `missing` are the keys of those known for longer than `YOUNG`;
-    `lost` counts what the standby's kernel has dropped since its thread began."""
+    `lost` counts what the standby's kernel has dropped since its thread began. `active`: so many
+    active ones the master's kernel counts, where that is looked at."""
 
     total: int
     missing: Collection[bytes]
     exact: bool
     lost: int
+    active: int = 0
 
 
 class Campaign:
@@ -49,12 +52,17 @@ class Campaign:
         self.standing = Standby(node, False, unable)
         self.copies = 1
         self._sent: frozenset[bytes] = frozenset()
-        self._rounds = 0  # since the last complete one
+        self._rounds = 0  # since the last one that found nothing missing
+        self._tries = 0  # since it was ready, or something changed
 
     @property
     def done(self) -> bool:
         """Whether the next round can wait for `PERIOD`."""
-        return self.standing.ready or self._rounds >= PATIENCE
+        return self.standing.ready or self._tries >= PATIENCE
+
+    def begin_anew(self) -> None:
+        """Something changed, or somebody asks: rounds may follow each other again."""
+        self._tries = 0
 
     def judge(self, compared: Compared, now: float, unseen: str = "") -> Standby:
         """A round's comparison. `unseen` is what speaks against completeness besides it."""
@@ -65,10 +73,12 @@ class Campaign:
         noise = len(missing) <= NOISE * compared.total and not stubborn and self._rounds > 1
         absent = 0 if noise else len(missing)
         self._rounds = 0 if not absent else self._rounds + 1
+        ready = not absent and not unseen
+        self._tries = 0 if ready else self._tries + 1
         self.standing = replace(
             before,
-            ready=not absent and not unseen,
-            reason=unseen or _words(compared.total, absent),
+            ready=ready,
+            reason=unseen or _words(compared, absent),
             total=compared.total,
             missing=absent,
             measure=Measure.EXACT if compared.exact else Measure.ESTIMATED,
@@ -104,7 +114,11 @@ class Campaign:
         self.copies = max(1, min(MOST_COPIES, wanted))
 
 
-def _words(total: int, missing: int) -> str:
+def _words(compared: Compared, missing: int) -> str:
+    total, active = compared.total, compared.active
     if missing:
         return f"{missing} of {total} connections are missing"
+    if active - total > UNSEEN * active:
+        seen = f"all {total} connections that its master has seen so far are there"
+        return f"{seen}, and of {active} active ones the kernels count as many"
     return f"all {total} connections are there"

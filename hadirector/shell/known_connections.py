@@ -116,15 +116,16 @@ class KnownConnections:
         async with self._busy:
             return await self._read(1.0, whole=True)
 
-    async def refill(self) -> None:
-        """Once, and slowly: what the stream told before we listened."""
+    async def refill(self) -> bool:
+        """Once, and slowly: what the stream told before we listened. Whether it was done now."""
         if self.source is Source.TABLE or self._refilled:
-            return
+            return False
         async with self._busy:
             forgotten = self._forgotten
             read = await self._read(REFILL_SHARE, whole=False)
             # What was forgotten meanwhile is not filled in by the rest of the reading.
             self._refilled = read and forgotten == self._forgotten
+            return self._refilled
 
     async def _read(self, share: float, whole: bool) -> bool:
         await self._look(0.0)

@@ -142,10 +142,10 @@ def measure(count: int) -> Row:
             round(wire / 1e6, 1),
             int(sync["lost"] or 0),
             sync["measure"],
-            _jitter(adverts.worst_gap(topology.front(1), begun, ready)),
-            _jitter(adverts.worst_gap(topology.front(1), quiet, begun)),
-            _memory(master),
-            _memory(standby),
+            jitter(adverts.worst_gap(topology.front(1), begun, ready)),
+            jitter(adverts.worst_gap(topology.front(1), quiet, begun)),
+            memory(master),
+            memory(standby),
         )
 
 
@@ -179,11 +179,11 @@ def _sent(node: Node) -> int:
     raise RuntimeError("no back network")
 
 
-def _jitter(gap: float) -> float:
+def jitter(gap: float) -> float:
     return round(1000 * (gap - ADVERT_INT), 1)
 
 
-def _memory(director: Hadirector) -> float:
+def memory(director: Hadirector) -> float:
     """The syncer's resident memory, MB."""
     text = Path(f"/proc/{director.pid_of('syncer')}/status").read_text()
     line = next(each for each in text.splitlines() if each.startswith("VmRSS"))

@@ -129,3 +129,43 @@ def test_the_pace_is_kept_whatever_the_size_of_datagrams(rate: float) -> None:
         now += one.wait(40, now)
 
     assert 40_000 / now == pytest.approx(rate, rel=0.05)
+
+
+def test_rounds_do_not_follow_each_other_for_ever_where_only_the_counters_speak_against_it() -> (
+    None
+):
+    one = Campaign("lb2")
+
+    for number in range(campaign.PATIENCE):
+        assert not one.done
+        one.judge(compared([]), 10.0 + number, "the kernels count 9 here and 3 there")
+    assert one.done
+    assert not one.standing.ready
+
+    assert one.judge(compared([]), 60.0).ready
+    one.judge(compared([]), 120.0, "the kernels count 9 here and 3 there")
+    assert not one.done
+
+
+def test_a_master_that_has_not_seen_all_does_not_say_that_all_is_there() -> None:
+    one = Campaign("lb2")
+
+    told = one.judge(Compared(10, [], False, 0, active=1000), 10.0)
+
+    assert told.ready
+    assert told.reason == (
+        "all 10 connections that its master has seen so far are there, "
+        "and of 1000 active ones the kernels count as many"
+    )
+    assert "seen" not in one.judge(Compared(995, [], False, 0, active=1000), 10.0).reason
+
+
+def test_rounds_follow_each_other_again_once_somebody_asks() -> None:
+    one = Campaign("lb2")
+    for number in range(campaign.PATIENCE):
+        one.judge(compared([]), 10.0 + number, "the kernels count 9 here and 3 there")
+    assert one.done
+
+    one.begin_anew()
+
+    assert not one.done
