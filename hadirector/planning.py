@@ -19,7 +19,7 @@ from hadirector.core import differences, preview
 from hadirector.core import director_events as ev
 from hadirector.core.director import Director
 from hadirector.core.requests import one_line
-from hadirector.shell import child
+from hadirector.shell import child, secrets
 
 LARGEST = 64 << 20  # bytes of a configuration
 LONGEST = 86400.0  # seconds of a pause
@@ -55,6 +55,10 @@ class Planning:
             return web.json_response({"error": text}, status=400)
         if fixed := differences.fixed(self._core.config, config):
             return web.json_response({"error": fixed}, status=409)
+        found, _ = await secrets.read_all(config)
+        if found.troubles:  # a reload refuses it for these
+            text = "\n".join(found.troubles.values())
+            return web.json_response({"error": text}, status=409)
         present = {name for _, name in socket.if_nameindex()}
         told = preview.build(self._core, config, child.now(), present)
         body = msgspec.json.encode(told)

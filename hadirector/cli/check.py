@@ -19,7 +19,8 @@ def add_parser(verbs: "_SubParsersAction[argparse.ArgumentParser]") -> None:
         "check",
         help="validate a configuration",
         description="Validate and lint FILE, for every node of it if none is this host. "
-        "Problems go to stderr. Exit status: 0 fine, 1 invalid, 2 usage.",
+        "Files with keys and passwords are not opened: on the node itself `hadirector plan` "
+        "does that. Problems go to stderr. Exit status: 0 fine, 1 invalid, 2 usage.",
     )
     parser.add_argument("-c", "--config", metavar="FILE", required=True)
     parser.add_argument("--node", metavar="NAME", help="the node to validate for")

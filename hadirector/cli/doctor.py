@@ -66,7 +66,7 @@ def configuration(options: argparse.Namespace) -> Found | str:
         if status is None:
             return f"{why_not}; without a daemon, give the configuration: -c FILE"
         path, node = status["config"]["path"], node or status["node"]
-    read = reading.read(path, node)
+    read = reading.read(path, node, "looking by")
     if isinstance(read, str):
         return read or f"{path}: nothing can be examined until it is mended"
     if options.socket is None and read.config.api.socket != SOCKET:

@@ -108,7 +108,9 @@ def status(options: argparse.Namespace) -> int:
 def events(options: argparse.Namespace) -> int:
     """Print journal entries, with -f until interrupted."""
     if options.follow:
-        for event in stream(options.socket, "/v1/events"):
+        from hadirector.cli import follow  # it asks by what is here
+
+        for event in follow.events(options.socket):
             print(json.dumps(event) if options.json else tables.event(event), flush=True)
         return 0
     _, told = ask(options.socket, "GET", "/v1/events")

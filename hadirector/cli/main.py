@@ -3,6 +3,9 @@
 Exit codes: 0 fine, 1 failed or invalid, 2 usage; verbs with more say so in their help.
 """
 
+import errno
+import io
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -17,13 +20,31 @@ def main(arguments: list[str] | None = None) -> int:
     if (sys.argv[1:] if arguments is None else arguments)[:1] == ["run"]:
         early.listen()
     options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):  # a reason may have letters the locale has not
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        return int(options.run(options))
+        status = int(options.run(options))
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # `hadirector events | head`
-        sys.stderr.close()
+        _let_go()
         return 0
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _let_go()
+        print(f"hadirector: what was to be told could not be written: {error}", file=sys.stderr)
+        return 1
+    return status
+
+
+def _let_go() -> None:
+    """Python is not to try it once more at its end, and to complain."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _parser() -> "argparse.ArgumentParser":

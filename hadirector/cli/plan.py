@@ -28,7 +28,8 @@ nothing: `hadirector reload` would do exactly that. Told are the steps in IPVS w
 and persistent clients they touch, the share of an mh service's clients that get another server, who
 is master by the priorities, and what the peers run meanwhile: each node is reloaded by itself.
 Where no daemon runs, told is what one that starts would do first.
-Exit status: 0 nothing would change; 3 something would; 1 FILE is invalid, or nobody answers."""
+Exit status: 0 nothing would change; 3 something would; 1 a reload would refuse FILE, with the
+reason, or nobody answers."""
 
 _PAUSE_MORE = """\
 Meanwhile IPVS stays as you leave it: drift is not repaired, and verdicts, orders and reloads change

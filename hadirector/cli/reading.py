@@ -32,8 +32,9 @@ class Read:
     trouble: str = ""
 
 
-def read(path: str, node: str | None) -> Read | str:
+def read(path: str, node: str | None, doing: str = "starting with") -> Read | str:
     """What to start with, every mistake printed; or why nothing can be, empty if that was told.
+    `doing` says what is done with the last good one.
 
     Read in a child process: what YAML and validation leave in memory would stay with the
     supervisor for good.
@@ -47,10 +48,10 @@ def read(path: str, node: str | None) -> Read | str:
         print(each, file=sys.stderr)
     if loaded.config is not None:
         return Read(loaded.config, done.stdout)
-    return _stand_in(path, node, problem.brief(loaded.problems)) or ""
+    return _stand_in(path, node, problem.brief(loaded.problems), doing) or ""
 
 
-def _stand_in(path: str, node: str | None, brief: str) -> Read | None:
+def _stand_in(path: str, node: str | None, brief: str, doing: str) -> Read | None:
     """The last good configuration that came from this file for this node."""
     for directory in _directories(path):
         blob = last_good.of_this_boot(directory)
@@ -67,7 +68,7 @@ def _stand_in(path: str, node: str | None, brief: str) -> Read | None:
             continue
         if node not in (None, config.node):
             continue
-        print(f"hadirector: {path} is bad: starting with the last good one", file=sys.stderr)
+        print(f"hadirector: {path} is bad: {doing} the last good one", file=sys.stderr)
         return Read(config, blob, apart.trouble(path, brief))
     return None
 

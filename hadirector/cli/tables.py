@@ -182,7 +182,7 @@ def _orders(orders: Sequence[dict[str, Any]]) -> str:
             order["what"],
             f"{order['by']} on {order['node']}",
             _since(order["at"]),
-            "revoked" if order["expires"] is None else _instant(order["expires"]),
+            "no end" if order["expires"] is None else _instant(order["expires"]),
             order["reason"],
         )
         for order in orders

@@ -79,6 +79,7 @@ def _trace(
             raise NotTraced("no interface of this host leads to a virtual address or a server")
         before = reverse_path.dropped()
         with Capture(interfaces, options.client) as capture:
+            _warn_where_nothing_passes(status)
             _ready(options, scene, interfaces)
             _wait(capture, scene, options.timeout)
         if options.pcap:
@@ -118,6 +119,19 @@ def _wait(capture: "Capture", scene: "Scene", timeout: float) -> None:
             return
         if not walk.acknowledged and time.time() - capture.began - walk.steps[0].packet.at > _STUCK:
             return
+
+
+def _warn_where_nothing_passes(status: dict[str, Any] | None) -> None:
+    """A backup sees no client's packets: what it says then is no verdict on the network."""
+    routers = {
+        name: router
+        for name, instance in (status or {"instances": {}})["instances"].items()
+        for router in instance["routers"].values()
+    }
+    if routers and all(router["state"] != "master" for router in routers.values()):
+        masters = dict.fromkeys(r["master"] for r in routers.values() if r["master"])
+        where = f": {', '.join(masters)} is; run it there" if masters else ""
+        print(f"warning: this node is master of nothing{where}", file=sys.stderr, flush=True)
 
 
 def _ready(options: argparse.Namespace, scene: "Scene", interfaces: tuple[str, ...]) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 import time
 from typing import Any
 
@@ -10,6 +11,7 @@ from hadirector.cli import live
 
 def watch(options: argparse.Namespace) -> int:
     """Print records until interrupted."""
+    print("connection records as they pass, until interrupted", file=sys.stderr, flush=True)
     for told in live.stream(options.socket, "/v1/sync/records"):
         print(json.dumps(told) if options.json else line(told), flush=True)
     return 0

@@ -2,7 +2,9 @@
 
 Slow start is for a server that was out (its checks failed, or an operator had it out) and comes
 back while the director looks on: connections would all go to the one that has none. It is not for
-a first verdict: a director that starts, or takes over, finds servers that served all along.
+a first verdict: a director that starts, or takes over, finds servers that served all along. Only
+one whose weight in the kernel is less than the others', as they are configured, was in the middle
+of a slow start when its director ended, and goes on with it.
 """
 
 from collections.abc import Mapping
@@ -10,12 +12,12 @@ from dataclasses import dataclass
 
 from hadirector.core import feedback
 from hadirector.core.address import Endpoint
-from hadirector.core.admin import Admin
-from hadirector.core.messages import Verdict
+from hadirector.core.admin import FREE, Admin
+from hadirector.core.messages import Health, Verdict
 from hadirector.core.server_health import is_in, is_out
 from hadirector.core.settings.checks import target_id
 from hadirector.core.settings.services import VirtualService
-from hadirector.core.weight import STEPS, ServerWeight, ServiceWeights
+from hadirector.core.weight import STEPS, Facts, ServerWeight, ServiceWeights
 
 
 @dataclass(slots=True)
@@ -85,10 +87,12 @@ class Easing:
         service: VirtualService,
         before: ServiceWeights | None,
         after: ServiceWeights,
+        begun: Mapping[Endpoint, float],
         now: float,
     ) -> bool:
-        """Servers that came back start slowly, those that went do no more. Whether the decision is
-        to be made again."""
+        """Servers that came back start slowly, those that went do no more; who has its first
+        verdict goes on from the share that was `begun`. Whether the decision is to be made again.
+        """
         if not service.slow_start or before is None:
             return False
         ramps = self._of(service.name).ramps
@@ -100,6 +104,9 @@ class Easing:
                 changed |= ramps.pop(endpoint, None) is not None
             elif endpoint in was and _out(was[endpoint]) and endpoint not in ramps:
                 ramps[endpoint] = now
+                changed = True
+            elif endpoint in begun and endpoint in was and _unjudged(was[endpoint]):
+                ramps[endpoint] = now - begun[endpoint] * service.slow_start
                 changed = True
         return changed
 
@@ -137,9 +144,32 @@ class Easing:
         return self._services.setdefault(name, _Service({}, {}))
 
 
+def begun(
+    service: VirtualService, adopted: Mapping[Endpoint, int], facts: Facts
+) -> dict[Endpoint, float]:
+    """The share of their weights that servers had in the kernel, of those that had less than
+    others; what feedback holds back is no slow start, and unknown before an agent's first word."""
+    if not service.slow_start:
+        return {}
+    found: dict[Endpoint, float] = {}
+    for server in service.real_servers:
+        endpoint, ruling = server.endpoint, facts.rulings.get(server.endpoint, FREE)
+        share = facts.shares.get(endpoint) if service.feedback is not None else 1.0
+        base = server.weight if ruling.weight is None else ruling.weight
+        weight = adopted.get(endpoint)
+        if weight and base and share is not None:
+            found[endpoint] = weight / (base * share)
+    most = max(found.values(), default=1.0)
+    return {e: part / most for e, part in found.items() if part <= (1 - 1 / STEPS) * most}
+
+
 def _ramp(passed: float, whole: float) -> float:
     """In steps, from the smallest to all of it after `whole` seconds."""
     return min(1.0, max(1, int(STEPS * passed / whole + 1e-6)) / STEPS)
+
+
+def _unjudged(server: ServerWeight) -> bool:
+    return server.admin is Admin.ENABLED and server.health.health is Health.UNKNOWN
 
 
 def _in(server: ServerWeight) -> bool:

@@ -7,6 +7,7 @@ from hadirector.core import attendance_status
 from hadirector.core.admin import Admin
 from hadirector.core.director import Director
 from hadirector.core.messages import Event, Health, Router, RouterStateName
+from hadirector.core.overrides import subject
 from hadirector.core.status import Json, event_json
 from hadirector.core.weight import ServiceState
 
@@ -23,8 +24,11 @@ def build(director: Director, what: str, offset_of: Callable[[Event], float]) ->
         fine = {"all": "everything is as configured; name something to hear of it"}
         return {"subject": "", "now": _lines(wrong or fine), "history": []}
     chosen = {name: one.text for name, one in now.items() if _belongs(name, what)}
-    subject = what.removesuffix("/ipv4").removesuffix("/ipv6")  # routers are told by instance
-    history = list(director.journal.about(subject))[-HISTORY:]
+    subjects = [what.removesuffix("/ipv4").removesuffix("/ipv6")]  # routers are told by instance
+    if not chosen and (meant := _meant(director, what)):
+        chosen, subjects = {name: now[name].text for name in meant}, meant
+    entries = [event for subject in subjects for event in director.journal.about(subject)]
+    history = sorted(entries, key=lambda event: event.at)[-HISTORY:]
     if not chosen and not history:
         return {"subject": what, "error": f"nothing is named {what!r}", "known": list(now)}
     return {
@@ -77,7 +81,8 @@ def _services(director: Director) -> dict[str, _Sentence]:
         told[name] = _Sentence(text, weights.state is ServiceState.UP)
         for server in weights.servers:
             subject = f"{name}/{server.server.endpoint}"
-            text = f"weight {server.effective or 0}: {server.reason}"
+            held = "not in IPVS" if server.effective is None else f"weight {server.effective}"
+            text = f"{held}: {server.reason}"
             differs = director.views.about.get(subject)
             text += f"; {differs}" if differs else ""
             well = server.health.health is Health.UP and server.admin is Admin.ENABLED
@@ -108,7 +113,7 @@ def _peers(director: Director) -> dict[str, _Sentence]:
 def _node(director: Director) -> dict[str, _Sentence]:
     told = {
         p.process.value: _Sentence(
-            f"{'running' if p.alive else 'dead'}, {p.restarts} restarts", p.alive
+            f"{'running' if p.alive else 'dead'}, {_times(p.restarts)}", p.alive
         )
         for p in director.processes
     }
@@ -121,6 +126,25 @@ def _node(director: Director) -> dict[str, _Sentence]:
     ready = director.readiness()
     text = f"{'yes' if ready.ready else 'no'}: {ready.reason}"
     return told | {"ready": _Sentence(text, ready.ready)}
+
+
+def _meant(director: Director, what: str) -> list[str]:
+    """The servers that the verbs about servers would take this for: an address without its port,
+    or a host in every service."""
+    try:
+        about = subject(what)
+    except ValueError:
+        return []
+    return [
+        f"{name}/{server.server.endpoint}"
+        for name, weights in director.services.weights.items()
+        for server in weights.servers
+        if about.concerns(name, server.server.endpoint)
+    ]
+
+
+def _times(restarts: int) -> str:
+    return f"{restarts} restart" if restarts == 1 else f"{restarts} restarts"
 
 
 def _lines(sentences: dict[str, str]) -> list[Json]:

@@ -46,7 +46,7 @@ from hadirector.core.pacing_events import Stop as Stop
 from hadirector.core.pacing_events import Woken as Woken
 from hadirector.core.settings.checks import TOLD, Check, CheckType, Target
 from hadirector.core.silences import Silences
-from hadirector.core.slots import first_slot, next_slot
+from hadirector.core.slots import first_slot, next_slot, own_place
 
 STARTS_PER_TURN = 64  # about 4 ms of system calls; then answers get a turn
 VOID_RETRIES = 2
@@ -89,6 +89,7 @@ class _Entry:
     state: health.State
     last: Probe | None
     slot: float
+    placed: bool = False  # its slots are in their own place of the interval
     ticket: int = 0
     started: float = 0.0  # its last try
     voids: int = 0  # in a row
@@ -334,8 +335,11 @@ class Schedule:
         if health.in_doubt(entry.state):
             entry.slot = max(entry.started + period, now)
         elif entry.slot <= now:  # else this probe was one at once, between slots
-            entry.slot, missed = next_slot(entry.slot, period, now)
-            if not health.in_doubt(before):  # a grid that begins only now has missed nothing
+            grid = entry.slot if entry.placed else own_place(entry.target, entry.slot)
+            begins = health.in_doubt(before) or grid != entry.slot
+            entry.placed = True
+            entry.slot, missed = next_slot(grid, period, now)
+            if not begins:  # a grid that begins only now has missed nothing
                 self.counts.due += missed
                 self.counts.missed += missed
         self._await(entry, entry.slot)

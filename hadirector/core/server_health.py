@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from hadirector.core.address import Endpoint
 from hadirector.core.messages import Health, Verdict, Wish
 from hadirector.core.settings.checks import CheckRule, Combine, target_id
+from hadirector.core.settings.services import VirtualService
 
 ASKS = (Wish.DRAIN, Wish.MAINT)
 _STRONGER = (Wish.NONE, Wish.DRAIN, Wish.MAINT)
@@ -41,6 +42,24 @@ def combine(rule: CheckRule, endpoint: Endpoint, verdicts: Mapping[str, Verdict]
     if len(bad) > len(rule.checks) - needed:
         return _health(bad, Health.DOWN)
     return ServerHealth(Health.UNKNOWN, False, "no verdict yet", None)
+
+
+def judge(
+    service: VirtualService, endpoint: Endpoint, verdicts: Mapping[str, Verdict]
+) -> ServerHealth:
+    """The same of a server of this service, and what it says of itself: `down` of an agent has it
+    out also where that agent is asked for its load alone. Its silence does not."""
+    health = combine(service.check, endpoint, verdicts)
+    if service.feedback is None or is_out(health.health):
+        return health
+    for name in service.feedback.checks:
+        verdict = verdicts.get(target_id(name, endpoint))
+        if verdict is None or verdict.last is None or verdict.last.up is not False:
+            continue
+        if is_out(verdict.health) and name not in service.check.checks:
+            told = f"its agent's last word is down: {verdict.last.detail}"
+            return ServerHealth(Health.DOWN, True, told, verdict)
+    return health
 
 
 def is_in(health: Health) -> bool:

@@ -13,7 +13,7 @@ from hadirector.core import as_client, ipvs, service_news, weight
 from hadirector.core.address import Endpoint
 from hadirector.core.admin import Ruling
 from hadirector.core.deafness import Deafness
-from hadirector.core.easing import Easing
+from hadirector.core.easing import Easing, begun
 from hadirector.core.keys import FileText
 from hadirector.core.messages import Health, Targets, Verdict, Verdicts
 from hadirector.core.patience import Patience
@@ -251,8 +251,10 @@ class Services:
             service, before = self.settings[name], self.weights.get(name)
             adopted = self._adopted.get(name, {})
             self._easing.reported(service, self.verdicts, now)
-            decided = weight.decide(service, self.verdicts, adopted, self._facts(service, now))
-            if self._easing.decided(service, before, decided, now):
+            facts = self._facts(service, now)
+            decided = weight.decide(service, self.verdicts, adopted, facts)
+            began = begun(service, adopted, facts) if before and before.unjudged else {}
+            if self._easing.decided(service, before, decided, began, now):
                 decided = weight.decide(service, self.verdicts, adopted, self._facts(service, now))
             self.unsettled.put(name, decided.needed)
             self.unjudged.put(name, decided.unjudged)

@@ -16,10 +16,13 @@ from hadirector.core import (
     relay_status,
     sync_status,
 )
+from hadirector.core.admin import Admin
 from hadirector.core.director import Director
-from hadirector.core.weight import ServiceState
+from hadirector.core.messages import Health
+from hadirector.core.weight import ServiceState, ServiceWeights
 
 SHOWN = 5  # services told by name for each state; a farm of a thousand may be down at once
+SAMPLES = 2  # servers of such a service told with their reason
 
 _ROLES = ("master", "backup", "fault", "init")
 _WORDS = {
@@ -151,10 +154,22 @@ def _of_services(director: Director) -> list[str]:
     told = []
     for state, names in _hurt(director).items():
         for name in names[:SHOWN]:
-            told.append(f"{name} is {_WORDS[state]}: {director.services.weights[name].reason}")
+            weights = director.services.weights[name]
+            told.append(f"{name} is {_WORDS[state]}: {weights.reason}{_failing(weights)}")
         if len(names) > SHOWN:
             told.append(f"{_count(len(names) - SHOWN, 'more service')} {_WORDS[state]}")
     return told
+
+
+def _failing(weights: ServiceWeights) -> str:
+    """The first of the servers that checks found down, and why."""
+    down = [
+        server
+        for server in weights.servers
+        if server.health.health is Health.DOWN and server.admin is Admin.ENABLED
+    ]
+    told = "".join(f"; {one.server.endpoint}: {one.reason}" for one in down[:SAMPLES])
+    return told + (f"; and {len(down) - SAMPLES} more" if len(down) > SAMPLES else "")
 
 
 def _hurt(director: Director) -> dict[ServiceState, list[str]]:

@@ -37,7 +37,7 @@ from hadirector.core.address import Endpoint
 from hadirector.core.admin import FREE, Admin, Ruling
 from hadirector.core.ipvs import HEAVIEST, Protocol, ServiceFlags
 from hadirector.core.messages import Health, Verdict, Wish
-from hadirector.core.server_health import ServerHealth, combine, is_in, is_out
+from hadirector.core.server_health import ServerHealth, is_in, is_out, judge
 from hadirector.core.settings.services import OnFailure, RealServer, VirtualService
 
 STEPS = 20  # that the smallest weight has while anything is held back: 5 % each
@@ -212,7 +212,7 @@ def removes(service: VirtualService, health: ServerHealth) -> bool:
 def _case(
     service: VirtualService, server: RealServer, verdicts: Mapping[str, Verdict], facts: Facts
 ) -> _Case:
-    health = combine(service.check, server.endpoint, verdicts)
+    health = judge(service, server.endpoint, verdicts)
     ruling = facts.rulings.get(server.endpoint, FREE)
     asked = facts.wishes.get(server.endpoint)
     return _Case(server, health, ruling if asked is None else ruling.with_wish(asked))

@@ -26,7 +26,7 @@ from hadirector.core.ipvs import (
     Usage,
 )
 from hadirector.shell import ipvs_codec as codec
-from hadirector.shell import ipvs_modules
+from hadirector.shell import kernel_modules
 from hadirector.shell.ipvs_layout import DestinationReader, Row
 from hadirector.shell.netlink import (
     FIRST_OF_FAMILY,
@@ -289,7 +289,7 @@ def _reason(operation: plan.Operation, refusal: Refusal) -> str:
 def _missing(service: Service) -> str:
     """A scheduler or engine that the kernel does not have, and those it has."""
     text = f"scheduler {service.scheduler} is not in this kernel"
-    there = ipvs_modules.schedulers()
+    there = kernel_modules.schedulers()
     if service.pe_name and (not there or service.scheduler in there):
         return f"persistence engine {service.pe_name} is not in this kernel (modprobe ip_vs_pe_sip)"
     if not there:

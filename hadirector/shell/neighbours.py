@@ -7,12 +7,14 @@ whose files have numbers of their own in each namespace.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 PROC = "/proc"
 _MOST = 4096  # bytes of a command line
+_COMM = 15  # bytes of a name that the kernel keeps
+_INTERPRETERS = ("perl", "python", "ruby", "sh", "bash", "dash")
 
 _FIGHTS_OVER = {
     "keepalived": ("the same addresses and services", "systemctl disable --now keepalived"),
@@ -44,39 +46,49 @@ class Neighbour:
 
 def look(proc: str = PROC) -> list[Neighbour]:
     """One for each program that runs beside us, that of the lowest process number; those that are
-    certain first. Blocks for some milliseconds: one small file for each process of the host."""
+    certain first. Blocks for some milliseconds: two small files for each process of the host."""
     found: dict[str, Neighbour] = {}
-    for neighbour in sorted(_all(proc), key=lambda n: (not n.certain, n.pid)):
+    beside = (Neighbour(*each) for each in find(_FIGHTS_OVER, proc))
+    for neighbour in sorted(beside, key=lambda n: (not n.certain, n.pid)):
         found.setdefault(neighbour.program, neighbour)
     return list(found.values())
 
 
-def _all(proc: str) -> Iterator[Neighbour]:
-    for name in os.listdir(proc):
-        if not name.isdigit():
-            continue
-        program = _program(_command(f"{proc}/{name}"))
-        here = None if program is None else is_here(f"{proc}/{name}", proc)
-        if program is not None and here is not False:
-            yield Neighbour(int(name), program, certain=here is True)
+def find(names: Collection[str], proc: str = PROC) -> Iterator[tuple[int, str, bool]]:
+    """Processes of this network namespace that are called like one of `names`: process number and
+    name, and whether it is certain to be of this namespace (else that cannot be read)."""
+    short = {name[:_COMM]: name for name in names}
+    for entry in os.listdir(proc):
+        process = f"{proc}/{entry}"
+        name = _called(process, short) if entry.isdigit() else ""
+        here = is_here(process, proc) if name else False
+        if here is not False:
+            yield int(entry), name, here is True
 
 
-def _command(process: str) -> list[str]:
-    """Its arguments; none of a kernel thread, a zombie or one that is gone."""
+def _called(process: str, short: Mapping[str, str]) -> str:
+    """Its name among those, or that of the script it interprets; empty when it has none of them,
+    and of kernel threads, zombies and what is gone."""
+    words = _read(f"{process}/cmdline").split("\0")
+    if not words[0]:
+        return ""
+    candidates = [short.get(_read(f"{process}/comm").strip(), ""), _program(words[0])]
+    if candidates[1].startswith(_INTERPRETERS):
+        candidates += [_program(word) for word in words[1:4] if not word.startswith("-")][:1]
+    return next((name for name in candidates if name in short.values()), "")
+
+
+def _program(word: str) -> str:
+    """`/usr/sbin/x` and `x: worker` are x."""
+    return os.path.basename(word.partition(" ")[0]).rstrip(":")
+
+
+def _read(path: str) -> str:
     try:
-        with open(f"{process}/cmdline", "rb") as file:
-            raw = file.read(_MOST)
+        with open(path, "rb") as file:
+            return file.read(_MOST).decode(errors="replace")
     except OSError:
-        return []
-    return raw.decode(errors="replace").split("\0")
-
-
-def _program(words: list[str]) -> str | None:
-    """Which of those we look for; an interpreter's script is its program."""
-    names = [os.path.basename(word.partition(" ")[0]) for word in words[:3]]
-    if names and names[0].rstrip(":") == "keepalived":
-        return "keepalived"
-    return "ldirectord" if any(name.rstrip(":") == "ldirectord" for name in names) else None
+        return ""
 
 
 def is_here(process: str, proc: str = PROC) -> bool | None:

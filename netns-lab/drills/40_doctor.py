@@ -12,23 +12,24 @@ kernel: an ip_vs that is not installed at all (tests/core/test_doctor.py has its
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from labkit import faults, kernel, topology
+from labkit import faults, kernel, sealed, topology
 from labkit.director import Hadirector
 from labkit.drills import Figures, at_least, at_most
 from labkit.lab import Lab
 
 RUNS = 1
 PRODUCTS = ("hadirector",)
-GOALS = {"planted": at_least(36), "not_found": at_most(0), "found_more": at_most(0)}
+GOALS = {"planted": at_least(37), "not_found": at_most(0), "found_more": at_most(0)}
 LIMITED = (
     "prlimit",
     "--memlock=65536:65536",
     "setpriv",
-    "--bounding-set=-ipc_lock,-sys_nice",
-    "--inh-caps=-ipc_lock,-sys_nice",
+    "--bounding-set=-ipc_lock,-sys_nice,-sys_admin,-cap_39",  # 39: CAP_BPF, setpriv lacks its name
+    "--inh-caps=-ipc_lock,-sys_nice,-sys_admin,-cap_39",
 )
 
 
@@ -81,7 +82,7 @@ def run(lab: Lab) -> Figures:
         expected = {fault.code for fault in faults.SERVERS_AND_MASTER} | {"peer-port", "dr-port"}
         score.expect("master and servers", faults.examine(lb1), expected)
     without_daemon(lab, lb2, score)
-    limited(lab, lb2, score)
+    limited(lab, lb1, lb2, score)
     if kernel.is_lab_kernel():  # settings of a host that others use are not ours to change
         initial_namespace(lab, lb2, score)
         crowded(lab, lb1, score)
@@ -143,20 +144,35 @@ def without_daemon(lab: Lab, lb2: Hadirector, score: Score) -> None:
     score.expect("a wrong configuration, no daemon", told, expected | {"clocks-apart"})
 
 
-def limited(lab: Lab, lb2: Hadirector, score: Score) -> None:
-    """The daemon of a unit without LimitMEMLOCK and CAP_SYS_NICE."""
+def limited(lab: Lab, lb1: Hadirector, lb2: Hadirector, score: Score) -> None:
+    """The daemon of a unit without LimitMEMLOCK, CAP_SYS_NICE and CAP_BPF, in a pair that seals its
+    connection records."""
+    seals = replace(
+        faults.healthy(), extra=sealed.key(lab.directory), transport="transport: authenticated"
+    )
+    for director in (lb1, lb2):
+        director.configure(seals)
+    lb1.reload()
     log = lab.directory / "limited.log"
     with log.open("wb") as output:
         daemon = lb2.node.spawn([*LIMITED, *lb2.command()], output)
     try:
         lab.wait(lambda: answers(lb2), "daemon with limits", 30)
-        expected = {"memory-not-locked", "not-realtime"}
+        lab.wait(lambda: is_unguarded(lb2), "its private interface", 30)
+        expected = {"memory-not-locked", "not-realtime", "sync-unguarded"}
         told = faults.examine(lb2)
         # IPVS still remembers the connection of the program that asked from here.
         score.expect("a daemon with limits", told, expected, {"own-requests"})
     finally:
         daemon.terminate()
         daemon.wait(30)
+        for director in (lb1, lb2):
+            director.configure(faults.healthy())
+        lb1.reload()
+
+
+def is_unguarded(director: Hadirector) -> bool:
+    return bool(director.status()["sync"]["unguarded"])
 
 
 def answers(director: Hadirector) -> bool:

@@ -45,3 +45,51 @@ def test_down_holds_over_the_checkers_restart() -> None:
         seen.append(made.verdicts[name].health)
 
     assert seen == [Health.DOWN, Health.DOWN, Health.DOWN, Health.UP, Health.UP]
+
+
+def test_down_of_an_agent_asked_for_its_load_takes_its_server_out_and_silence_does_not() -> None:
+    agent = replace(farm.PAGE, name="agent", type=CheckType.AGENT)
+    service = replace(farm.WEB, feedback=Feedback(checks=("agent",)))
+    made = Services()
+    made.configure(replace(farm.CONFIG, checks=(farm.PAGE, agent), services=(service,)), {}, 0.0)
+    made.hear(farm.verdicts((ONE, Health.UP), (TWO, Health.UP)), 0.0)
+    seen = []
+
+    words = (
+        (Health.DOWN, Probe(False, False, "no answer", 1.0, 1.0)),
+        (Health.UP, Probe(True, True, "the agent says up 80%", 1.0, 2.0, up=True)),
+        (Health.FALLING, Probe(False, True, "the agent says down", 1.0, 3.0, up=False)),
+        (Health.DOWN, Probe(False, True, "the agent says down", 1.0, 4.0, up=False)),
+        (Health.DOWN, Probe(False, False, "no answer", 1.0, 5.0)),
+        (Health.RISING, Probe(True, True, "the agent says up", 1.0, 6.0, up=True)),
+    )
+    for second, (health, probe) in enumerate(words, start=1):
+        verdict = Verdict(target_id("agent", ONE), health, float(second), probe)
+        made.hear(Verdicts((verdict,), whole=False), float(second))
+        one = made.weights["web"].servers[0]
+        seen.append((one.effective, one.health.health))
+
+    assert seen == [
+        (3, Health.UP),
+        (3, Health.UP),
+        (3, Health.UP),
+        (0, Health.DOWN),
+        (0, Health.DOWN),
+        (3, Health.UP),
+    ]
+
+
+def test_why_it_is_out_is_told() -> None:
+    agent = replace(farm.PAGE, name="agent", type=CheckType.AGENT)
+    service = replace(farm.WEB, feedback=Feedback(checks=("agent",)))
+    made = Services()
+    made.configure(replace(farm.CONFIG, checks=(farm.PAGE, agent), services=(service,)), {}, 0.0)
+    made.hear(farm.verdicts((ONE, Health.UP), (TWO, Health.UP)), 0.0)
+
+    probe = Probe(False, True, "the agent says down #disk", 1.0, 1.0, up=False)
+    verdict = Verdict(target_id("agent", ONE), Health.DOWN, 1.0, probe)
+    made.hear(Verdicts((verdict,), whole=False), 1.0)
+
+    assert made.weights["web"].servers[0].reason == (
+        "down, quiesced: its agent's last word is down: the agent says down #disk"
+    )

@@ -366,6 +366,24 @@ def test_clocks_are_compared_where_adverts_are_signed(
     assert [code for code, _ in found(config, facts)] == codes
 
 
+@pytest.mark.parametrize(
+    ("why", "fix"),
+    [("... without CAP_BPF, which the unit may be given", "CAP_BPF"), ("... (x)", "sch_ingress")],
+)
+def test_an_unguarded_private_interface_is_found_where_records_are_sealed(
+    tmp_path: Path, why: str, fix: str
+) -> None:
+    text = TEXT.replace("cluster: shop", "cluster: shop\nkey_file: /run/key")
+    sealed = text.replace("sync_id: 51}", "sync_id: 51, transport: authenticated}")
+    facts = daemon(unguarded=why)
+
+    (one,) = examine(config_of(tmp_path, sealed), facts).findings
+
+    assert (one.code, one.what) == ("sync-unguarded", why)
+    assert fix in one.fix[0]
+    assert found(config_of(tmp_path, text), facts) == []
+
+
 def test_the_standby_is_not_asked_for_the_way_back_of_servers(config: Config) -> None:
     facts = replace(STANDBY, asked=tuple(a for a in ASKED if a.question != FAR))
 
@@ -384,8 +402,9 @@ def test_what_could_not_be_found_out_is_told_and_not_taken_for_healthy(config: C
 
     assert report.findings == ()
     assert report.checked == ()
-    # Signed adverts are the one thing this configuration does not have.
-    titles = [check.title for check in CHECKS if check.title != "clocks agree, for signed adverts"]
+    # What this configuration does not have: signed adverts, and sealed records.
+    absent = {"clocks agree, for signed adverts", "sealed records are guarded on this host"}
+    titles = [check.title for check in CHECKS if check.title not in absent]
     assert [each.check for each in report.not_checked] == titles
 
 

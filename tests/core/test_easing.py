@@ -1,5 +1,6 @@
 """Slow start, feedback and holds in the services of a node: when they begin, and when they end."""
 
+import itertools
 from dataclasses import replace
 
 from hadirector.core import ipvs
@@ -99,6 +100,44 @@ def test_an_adopted_server_starts_at_once_at_its_whole_weight() -> None:
     made.hear(farm.verdicts((ONE, Health.UP), (TWO, Health.UP)), 0.5)
 
     assert (weights(made), made.deadline()) == ([3, 1], None)
+
+
+def test_a_slow_start_goes_on_over_a_restart_of_the_director() -> None:
+    made = services(SLOW, up=False)
+    made.adopt({KEY: farm.entry(60, 5)}, 100.0)  # 3 and 1, times 20; the second has a quarter
+    seen = [weights(made)]
+
+    made.hear(farm.verdicts((TWO, Health.UP)), 100.5)
+    seen.append(weights(made))
+    made.hear(farm.verdicts((ONE, Health.UP)), 101.5)
+    seen.append(weights(made))
+    reason = reasons(made)[1]
+    while (due := made.deadline()) is not None:
+        made.due(due)
+        seen.append(weights(made))
+        ended = due
+
+    shares = [(two or 0) / (one or 1) * 3 for one, two in seen]
+    assert (shares[0], reason) == (
+        0.25,
+        "configured weight, 30% of it in slow start, times 20 for finer steps; told",
+    )
+    assert shares == sorted(shares)
+    assert max(b - a for a, b in itertools.pairwise(shares)) <= 0.1
+    assert (seen[-1], ended) == ([3, 1], 115.5)
+
+
+def test_what_feedback_or_an_operator_held_back_is_no_slow_start() -> None:
+    fed = services(replace(SLOW, feedback=Feedback(checks=("page",))), up=False)
+    fed.adopt({KEY: farm.entry(60, 5)}, 100.0)
+    ordered = services(SLOW, up=False)
+    ordered.rule({"web": {ONE: Ruling(Admin.ENABLED, "by root", weight=1)}}, 0.0)
+    ordered.adopt({KEY: farm.entry(1, 1)}, 100.0)
+
+    for made in (fed, ordered):
+        made.hear(farm.verdicts((ONE, Health.UP), (TWO, Health.UP)), 100.5)
+
+    assert (weights(fed), weights(ordered)) == ([3, 1], [1, 1])
 
 
 def test_an_enabled_server_starts_slowly_and_one_drained_again_does_no_more() -> None:

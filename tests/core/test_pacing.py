@@ -134,6 +134,26 @@ def test_doubt_is_probed_fast_until_it_is_settled() -> None:
     assert gaps == [1.0, 0.25, 1.0, 1.0, 0.25, 1.0]
 
 
+def test_after_a_first_probe_within_a_second_long_intervals_are_used_whole() -> None:
+    slow = replace(CHECK, interval=30.0)
+    schedule = Schedule(1000)
+    schedule.handle(Targets(tuple(target(n, slow) for n in range(1, 101))), 0.0)
+    starts: list[list[float]] = [[], [], []]
+    seen: dict[str, int] = {}
+
+    while (now := schedule.next_at()) is not None and now < 61.0:
+        for action in schedule.handle(Woken(), now):
+            assert isinstance(action, Start)
+            number = seen[action.target.id] = seen.get(action.target.id, -1) + 1
+            starts[min(number, 2)].append(now)
+            schedule.handle(Ended(action.target.id, action.ticket, GOOD, 0.0, 0.0), now)
+
+    assert max(starts[0]) <= 1.0
+    within = [sum(1 for at in starts[1] if 3 * n <= at < 3 * n + 3) for n in range(10)]
+    assert (len(starts[1]), min(within) >= 3) == (100, True), within
+    assert schedule.counts.missed == 0
+
+
 def test_a_target_is_never_probed_twice_at_once_and_missed_slots_are_counted() -> None:
     schedule, start, slot = started(target())
 

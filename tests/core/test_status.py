@@ -188,6 +188,17 @@ def test_explain_tells_what_holds_and_how_it_came() -> None:
     assert [event["kind"] for event in told["history"]] == ["server_down"]
 
 
+def test_explain_takes_a_server_as_the_other_verbs_do() -> None:
+    whole, *others = (
+        json.loads(json.dumps(explain.build(_running(), what, lambda _: OFFSET)))
+        for what in ("web/10.0.1.12:80", "web/10.0.1.12", "10.0.1.12")
+    )
+
+    assert whole["now"]
+    for one in others:
+        assert (one["now"], one["history"]) == (whole["now"], whole["history"])
+
+
 def test_explain_of_a_stranger_lists_what_there_is() -> None:
     told = json.loads(json.dumps(explain.build(_running(), "wbe", lambda _: OFFSET)))
 

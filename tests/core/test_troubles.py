@@ -40,14 +40,15 @@ def many(count: int) -> Config:
 def test_a_master_whose_servers_are_all_dead_is_not_told_as_well() -> None:
     assert lines(director(farm.CONFIG, Health.DOWN, Health.DOWN)) == [
         "lb1: MASTER of front; 1 service DOWN (web)",
-        "web is DOWN: 0 of 2 servers up, quorum 1",
+        "web is DOWN: 0 of 2 servers up, quorum 1; 10.0.1.11:80: down, quiesced: told; "
+        "10.0.1.12:80: down, quiesced: told",
     ]
 
 
 def test_a_service_without_one_of_its_servers_is_a_trouble_too() -> None:
     assert lines(director(farm.CONFIG, Health.UP, Health.DOWN)) == [
         "lb1: MASTER of front; 1 service degraded (web)",
-        "web is degraded: 1 of 2 servers up, quorum 1",
+        "web is degraded: 1 of 2 servers up, quorum 1; 10.0.1.12:80: down, quiesced: told",
     ]
 
 

@@ -1,5 +1,6 @@
 """One director on the real kernel: it programs, repairs, survives its own deaths, and leaves."""
 
+import itertools
 import os
 import signal
 import socket
@@ -139,6 +140,36 @@ def test_a_new_director_adopts_the_table_without_touching_it(daemon: Daemon, how
 
     until("the connection is counted", lambda: connections() == "1", 5.0)
     assert weights() == {"11": 1, "12": 1}
+
+
+@pytest.mark.long
+def test_a_slow_start_goes_on_over_a_restart_of_the_director(
+    servers: dict[str, socket.socket], tmp_path: Path
+) -> None:
+    slow = CONFIG.replace("scheduler: rr", "scheduler: wrr\n    slow_start: 20s")
+    with Daemon(tmp_path, slow) as daemon:
+        until("both servers have weight", lambda: weights() == {"11": 1, "12": 1})
+        servers["127.0.0.12"].close()
+        until("it is out", lambda: weights()["12"] == 0)
+        servers["127.0.0.12"] = socket.create_server(("127.0.0.12", 8080))
+        until("it begins slowly", lambda: 3 <= weights()["12"] < 8)
+        old, seen = daemon.pid("director"), [weights()]
+
+        assert daemon.run("restart-director").returncode == 0
+
+        def watched() -> bool:
+            if (now := weights()) != seen[-1]:
+                seen.append(now)
+            return now == {"11": 1, "12": 1}
+
+        until("it has its whole weight", watched, 30.0)
+        assert daemon.pid("director") not in (0, old)
+        daemon.stop()
+
+    shares = [found["12"] / found["11"] for found in seen]
+    assert shares == sorted(shares)
+    # A step is 5 %; what time brought while no director ran comes at once.
+    assert max(b - a for a, b in itertools.pairwise(shares)) <= 0.3, seen
 
 
 def test_a_director_whose_kept_configuration_cannot_be_read_reads_the_file(

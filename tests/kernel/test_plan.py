@@ -183,6 +183,10 @@ def test_reload_does_what_plan_said_and_a_pause_lets_an_operator_work(tmp_path: 
 
         new.write_text(own + CONFIG % ("nosuch", "10.0.1.11"))
         assert daemon.run("plan", "-c", str(new)).returncode == 1
+        new.write_text(f"key_file: {tmp_path}/none.key\n" + own + CONFIG % ("mh", "10.0.1.11"))
+        refused = daemon.run("plan", "-c", str(new))
+        assert refused.returncode == 1
+        assert f"hadirector: {tmp_path}/none.key: No such file or directory\n" in refused.stderr
 
         assert daemon.run("pause", "--for", "1h", "--reason", "by hand").returncode == 0
         new.write_text(own + CONFIG % ("mh", "10.0.1.11"))

@@ -6,11 +6,12 @@ import os
 import socket
 import stat
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from hadirector.cli import live
+from hadirector.cli import follow, live
 from hadirector.cli import main as command
 from hadirector.core.requests import Outcome, Request, Verdict
 from hadirector.core.status import Json
@@ -296,3 +297,36 @@ def test_without_a_daemon_every_verb_says_so_in_one_line(
         error = capsys.readouterr().err
         assert error.startswith("hadirector: no daemon answers on ")
         assert error.count("\n") == 1
+
+
+async def test_events_are_followed_from_one_director_to_the_next(
+    path: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alone, "holder", lambda: 7)
+    monkeypatch.setattr(follow, "PATIENCE", 1.0)
+    first = Control(_answers_of(1))
+    await first.open_socket(path)
+    followed = asyncio.create_task(_run("events", "-f", "--socket", path))
+    await asyncio.sleep(0.3)
+    await first.close()
+    second = Control(_answers_of(2))
+    await second.open_socket(path)
+    await asyncio.sleep(1.0)
+    await second.close()
+
+    assert await followed == 1  # nobody came after the second one
+    told = capsys.readouterr()
+    assert [line.split()[-1] for line in told.out.splitlines()] == ["1", "2"]
+    assert "no director answers" in told.err
+
+
+def _answers_of(last: int) -> Answers:
+    """A director whose journal has so many entries."""
+
+    def entry(number: int) -> Json:
+        what = {"kind": "drift", "subject": "web", "reason": str(number)}
+        return {"number": number, "at": 1000.0, **what, "inputs": {}}
+
+    return replace(
+        Daemon().answers(), events=lambda since: [entry(n) for n in range(since + 1, last + 1)]
+    )

@@ -48,6 +48,7 @@ def proc(tmp_path: Path) -> Proc:
         ("vi /etc/keepalived/keepalived.conf", None),
         ("journalctl -u keepalived", None),
         ("grep ldirectords", None),
+        ("vi /usr/sbin/ldirectord", None),
     ],
 )
 def test_programs_that_fight_over_the_same_are_known_by_their_command(
@@ -94,8 +95,8 @@ def test_namespaces_are_told_apart_also_by_a_reader_without_rights(privileged: b
         "import os, sys, time\n"
         "from hadirector.shell import neighbours\n"
         f"{'' if privileged else 'os.setresuid(65534, 65534, 65534)'}\n"
-        "found = [n for n in neighbours._all('/proc') if n.program == 'keepalived']\n"
-        "print(sorted((n.pid, n.certain) for n in found))\n"
+        "found = list(neighbours.find(['keepalived']))\n"
+        "print(sorted((pid, certain) for pid, _, certain in found))\n"
     )
     try:
         for _ in range(200):  # until both have become what they are to look like

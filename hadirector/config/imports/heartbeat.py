@@ -9,10 +9,10 @@ import os
 from dataclasses import dataclass, field
 
 from hadirector.config.imports import endpoints, ldirectord
+from hadirector.config.imports.director import Values
 from hadirector.config.imports.draft import Draft, Line, Told, integer, seconds, unused
 from hadirector.core.address import family
 
-Values = dict[str, object]
 _PREFERRED, _STEP = 150, 50
 _FIRST_ROUTER = 51  # of the virtual_router_ids that are given out
 _NOT_NEEDED = {

@@ -7,9 +7,10 @@ first virtual service holds for all.
 import re
 
 from hadirector.config.imports import endpoints, ldirectord_checks
+from hadirector.config.imports.director import Values
 from hadirector.config.imports.draft import Draft, Line, integer, unused
 from hadirector.config.imports.ipvsadm import shared
-from hadirector.config.imports.ldirectord_service import Service, Values
+from hadirector.config.imports.ldirectord_service import Service
 from hadirector.core.address import Endpoint, family
 from hadirector.core.ipvs import Scheduler
 

@@ -6,8 +6,9 @@ brings a server up, `failurecount` failures take it down.
 
 import re
 
+from hadirector.config.imports.director import Values
 from hadirector.config.imports.draft import Draft, integer, seconds
-from hadirector.config.imports.ldirectord_service import Service, Values
+from hadirector.config.imports.ldirectord_service import Service
 
 _PRESETS = ("ftp", "imap", "pop", "nntp", "ldap", "mysql", "pgsql", "sip", "radius")
 _SEALED = {"imaps": "imap", "pops": "pop", "ldaps": "ldap"}

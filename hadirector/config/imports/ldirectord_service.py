@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, field
 
+from hadirector.config.imports.director import Values
 from hadirector.config.imports.draft import Line
 from hadirector.core.address import Endpoint
 
-Values = dict[str, object]
 _PORTS = {
     **{21: "ftp", 25: "smtp", 53: "dns", 80: "http", 110: "pop", 119: "nntp", 143: "imap"},
     **{389: "ldap", 443: "https", 587: "smtp", 636: "ldaps", 993: "imaps", 995: "pops"},

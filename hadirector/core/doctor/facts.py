@@ -195,12 +195,14 @@ class PeerFacts:
 
 @dataclass(frozen=True, slots=True)
 class Daemon:
-    """The daemon of this host, as its status tells. `states` and `masters` by `instance/ipv4`."""
+    """The daemon of this host, as its status tells. `states` and `masters` by `instance/ipv4`;
+    `unguarded`: what programs of this host can do to sealed connection records."""
 
     states: Mapping[str, str] = field(default_factory=dict)
     masters: Mapping[str, Address] = field(default_factory=dict)
     peers: Mapping[str, PeerFacts] = field(default_factory=dict)
     processes: tuple[ProcessFacts, ...] = ()
+    unguarded: str = ""
 
 
 class Port(Enum):

@@ -7,7 +7,7 @@ from hadirector.core.doctor.case import Case, virtual_addresses
 from hadirector.core.doctor.check import Check
 from hadirector.core.doctor.facts import Group, Managed, ProcessFacts
 from hadirector.core.doctor.finding import Finding, run_again
-from hadirector.core.settings.cluster import Config
+from hadirector.core.settings.cluster import Config, SyncTransport
 from hadirector.core.sysctls import for_sync
 
 BACKUP_ONLY = "net.ipv4.vs.backup_only"
@@ -41,6 +41,7 @@ def checks() -> tuple[Check, ...]:
             lambda config: bool(config.instances),
         ),
         Check("the election is on time", (Group.DAEMON,), election_not_on_time),
+        Check("sealed records are guarded on this host", (Group.DAEMON,), unguarded, _seals),
         Check("room for bursts of sync records", (Group.SYSCTLS,), buffers, _syncs),
         Check("IPVS balances beside its backup thread", (Group.SYSCTLS,), backup_only, _syncs),
         Check("room to track connections", (Group.CONNTRACK,), conntrack_full),
@@ -50,6 +51,11 @@ def checks() -> tuple[Check, ...]:
 
 def _syncs(config: Config) -> bool:
     return config.connection_sync is not None
+
+
+def _seals(config: Config) -> bool:
+    sync = config.connection_sync
+    return sync is not None and sync.transport is SyncTransport.AUTHENTICATED
 
 
 def rivals(case: Case) -> Iterator[Finding]:
@@ -179,6 +185,30 @@ def election_not_on_time(case: Case) -> Iterator[Finding]:
 
 def _processes(case: Case) -> tuple[ProcessFacts, ...]:
     return case.facts.daemon.processes if case.facts.daemon else ()
+
+
+def unguarded(case: Case) -> Iterator[Finding]:
+    """The private interface is guarded by programs that the daemon may not always load."""
+    open_way = case.facts.daemon.unguarded if case.facts.daemon else ""
+    if not open_way:
+        return
+    fix: tuple[str, ...] = ("modprobe sch_ingress cls_bpf  (and /etc/modules-load.d)",)
+    if "CAP_BPF" in open_way:
+        caps = "AmbientCapabilities=CAP_BPF\\nCapabilityBoundingSet=CAP_BPF"
+        folder = "/etc/systemd/system/hadirector.service.d"
+        fix = (
+            f"mkdir -p {folder} && printf '[Service]\\n{caps}\\n' > {folder}/bpf.conf",
+            "systemctl daemon-reload && systemctl restart hadirector",
+        )
+    yield Finding(
+        "sync-unguarded",
+        "hadirector-sync",
+        open_way,
+        "the peer believes what is sealed: whoever may run a program here can put connections into "
+        "the standby's table, or end some there",
+        (*fix, "or nobody but root logs in here: then it may stay as it is"),
+        run_again("hadirector sync  (it warns of it)"),
+    )
 
 
 def buffers(case: Case) -> Iterator[Finding]:

@@ -25,5 +25,6 @@ def read(status: dict[str, Any]) -> Daemon:
             name: PeerFacts(bool(peer["alive"]), peer["state"] or {}, peer["trouble"] or "")
             for name, peer in status["peers"].items()
         },
+        unguarded=status["sync"]["unguarded"] or "",
         processes=programs.processes({name: p["pid"] for name, p in status["processes"].items()}),
     )

@@ -23,6 +23,7 @@ from hadirector.core.doctor.facts import (
 )
 from hadirector.core.errors import HadirectorError
 from hadirector.core.settings.cluster import Config, SyncTransport
+from hadirector.shell import kernel_modules
 from hadirector.shell.doctor import (
     adverts,
     arp,
@@ -133,7 +134,7 @@ def _start(found: _Finding, case: Case) -> Callable[[], Facts]:
         Group.SYSCTLS, lambda: kernel.settings(names), {}
     )
     table = found.beside(Group.IPVS, kernel.table, no_table)
-    modules = found.beside(Group.MODULES, kernel.modules, Modules())
+    modules = found.beside(Group.MODULES, kernel_modules.read, Modules())
     tracked = found.beside(Group.CONNTRACK, kernel.conntrack, None)
     rivals: Future[tuple[Program, ...]] = found.beside(
         Group.PROGRAMS, lambda: programs.look(host.RIVALS), ()

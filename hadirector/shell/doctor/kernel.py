@@ -2,13 +2,12 @@
 
 import asyncio
 import contextlib
-import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from hadirector.core import ipvs
 from hadirector.core.address import Address, Endpoint
-from hadirector.core.doctor.facts import Conntrack, Modules, OwnConnection
+from hadirector.core.doctor.facts import Conntrack, OwnConnection
 from hadirector.shell import ipvs as kernel_ipvs
 from hadirector.shell import ipvs_view, sysctl
 
@@ -23,29 +22,6 @@ def settings(names: Iterable[str]) -> dict[str, str]:
         with contextlib.suppress(OSError):
             found[name] = sysctl.read(name)
     return found
-
-
-def modules() -> Modules:
-    """OSError when /proc/modules cannot be read."""
-    lines = Path("/proc/modules").read_text().splitlines()
-    loaded = {line.split()[0] for line in lines}
-    folder = Path("/lib/modules", os.uname().release)
-    loadable = {_name(line.partition(":")[0]) for line in _lines(folder / "modules.dep")}
-    built_in = {_name(line) for line in _lines(folder / "modules.builtin")}
-    if Path("/proc/net/ip_vs").exists():
-        loaded.add("ip_vs")
-    return Modules(frozenset(loaded | built_in), frozenset(loadable))
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text().splitlines()
-    except OSError:
-        return []
-
-
-def _name(path: str) -> str:
-    return path.rpartition("/")[2].partition(".ko")[0].replace("-", "_")
 
 
 def conntrack() -> Conntrack | None:
