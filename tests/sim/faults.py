@@ -141,8 +141,7 @@ def no_gateway(scene: Scene, duration: float) -> None:
 def cut(scene: Scene, duration: float, cuts: list[tuple[str, str, str]]) -> None:
     """No packet passes on these (plane, from, to)."""
     scene.note(None, f"cut {cuts}")
-    scene.world.network.cuts.update(cuts)
-    scene.after(duration, lambda: scene.world.network.cuts.difference_update(cuts))
+    scene.world.network.cut(cuts, scene.world.agenda.now + duration)
 
 
 # --- processes -------------------------------------------------------------------------------

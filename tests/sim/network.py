@@ -13,6 +13,7 @@ from tests.sim.agenda import Agenda
 
 PLANES = ("eth0", "eth1", "peer")
 VRRP = {"eth0": "112 on eth0", "eth1": "112 on eth1"}  # what only adverts need
+Way = tuple[str, str, str]  # plane, from, to
 STORM = 40  # copies of one packet at most
 FLIGHT = (0.00005, 0.0003)  # seconds a packet takes on a switched segment
 
@@ -37,14 +38,14 @@ class Network:
 
     def __init__(self, agenda: Agenda, rng: random.Random) -> None:
         self.weather = dict.fromkeys(PLANES, FAIR)
-        self.cuts: set[tuple[str, str, str]] = set()
+        self._cut_until: dict[Way, float] = {}
         self.last_late = 0.0  # when the last of the packets that were made late arrives
         self._agenda = agenda
         self._rng = rng
 
     def carry(self, plane: str, source: str, target: str, deliver: Callable[[], None]) -> None:
         """Call `deliver` when the packet arrives: never, once, or more than once."""
-        if (plane, source, target) in self.cuts:
+        if self._is_cut((plane, source, target)):
             return
         weather, rng = self.weather[plane], self._rng
         if weather.loss and rng.random() < weather.loss:
@@ -63,7 +64,7 @@ class Network:
         self, segment: str, source: str, target: str, deliver: Callable[[], None]
     ) -> None:
         """The same for an advert on a segment."""
-        if (VRRP[segment], source, target) not in self.cuts:
+        if not self._is_cut((VRRP[segment], source, target)):
             self.carry(segment, source, target, deliver)
 
     def echoes(self, plane: str) -> bool:
@@ -74,4 +75,12 @@ class Network:
     def heal(self) -> None:
         """Fair weather, no cuts. What is in flight still arrives."""
         self.weather = dict.fromkeys(PLANES, FAIR)
-        self.cuts.clear()
+        self._cut_until.clear()
+
+    def cut(self, ways: list[Way], until: float) -> None:
+        """No packet passes on these; where one is cut already, until the later of both."""
+        for way in ways:
+            self._cut_until[way] = max(until, self._cut_until.get(way, 0.0))
+
+    def _is_cut(self, way: Way) -> bool:
+        return self._agenda.now < self._cut_until.get(way, 0.0)
