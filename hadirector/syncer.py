@@ -65,7 +65,7 @@ class Syncer:
         self._wire: SyncWire | RelayLink | None = None
         self._backup: BackupSocket | None = None
         self._watch = RecordWatch()
-        self._unseen = 0
+        self._unseen = self._refused = 0
         self._trouble = ""
         self._asked = ""
         self._ready: bool | None = None
@@ -205,9 +205,14 @@ class Syncer:
 
     async def _doubt(self) -> None:
         """A standby whose kernel does not take what is sent is to be found out before its next
-        comparison: a filter that drops the sync port lets us hear all the same."""
-        standby = self._roles is not None and self._roles.role is not SyncRole.MASTER
-        if standby and sync_readiness.lacks(len(self._known.mirror), await self._known.count()):
+        comparison: a filter that drops the sync port lets us hear all the same, and what has
+        another sync_id neither of us takes."""
+        refused, self._refused = self._refused, sum(self._known.refused.values())
+        if self._roles is None or self._roles.role is SyncRole.MASTER:
+            return
+        if self._refused > refused:
+            self._links.doubt("records on the sync interface were refused")
+        elif sync_readiness.lacks(len(self._known.mirror), await self._known.count()):
             self._links.doubt("the kernel has fewer connections than the wire brought")
 
     async def refill(self) -> None:

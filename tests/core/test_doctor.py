@@ -148,6 +148,23 @@ def sysctl(name: str, value: str) -> Facts:
     return replace(HEALTHY, sysctls={**HEALTHY.sysctls, name: value})
 
 
+def test_an_address_by_hand_makes_no_master_and_is_found(config: Config) -> None:
+    facts = replace(STANDBY, addresses=HEALTHY.addresses[:3])
+
+    assert found(config, facts) == [("address-by-hand", "front/192.0.2.10")]
+    assert not Case(config, facts).is_master()  # who is not asks no server for the way back
+
+
+def test_of_two_masters_neither_is_the_one_whose_servers_are_judged(config: Config) -> None:
+    both = daemon(peers={"lb2": PeerFacts(True, {"front/ipv4": "master"})})
+    silent = daemon(peers={"lb2": PeerFacts(False, {"front/ipv4": "master"})})
+
+    assert not Case(config, both).is_master()
+    assert Case(config, silent).is_master()
+    assert Case(config, HEALTHY).is_master()
+    assert Case(config, replace(HEALTHY, daemon=None)).is_master()
+
+
 def test_an_interface_that_is_not_there_is_the_one_finding_about_it(config: Config) -> None:
     facts = replace(HEALTHY, links={"eth1": HEALTHY.links["eth1"]})
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
 from hadirector.core.address import Address, Family, family
-from hadirector.core.doctor.facts import Facts, LocalAddress
+from hadirector.core.doctor.facts import Daemon, Facts, LocalAddress
 from hadirector.core.ipvs import Forward
 from hadirector.core.settings.cluster import Config
 from hadirector.core.settings.instances import Instance, VirtualAddress
@@ -30,9 +30,19 @@ class Case:
         return any(a.address == what and a.interface != "lo" for a in self.facts.addresses)
 
     def is_master(self) -> bool:
-        """It holds a virtual address, or nobody elects anybody."""
+        """Its daemon says so and no other node's does; where none answers: it holds a virtual
+        address, or nobody elects anybody. An address alone may be there by somebody's hand."""
+        if self.facts.daemon is not None and self.facts.daemon.states:
+            return self._is_elected(self.facts.daemon)
         return not self.config.instances or any(
             self.holds(virtual.address) for _, virtual in virtual_addresses(self.config)
+        )
+
+    def _is_elected(self, daemon: Daemon) -> bool:
+        peers = [peer.states for peer in daemon.peers.values() if peer.alive]
+        return any(
+            state == "master" and not any(told.get(name) == "master" for told in peers)
+            for name, state in daemon.states.items()
         )
 
     def network_of(self, what: Address) -> LocalAddress | None:

@@ -31,6 +31,12 @@ def checks() -> tuple[Check, ...]:
             outside_every_network,
             lambda config: bool(config.instances),
         ),
+        Check(
+            "virtual addresses are the daemon's alone",
+            (Group.NETWORK, Group.DAEMON),
+            held_without_being_master,
+            lambda config: bool(config.instances),
+        ),
         Check("IPVS and its schedulers", (Group.MODULES,), missing_modules),
     )
 
@@ -273,6 +279,30 @@ def outside_every_network(case: Case) -> Iterator[Finding]:
             why,
             fix,
             run_again("ip -brief address"),
+        )
+
+
+def held_without_being_master(case: Case) -> Iterator[Finding]:
+    """A virtual address on a node whose daemon did not put it there."""
+    states = case.facts.daemon.states if case.facts.daemon else {}
+    for instance, virtual in virtual_addresses(case.config):
+        state = states.get(f"{instance.name}/ipv{family(virtual.address)}")
+        if state not in ("backup", "fault") or not case.holds(virtual.address):
+            continue
+        there = next(a for a in case.facts.addresses if a.address == virtual.address)
+        where = f"{there.address}/{there.prefix} dev {there.interface}"
+        yield Finding(
+            "address-by-hand",
+            f"{instance.name}/{virtual.address}",
+            f"{virtual.address} is on {there.interface}, and this node is {state} of "
+            f"{instance.name}: somebody else put it there",
+            "two nodes answer for it, and which of them a client reaches is chance",
+            (
+                f"ip address delete {where}",
+                "and take it out of the host's own network configuration (/etc/network, netplan, "
+                "systemd-networkd, NetworkManager)",
+            ),
+            run_again(f"ip address show to {virtual.address}"),
         )
 
 
