@@ -45,6 +45,7 @@ class _Waiting:
     """A reply that waits until then; `servers` are those the order is about."""
 
     token: str
+    about: Subject
     servers: tuple[tuple[str, Endpoint], ...]
     warnings: tuple[str, ...]
     until: float
@@ -106,7 +107,7 @@ class Orders:
         except ValueError as error:
             return [ev.Reply(token, Outcome(Verdict.FAILED, (str(error),)))]
         servers = _matching(about, here.config)
-        if not servers:
+        if not servers and not self._ends(about, request):
             return [ev.Reply(token, Outcome(Verdict.FAILED, (_unknown(about, here.config),)))]
         order = Override(
             subject=about,
@@ -124,8 +125,17 @@ class Orders:
             return [ev.Reply(token, Outcome(Verdict.REFUSED, (text,)))]
         told = Change("override", str(about), f"{order.what} {order.why}")
         steps = self._changed(now)
-        self._waiting.append(_Waiting(token, servers, _warnings(here), now + REPLY_WITHIN))
+        until = now + REPLY_WITHIN
+        self._waiting.append(_Waiting(token, about, servers, _warnings(here), until))
         return [told, *steps, *self._tell([order], here, now)]
+
+    def _ends(self, about: Subject, request: OrderServer) -> bool:
+        """Whether it takes back an order about a server that left the configuration meanwhile: it
+        would wait there for the server's return."""
+        back = request.kind is OrderKind.ENABLE or (
+            request.kind is OrderKind.WEIGHT and request.weight is None
+        )
+        return back and any(order.subject == about for order in self.overrides)
 
     def _hear(self, node: str, message: Told, now: float) -> list[Step]:
         """A peer with our key tells orders; `at` is negative there: so long ago."""
@@ -207,9 +217,8 @@ class Orders:
                 waiting.token,
                 Outcome(
                     Verdict.DONE,
-                    tuple(
-                        _became(name, server, self._services) for name, server in waiting.servers
-                    ),
+                    tuple(_became(name, server, self._services) for name, server in waiting.servers)
+                    or (f"{waiting.about}: taken back; it is not configured now",),
                     (*waiting.warnings, *_alone(waiting.servers, self._services), *lost, *late),
                 ),
             )

@@ -296,3 +296,22 @@ def test_an_order_during_a_pause_says_that_it_does_nothing_yet() -> None:
         "IPVS is paused: nothing changes in it before the pause ends (`hadirector pause --end`)"
         in node.replies[-1].warnings
     )
+
+
+def test_an_order_about_a_server_that_left_can_be_taken_back() -> None:
+    node = Node("lb1")
+    node.order(OrderKind.DRAIN)
+    web = replace(farm.WEB, real_servers=farm.WEB.real_servers[1:])
+    config = node.core.config
+    assert config is not None
+    node.feed(ev.Configured(replace(config, services=(web,))))
+
+    node.order(OrderKind.DRAIN)
+    node.order(OrderKind.ENABLE)
+    node.now = 3.0
+    node.feed(ev.Woken())
+    node.feed(ev.Configured(config))
+
+    assert [outcome.verdict for outcome in node.replies[-2:]] == [Verdict.FAILED, Verdict.DONE]
+    assert node.replies[-1].lines == (f"{SERVER}: taken back; it is not configured now",)
+    assert node.core.services.weights["web"].servers[0].admin is Admin.ENABLED
