@@ -23,7 +23,7 @@ from labkit.lab import Lab
 
 RUNS = 1
 PRODUCTS = ("hadirector",)
-GOALS = {"planted": at_least(37), "not_found": at_most(0), "found_more": at_most(0)}
+GOALS = {"planted": at_least(43), "not_found": at_most(0), "found_more": at_most(0)}
 LIMITED = (
     "prlimit",
     "--memlock=65536:65536",
@@ -75,6 +75,7 @@ def run(lab: Lab) -> Figures:
     score.expect("healthy standby", faults.examine(lb2), ())
 
     on_the_wire(lab, lb1, score)
+    with_another_key(lab, lb1, lb2, score)
     on_the_standby(lab, lb2, score)
     lb2.stop()
     lab.servers["rs4"].kill()
@@ -122,10 +123,29 @@ def on_the_standby(lab: Lab, lb2: Hadirector, score: Score) -> None:
         told = faults.examine(lb2)
         score.expect("protocol 112 filtered", told, {faults.VRRP_FILTERED.code}, OF_TWO_MASTERS)
     one_master(lab)
+    with faults.planted(lab, [faults.ADDRESS_BY_HAND]):
+        told = faults.examine(lb2)
+        score.expect("our address put on by hand", told, {faults.ADDRESS_BY_HAND.code})
     some = [faults.SYNC_FILTERED, faults.NETWORK_MANAGER]
     with faults.planted(lab, some), faults.asking_itself(lab, "lb2"):
         expected = {"own-requests", *(fault.code for fault in some)}
         score.expect("standby", faults.examine(lb2), expected)
+
+
+def with_another_key(lab: Lab, lb1: Hadirector, lb2: Hadirector, score: Score) -> None:
+    """Datagrams of the peer channel come, and are not believed."""
+    for director, secret in ((lb1, "ab"), (lb2, "cd")):
+        key = lab.directory / f"{director.node.name}.key"
+        key.touch(mode=0o600)
+        key.write_text(f"1 {secret * 32}\n")
+        director.configure(replace(faults.healthy(), extra=f"key_file: {key}\n"))
+        director.reload()
+    lab.wait(lambda: not answers(lb2), "the end of the peer channel", 30)
+    score.expect("another key", faults.examine(lb2), {"peer-refused"})
+    for director in (lb1, lb2):
+        director.configure(faults.healthy())
+        director.reload()
+    lab.wait(lambda: answers(lb1) and answers(lb2), "the peer channel again", 30)
 
 
 def without_daemon(lab: Lab, lb2: Hadirector, score: Score) -> None:

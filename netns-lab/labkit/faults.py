@@ -216,6 +216,12 @@ VRRP_PRUNED = Fault(
     tuple(f"switch: ip link set {n}-front type bridge_slave mcast_flood on" for n in _PAIR),
     seconds=4.0,
 )
+ADDRESS_BY_HAND = Fault(
+    "address-by-hand",
+    (f"lb2: ip address add {VIP}/32 dev front",),
+    (f"lb2: ip address del {VIP}/32 dev front",),
+    seconds=1.0,
+)
 _SLEEP = (
     "mkdir -p /run/bin && cp /bin/sleep /run/bin/{0} && "
     "{{ /run/bin/{0} 100 </dev/null >/dev/null 2>&1 & echo $! > /run/{0}.pid; }}"
@@ -284,6 +290,7 @@ MISCONFIGURED = frozenset(
         "dr-off-link",
         "module-missing: ip_vs_twos",
         "hash-weight-zero",
+        "interface-missing",
     }
 )
 
@@ -309,6 +316,7 @@ vrrp:
       authentication: hmac
       virtual_routes: [{{to: 203.0.113.0/24, via: {INTRUDER}, interface: front, table: 77}}]
       virtual_rules: [{{from: {VIP}, table: 77}}]
+      track_interfaces: [gone]
 connection_sync: {{interface: back, sync_id: {VRID}}}
 virtual_services:
   nobody: {{address: "192.0.2.77:80", real_servers: ["{topology.front(11)}:80"]}}
