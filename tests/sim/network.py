@@ -15,6 +15,7 @@ PLANES = ("eth0", "eth1", "peer")
 VRRP = {"eth0": "112 on eth0", "eth1": "112 on eth1"}  # what only adverts need
 Way = tuple[str, str, str]  # plane, from, to
 STORM = 40  # copies of one packet at most
+APART = 1e-7  # seconds between two packets of one way
 FLIGHT = (0.00005, 0.0003)  # seconds a packet takes on a switched segment
 
 
@@ -39,6 +40,7 @@ class Network:
     def __init__(self, agenda: Agenda, rng: random.Random) -> None:
         self.weather = dict.fromkeys(PLANES, FAIR)
         self._cut_until: dict[Way, float] = {}
+        self._arrived_last: dict[Way, float] = {}
         self.last_late = 0.0  # when the last of the packets that were made late arrives
         self._agenda = agenda
         self._rng = rng
@@ -58,6 +60,10 @@ class Network:
             if weather.late and rng.random() < weather.late:
                 flight += rng.uniform(0.0, weather.late_by)
                 self.last_late = max(self.last_late, self._agenda.now + flight)
+            else:  # a switch keeps the order
+                way, now = (plane, source, target), self._agenda.now
+                flight = max(flight, self._arrived_last.get(way, 0.0) + APART - now)
+                self._arrived_last[way] = now + flight
             self._agenda.after(flight, deliver)
 
     def carry_advert(

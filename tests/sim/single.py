@@ -286,9 +286,11 @@ def deaf_boot(scene: Scene) -> float:
         masters = {key: world.invariants.masters(key) for key in keys}
 
         def in_place() -> bool:
+            """Or pushed out by another one that hears, and is better."""
             return all(
-                all(node in world.invariants.masters(key) for node in before)
+                all(node in now for node in before) or victim not in now
                 for key, before in masters.items()
+                for now in (world.invariants.masters(key),)
             )
 
         always(scene, "a healthy master lost its place to a deaf one", in_place, deaf + away)
