@@ -48,7 +48,6 @@ HEADER = struct.Struct("!BBHBbH")
 IPV4 = struct.Struct("!BBHIHHHHII4s4s4s")
 IPV6 = struct.Struct("!BBHIHHHHII16s16s16s")
 MOST_RECORDS = 255  # of a datagram: its count is a byte
-LONGEST_RECORD = IPV6.size + 2 + 24 + 2 + 255 + 2 + 16
 
 # include/uapi/linux/ip_vs.h
 FORWARD_MASK = 0x0007
@@ -58,7 +57,6 @@ OUT_SEQUENCE = 0x0200
 IN_SEQUENCE = 0x0400
 NO_CLIENT_PORT = 0x0800
 TEMPLATE = 0x1000
-TAKEN_FLAGS = 0x1F87  # IP_VS_CONN_F_BACKUP_MASK: what a backup takes over of them
 
 TCP_STATES = (
     *("NONE", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT", "TIME_WAIT", "CLOSE"),

@@ -46,7 +46,6 @@ DUMP = 0x300
 REPLACE = 0x100
 EXCLUSIVE = 0x200
 CREATE = 0x400
-APPEND = 0x800
 _CAPPED = 0x100  # an error that does not echo the body of the request
 _EXTENDED = 0x200  # an error with attributes that explain it
 

@@ -28,6 +28,8 @@ READS = 64  # datagrams for each wake-up
 WAITING = 1024  # datagrams that wait until it is known who sent them
 KNOW_EVERY = 0.5  # seconds between looks at who sends
 
+# By sendto: the interface was taken away; or it is down, or its address is gone.
+_GONE = frozenset({errno.ENODEV, errno.ENXIO, errno.ENETDOWN, errno.ENETUNREACH, errno.EINVAL})
 _SO_MARK = 36
 _MREQN = struct.Struct("=4s4si")
 _SKF_AD_PKTTYPE, _OUTGOING = 0xFFFFF000 + 4, 4
@@ -93,9 +95,9 @@ class PrivateTap:
         try:
             self._mouth.send(payload)
         except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.ENOBUFS):
+            if error.errno in _GONE:
                 return False
-            self._refused += 1
+            self._refused += 1  # its buffer is full, or a filter of this host forbids it
         return True
 
     def close(self) -> None:

@@ -223,8 +223,8 @@ class RelayLink:
         if self._tap is not None:
             overrun, local, unsent = self._past
             tap, self._tap = self._tap, None
+            tap.close()  # what waits in it is counted as lost by that
             self._past = (overrun + tap.lost + tap.refused, local + tap.strangers, unsent)
-            tap.close()
 
     def _lose(self, datagrams: int) -> None:
         """Between the kernel and us."""
