@@ -166,7 +166,7 @@ class Director:
             ev.Settle(config),
             *self.attendance.configure(config, now, self.services.targets().targets),
             *self._settings(now),
-            *self.sync.settings(config, self._secrets),
+            *self.sync.settings(config, self._secrets, now),
             *self.checker.teach(self.services, anew=False),
             *self.kernel.follow_all(),
             *self.checker.lend(self.services, self.kernel.has),
@@ -208,8 +208,12 @@ class Director:
             changes, actions = self.attendance.take(message, now)
             return [*self._tell(changes, now), *actions]
         if isinstance(message, messages.Hello) and self.config is not None:
-            return [*self.sync.settings(self.config, self._secrets), *self._sync_roles()]
-        return self._tell(self.sync.hear(message, now), now)
+            return [*self.sync.settings(self.config, self._secrets, now), *self._sync_roles()]
+        told = self._tell(self.sync.hear(message, now), now)
+        if self.config is not None:
+            known = self.peers.known.values() if self.peers else ()
+            self.sync.look(self.config, self.routers, known, now)
+        return told
 
     def _checked(
         self,

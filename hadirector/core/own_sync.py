@@ -14,9 +14,10 @@ from hadirector.core.address import Address
 from hadirector.core.keys import Secrets
 from hadirector.core.messages import Process, RouterStateName
 from hadirector.core.node_view import addresses_of
-from hadirector.core.peers import Known
+from hadirector.core.peers import Known, router_states
 from hadirector.core.services import Change
 from hadirector.core.settings.cluster import Config, ResyncPolicy
+from hadirector.core.sync_absence import Absences, lacking
 from hadirector.core.syncer_messages import (
     Synced,
     SyncNews,
@@ -35,6 +36,7 @@ class OwnSync:
 
     def __init__(self, now: float) -> None:
         self.synced: Synced | None = None
+        self._absences = Absences()
         self._heard_at = now
         self._told: SyncSettings | None = None
 
@@ -49,6 +51,39 @@ class OwnSync:
                 pass
         return []
 
+    def look(
+        self,
+        config: Config,
+        routers: Iterable[messages.Router],
+        peers: Iterable[Known],
+        now: float,
+    ) -> None:
+        """Who lacks connections by its last word."""
+        sync = config.connection_sync
+        if self.synced is None or sync is None or sync.resync is ResyncPolicy.NEVER:
+            self._absences.look({}, now)
+            return
+        standbys = [
+            known
+            for known in peers
+            if known.alive
+            and known.presence is not None
+            and role_of(known.presence.routers) is not SyncRole.MASTER
+        ]
+        role = role_of(dict(router_states(routers)))
+        self._absences.look(lacking(self.synced, role, standbys, config.peer_port), now)
+
+    def troubles(self, config: Config, now: float) -> list[str]:
+        """What somebody must look at, a sentence each."""
+        if config.connection_sync is None:
+            return []
+        if now - self._heard_at > WORD_HOLDS:
+            return ["the syncer is silent: nobody knows which connections are where"]
+        if self.synced is None:
+            return []
+        told = [f"connection sync: {self.synced.trouble}"] if self.synced.trouble else []
+        return told + self._absences.late(self.synced.known, now)
+
     def hindrance(self, config: Config, now: float) -> str:
         """Why this node may not take over yet, for the sake of connections; empty if it may."""
         sync = config.connection_sync
@@ -60,7 +95,7 @@ class OwnSync:
             return "the syncer is silent: nobody knows which connections are here"
         return "" if self.synced.ready else f"connections: {self.synced.reason}"
 
-    def settings(self, config: Config, secrets: Secrets) -> list[ev.Action]:
+    def settings(self, config: Config, secrets: Secrets, now: float) -> list[ev.Action]:
         """What the syncer is to run; nothing where it never had anything to do."""
         settings = SyncSettings(
             config.cluster,
@@ -73,6 +108,8 @@ class OwnSync:
         )
         if settings.sync is None and self._told is None:
             return []
+        if self._told is None or self._told.sync is None:
+            self._heard_at = now  # its first word is waited for from now on
         self._told = settings
         return [ev.Send(Process.SYNCER, settings, inf)]
 

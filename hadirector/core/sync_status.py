@@ -9,10 +9,7 @@ from hadirector.core.attendance_status import Json
 from hadirector.core.director import Director
 from hadirector.core.own_sync import role_of
 from hadirector.core.peers import router_states
-from hadirector.core.settings.cluster import ResyncPolicy
 from hadirector.core.syncer_messages import Standby, Synced, SyncRole
-
-LATE = 90.0  # seconds without an equal comparison, which comes each minute, until it is a trouble
 
 CANNOT_BE_KEPT = (
     "NAT connections whose sequence numbers a helper changed (FTP control), "
@@ -78,23 +75,6 @@ def standing(one: Standby, now: float) -> Json:
         "rounds": one.rounds,
         "compared": one.compared_at is not None,
     }
-
-
-def troubles(director: Director) -> list[str]:
-    """A sentence each."""
-    config, synced = director.config, director.sync.synced
-    sync = config.connection_sync if config else None
-    if sync is None or synced is None:
-        return []
-    told = [f"connection sync: {synced.trouble}"] if synced.trouble else []
-    if sync.resync is ResyncPolicy.NEVER:
-        return told
-    now = director.turned_at
-    for one in synced.standbys:
-        since = one.equal_at if one.equal_at is not None else director.configured_at
-        if not one.ready and now - since > LATE:
-            told.append(f"standby {one.node} would lose connections: {one.reason}")
-    return told
 
 
 def _judged(synced: Synced | None, role: SyncRole | None) -> tuple[Standby, ...]:

@@ -14,7 +14,6 @@ from hadirector.core import (
     messages,
     own_election,
     relay_status,
-    sync_status,
 )
 from hadirector.core.admin import Admin
 from hadirector.core.director import Director
@@ -59,7 +58,8 @@ def build(director: Director, shell: Mapping[str, str]) -> list[str]:
     told += [f"{kind}: {text}" for kind, text in sorted(shell.items())]
     if director.refused:
         told.append(director.refused)
-    told += sync_status.troubles(director)
+    if director.config is not None:
+        told += director.sync.troubles(director.config, director.turned_at)
     told += _of_peers(director)
     if director.sync.synced is not None and director.peers is not None:
         relay = director.sync.synced.relay
