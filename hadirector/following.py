@@ -117,8 +117,6 @@ class Follower:
         parts: list[bytes] = []
         size = 0
         for number in wanted.buckets:
-            if not 0 <= number < len(known.mirror.buckets):
-                raise LinkError(f"{self._link.node} asks for a bucket that is none")
             bucket = list(known.mirror.buckets[number].items())
             for at in range(0, max(1, len(bucket)), PART_ROWS):
                 found = comparison.hashes(bucket[at : at + PART_ROWS], scope, compare.salt)

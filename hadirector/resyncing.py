@@ -155,7 +155,7 @@ class Session:
         self._round += 1
         begun = child.now()
         scope = self._around.scope()
-        salt = os.urandom(16)
+        salt = os.urandom(said.SALT)
         exact = await self._known.refresh()
         await self._link.send(said.Compare(self._round, scope, salt))
         theirs = await self._answer(said.Digests)
