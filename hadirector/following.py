@@ -108,7 +108,7 @@ class Follower:
         known, scope = self._place.known, _scope(compare)
         exact = await known.refresh()
         digests, held = await known.digests(scope, compare.salt)
-        active = 0 if exact else await known.active(scope)
+        active = await known.active(scope)  # its master's kernel may be one that cannot be read
         drops = backup.drops if backup else 0
         await self._link.send(said.Digests(compare.round, held, digests, exact, drops, active))
 

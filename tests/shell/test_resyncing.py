@@ -12,6 +12,8 @@ from hadirector import resyncing
 from hadirector.core import ipvs_sync
 from hadirector.core import resync_messages as said
 from hadirector.core.campaign import Campaign
+from hadirector.core.comparison import Scope
+from hadirector.core.syncer_messages import Measure
 from hadirector.following import Follower, Place
 from hadirector.shell import child
 from hadirector.shell.backup_socket import BackupSocket
@@ -42,10 +44,15 @@ class End:
 
 
 class Known(KnownConnections):
-    """A node whose table is what its mirror has."""
+    """A node whose table is what its mirror has; `linear`: its kernel reads it in one go."""
+
+    linear = True
 
     async def refresh(self) -> bool:
-        return True
+        return self.linear
+
+    async def active(self, scope: Scope) -> int:
+        return len(self.mirror)
 
 
 class Pair:
@@ -143,3 +150,18 @@ async def test_what_is_on_its_way_is_not_sent() -> None:
 
         assert both.campaign.standing.ready
         assert len(both.standby.mirror) == 1
+
+
+@pytest.mark.parametrize("linear", [(True, False), (False, True)], ids=["master", "standby"])
+async def test_of_two_kernels_one_of_which_reads_its_table_in_one_go_the_standby_gets_ready(
+    linear: tuple[bool, bool],
+) -> None:
+    async with pair() as both:
+        both.master.linear, both.standby.linear = linear
+        both.opened(60.0, range(1000, 1100))
+
+        both.begin()
+        await both.until(lambda: both.campaign.standing.ready, 5.0)
+
+        assert both.campaign.standing.measure is Measure.ESTIMATED
+        assert both.has_all()
