@@ -9,10 +9,12 @@ from typing import cast
 import pytest
 
 from hadirector import resyncing
-from hadirector.core import ipvs_sync
+from hadirector.core import ipvs_sync, making_way
 from hadirector.core import resync_messages as said
+from hadirector.core.address import packed
 from hadirector.core.campaign import PERIOD, Campaign
 from hadirector.core.comparison import Scope
+from hadirector.core.ipvs_sync import INACTIVE, TEMPLATE
 from hadirector.core.syncer_messages import Measure, Standby
 from hadirector.following import Follower, Place
 from hadirector.shell import child
@@ -68,11 +70,13 @@ class Pair:
         self.tasks: list[asyncio.Task[None]] = []
         self.told: list[Standby] = []  # verdicts that came to the standby
         self.deaf = False  # whether datagrams are lost
+        self.said: list[bytes] = []  # records of all datagrams
+        self.scope: tuple[bytes, ...] | None = None
         self.longest = 1472
         ends = End("lb2"), End("lb1")
         ends[0].other, ends[1].other = ends[1], ends[0]
         around = resyncing.Surroundings(
-            self.master, lambda: self, lambda: None, lambda: None, lambda *_: None
+            self.master, lambda: self, lambda: self.scope, lambda: None, lambda *_: None
         )
         self.session = resyncing.Session(cast(Link, ends[0]), self.campaign, around)
         place = Place(self.standby, lambda: BackupSocket(1, 0), str, float, self.told.append)
@@ -80,6 +84,7 @@ class Pair:
 
     def send(self, payload: bytes) -> bool:
         """The stream of records."""
+        self.said += ipvs_sync.split(payload, SYNC_ID)
         if not self.deaf:
             self.standby.hear(payload)
         return True
@@ -228,3 +233,42 @@ async def test_a_table_that_changes_while_it_is_compared_is_sent_whole_all_the_s
         await both.until(lambda: both.campaign.standing.ready, 5.0)
 
         assert both.campaign.standing.resync_at is not None
+
+
+async def test_what_a_standby_keeps_of_another_server_is_made_to_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(making_way, "GONE_AFTER", 0.1)
+    template = replace(ONE, client_port=0, flags=TEMPLATE | INACTIVE, state=1, timeout=300)
+    async with pair() as both:
+        both.opened(60.0, range(1000, 1001))
+        both.master.mirror.hear([ipvs_sync.encode(template)], child.now() - 60.0)
+        both.standby.mirror.hear([record(1000)], child.now())
+        both.deaf = True  # as a kernel that keeps the server it has
+
+        def timeouts() -> list[int]:
+            told = [ipvs_sync.timeout_of(raw) for raw in both.said]
+            return [time for time, before in zip(told, [0, *told], strict=False) if time != before]
+
+        both.begin()
+        await both.until(lambda: timeouts()[-2:] == [1, 300], 5.0)
+
+        assert timeouts() == [300, 1, 300]
+
+
+async def test_what_became_another_masters_while_it_is_sent_is_not_sent() -> None:
+    async with pair() as both:
+        both.opened(60.0, range(1000, 9000))
+        both.scope = (bytes(4), packed(ONE.virtual))
+        lost = both.send
+
+        def send(payload: bytes) -> bool:
+            both.scope = (bytes(4),)
+            return lost(payload)
+
+        both.send = send  # type: ignore[method-assign]  # the instance moves as the sending begins
+        both.begin()
+        await both.until(lambda: both.campaign.standing.ready, 5.0)
+
+        assert 0 < len(both.said) < 2000
+        assert both.campaign.standing.total == 0
