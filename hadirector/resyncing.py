@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 
 from hadirector.core import comparison, ipvs_sync, mirror
 from hadirector.core import resync_messages as said
-from hadirector.core.campaign import AGAIN, PERIOD, YOUNG, Campaign, Compared
+from hadirector.core.campaign import AGAIN, NOISE, PERIOD, YOUNG, Campaign, Compared
 from hadirector.core.comparison import Scope
 from hadirector.core.pace import Pace
 from hadirector.shell import child
@@ -113,6 +113,7 @@ class Session:
     async def _rounds(self) -> None:
         due = child.now()
         again = False  # what is too young yet is to be looked at once more
+        soon = False  # whether this was the last word on it
         while True:
             self._woken.clear()
             waits = self._waits()
@@ -124,11 +125,12 @@ class Session:
                     if self._asked:
                         self.campaign.begin_anew()
                     again, self._asked = again or self._asked, False
-                    young = await self._one_round()
+                    young, untold = await self._one_round(strictly=again)
                     pause = PERIOD if self.campaign.done else AGAIN
-                    if again and self.campaign.done:
+                    if self.campaign.done:
+                        soon = (again and young) or (untold and not soon)
                         again = False
-                        if young:  # they may be on their way, or lost
+                        if soon:  # they may be on their way, or lost
                             pause = YOUNG + LOOK_AGAIN
                     due = child.now() + pause
                 pause = 0.0 if self._asked else due - child.now()
@@ -150,29 +152,30 @@ class Session:
             self.campaign.unable(why)
             self._around.told()
 
-    async def _one_round(self) -> bool:
-        """Compare, judge, tell, send what is missing; whether any too young to count is missing."""
+    async def _one_round(self, strictly: bool) -> tuple[bool, bool]:
+        """Compare, judge, tell, send what is missing; whether any too young to count is missing,
+        and more than a few that nobody told of (`_sort`)."""
         self._round += 1
         begun = child.now()
         scope = self._around.scope()
-        salt = os.urandom(16)
+        salt = os.urandom(said.SALT)
         exact = await self._known.refresh()
         await self._link.send(said.Compare(self._round, scope, salt))
         theirs = await self._answer(said.Digests)
         wanted = None if scope is None else frozenset(scope)
         ours, total = await self._known.digests(wanted, salt)
         missing = [k async for k in self._missing(ours, theirs, wanted, salt)]
-        whole = theirs.held == 0 and len(missing) == total
-        old = missing if whole else [key for key in missing if self._is_old(key, begun)]
+        whole = theirs.held == 0
+        old, untold = (missing, []) if whole else self._sort(missing, begun, strictly)
         exact = exact and theirs.exact
         active = 0 if exact else await self._known.active(wanted)
         unseen = _unseen(active, theirs.active)
         before = self.campaign.standing
         compared = Compared(total, old, exact, theirs.drops, active)
         verdict = self.campaign.judge(compared, child.now(), unseen)
-        if old:
-            await self._send(old)
-            self.campaign.sent(old, whole, child.now())
+        if old or untold:
+            await self._send(old + untold)
+            self.campaign.sent(old + untold, whole, child.now())
             if whole:
                 took = child.now() - begun
                 text = f"sent {len(old)} connections in {took:.1f} s: it had none"
@@ -182,7 +185,7 @@ class Session:
             self._around.notice("sync_complete", self._link.node, text)
         await self._link.send(self.campaign.standing)
         self._around.told()
-        return len(missing) > len(old)
+        return len(missing) > len(old) + len(untold), len(untold) > NOISE * total
 
     async def _missing(
         self, ours: bytes, theirs: said.Digests, scope: Scope, salt: bytes
@@ -231,11 +234,22 @@ class Session:
         await in_turns(steps())
         return keys
 
-    def _is_old(self, key: bytes, begun: float) -> bool:
-        """Or nothing that could be on its way: the standby did not listen yet when it was said."""
-        value = self._known.mirror.get(key)
+    def _sort(
+        self, missing: list[bytes], begun: float, strictly: bool
+    ) -> tuple[list[bytes], list[bytes]]:
+        """Those that are no longer on their way, as they are old, or the standby did not listen yet
+        when they were said; and those that only this reading has shown. Where the standby had all,
+        and nothing happened, these are no proof that it lacks any, as the kernel keeps them back
+        for up to two seconds: they are given to it, and judged by the next comparison."""
         before = max(begun - YOUNG, self._listens_since)
-        return value is not None and mirror.is_old(value, before)
+        lenient = self.campaign.standing.ready and not strictly
+        old: list[bytes] = []
+        untold: list[bytes] = []
+        for key in missing:
+            value = self._known.mirror.get(key)
+            if value is not None and mirror.is_old(value, before):
+                (untold if lenient and mirror.is_anew(value) else old).append(key)
+        return old, untold
 
     async def _answer(self, kind: type[T]) -> T:
         """The standby's answer in this round."""

@@ -29,7 +29,9 @@ BUCKETS = 4096
 GRACE = 20  # tenths of a second a record outlives its time: the kernel's buffer holds it up to 2 s
 _STAMPS = struct.Struct("!IIB")
 _HEAD = _STAMPS.size
-_HEARD, _READ, _MISSED = 0, 1, 2  # standing: by the stream alone, read, left out of one reading
+# Standing: by the stream alone; read; left out of one reading; read for the first time just now,
+# when a former reading had not shown it and the stream had not told of it.
+_HEARD, _READ, _MISSED, _ANEW = 0, 1, 2, 3
 _KERNEL_TIMEOUTS = {6: 900, 17: 300}  # of a record without a time of its own, in seconds
 _DEFAULT_TIMEOUT = 900
 _ALL = slice(None)
@@ -84,7 +86,8 @@ class Mirror:
         """Some of what the table holds. Forwarding and firewall mark of a record that was heard
         are better than those a reading can know."""
         stamp = int(now * 10).to_bytes(4, "big")
-        fresh = self._first_of_reading.to_bytes(4, "big") + stamp + b"\1"
+        anew = b"\1" if self._first_of_reading == OLD else b"\3"
+        fresh = self._first_of_reading.to_bytes(4, "big") + stamp + anew
         for raw in records:
             key = _key(raw)
             bucket = self.buckets[self._place(key)]
@@ -106,7 +109,7 @@ class Mirror:
                 _, heard, standing = _STAMPS.unpack_from(value)
                 if heard >= self._reading_from:
                     continue
-                if standing == _READ:
+                if standing in (_READ, _ANEW):
                     bucket[key] = value[:8] + b"\2" + value[_HEAD:]
                 else:
                     gone.append(key)
@@ -177,6 +180,12 @@ def virtual_of(value: bytes) -> bytes:
 def is_old(value: bytes, before: float) -> bool:
     """Whether it was seen first before then."""
     return int.from_bytes(value[:4], "big") < int(before * 10)
+
+
+def is_anew(value: bytes) -> bool:
+    """Whether the last reading showed it for the first time, and nobody told of it before: it may
+    be as old as the reading before, and is most often on its way in the kernel's buffer."""
+    return value[8] == _ANEW
 
 
 def record(value: bytes, now: float) -> bytes:

@@ -9,11 +9,16 @@ where the kernel's own go.
 """
 
 from dataclasses import dataclass
+from math import isfinite
 
+from hadirector.core.comparison import HASH
+from hadirector.core.mirror import BUCKETS
 from hadirector.core.syncer_messages import Standby
 
 VERSION = 2  # 1: buckets by the client's bytes alone
 NONCE = 16  # bytes
+SALT = 16  # bytes
+WORDS = 1 << 14  # characters of a reason, which goes on into status and the journal
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,3 +101,34 @@ class Sending:
 FromStandby = State | Ask | Digests | Listing
 FromMaster = Compare | List | Sending | Standby
 Message = Greeting | FromStandby | FromMaster
+
+
+def flaw_of(message: Message) -> str:
+    """What an honest peer would not say, and would harm who believed it; empty: nothing. Whether it
+    is said at the right moment is another question."""
+    match message:
+        case State(waits, _, drops, queue):
+            wrong = len(waits) > WORDS or min(drops, queue) < 0
+        case Ask(reason):
+            wrong = len(reason) > WORDS
+        case Compare(_, _, salt):
+            wrong = len(salt) != SALT
+        case Digests(_, held, digests, _, drops, active):
+            wrong = len(digests) != BUCKETS * HASH or min(held, drops, active) < 0
+        case List(_, buckets):
+            wrong = len(buckets) > BUCKETS or not all(0 <= one < BUCKETS for one in buckets)
+        case Standby():
+            wrong = _is_no_standing(message)
+        case _:
+            wrong = False  # nothing in it is reckoned with
+    return f"its {type(message).__name__} is out of bounds" if wrong else ""
+
+
+def _is_no_standing(one: Standby) -> bool:
+    instants = (one.compared_at, one.equal_at, one.resync_at)
+    counts = (one.total, one.missing, one.lost, one.sent, one.rounds)
+    return (
+        len(one.reason) > WORDS
+        or not all(at is None or isfinite(at) for at in instants)
+        or min(counts) < 0
+    )

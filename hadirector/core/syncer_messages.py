@@ -96,6 +96,8 @@ class Standby:
         """Percent; None before the first comparison."""
         if self.compared_at is None:
             return None
+        if self.missing > self.total:  # the table grew between counting and listing
+            return 0.0
         return 100.0 * (self.total - self.missing) / self.total if self.total else 100.0
 
 

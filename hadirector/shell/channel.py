@@ -83,7 +83,8 @@ def encode(message: messages.Message, valid_until: float = FOREVER) -> bytes:
 
 
 def decode(raw: bytes) -> Received:
-    """The message of these bytes; ValueError (msgspec's) when they are not a lawful one."""
+    """The message of these bytes; ValueError (msgspec's) when they are not a lawful one,
+    RecursionError when they are nested too deeply to tell."""
     kind, valid_until, body = _envelope.decode(raw)
     if kind not in _decoders:
         raise ValueError(f"unknown message {kind!r}")
@@ -275,7 +276,7 @@ class Channel:
             sequence, part, parts = _HEADER.unpack_from(raw)
             whole = self._assembly.add(sequence, part, parts, raw[_HEADER.size :])
             received = None if whole is None else decode(whole)
-        except (ValueError, msgspec.MsgspecError) as error:
+        except (ValueError, RecursionError, msgspec.MsgspecError) as error:
             self.counts.malformed += 1
             log.warning("channel=%s refused a message: %s", self.name, error)
             return

@@ -45,7 +45,7 @@ class KnownConnections:
         self._table: Table = {}
         self._usage = Usage()
         self._counted_at = float("-inf")
-        self._read_at: float | None = None  # when the last reading began
+        self._read_at: float | None = None  # when the last reading that came to its end began
         self._busy = asyncio.Lock()
         self._refilled = False
         self._forgotten = 0  # how often
@@ -121,18 +121,15 @@ class KnownConnections:
         if self.source is Source.TABLE or self._refilled:
             return False
         async with self._busy:
-            forgotten = self._forgotten
-            read = await self._read(REFILL_SHARE, whole=False)
-            # What was forgotten meanwhile is not filled in by the rest of the reading.
-            self._refilled = read and forgotten == self._forgotten
+            self._refilled = await self._read(REFILL_SHARE, whole=False)
             return self._refilled
 
     async def _read(self, share: float, whole: bool) -> bool:
+        """Whether all of the table is known now; not where something was forgotten meanwhile."""
         await self._look(0.0)
         services = sync_table.Services(self._table)
-        begun = child.now()
-        previous, self._read_at = self._read_at, begun
-        self.mirror.begin_reading(begun, previous)
+        begun, forgotten = child.now(), self._forgotten
+        self.mirror.begin_reading(begun, self._read_at)
         try:
             async for rows in connection_table.rows(share):
                 for at in range(0, len(rows), 500):
@@ -144,6 +141,9 @@ class KnownConnections:
             return False
         if whole:
             await in_turns(self.mirror.end_reading())
+        if forgotten != self._forgotten:
+            return False
+        self._read_at = begun
         return True
 
     async def tend(self) -> None:

@@ -57,7 +57,8 @@ def encode(message: PeerMessage, sealed: bool) -> bytes:
 
 
 def decode(body: bytes, sealed: bool) -> PeerMessage:
-    """The message of a body; ValueError (msgspec's) when it is none."""
+    """The message of a body; ValueError (msgspec's) when it is none, RecursionError when it is
+    nested too deeply to tell."""
     if not sealed:
         return _presence.decode(body)
     kind, raw = _envelope.decode(body)
@@ -178,7 +179,7 @@ class PeerChannel:
                 message = decode(judged.body, judged.sealed)
                 if isinstance(message, peers.Presence) and message.node != node:
                     raise ValueError("another node's presence")
-            except (ValueError, msgspec.MsgspecError):
+            except (ValueError, RecursionError, msgspec.MsgspecError):
                 judged = self.gate.reject(node, Flaw.MALFORMED, now)
             else:
                 self._heard(node, message)

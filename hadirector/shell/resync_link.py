@@ -104,8 +104,11 @@ class Link:
         try:
             kind, content = _envelope.decode(body)
             message: said.Message = _decoders[kind].decode(content)
-        except (KeyError, ValueError, msgspec.MsgspecError) as error:
+        except (KeyError, ValueError, RecursionError, msgspec.MsgspecError) as error:
             raise LinkError(f"{self.node}: a malformed message: {error}") from error
+        flaw = said.flaw_of(message)
+        if flaw:
+            raise LinkError(f"{self.node} says what cannot be: {flaw}")
         return message
 
     def is_sealed_by(self, keys: tuple[Key, ...]) -> bool:

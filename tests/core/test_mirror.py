@@ -129,6 +129,24 @@ def test_the_first_reading_shows_what_is_old_and_a_later_one_what_came_since_the
     assert old == {13: True, 37: False}
 
 
+def test_what_a_reading_shows_before_the_stream_told_of_it_is_anew_until_the_next_one() -> None:
+    known = Mirror()
+    read(known, 1010.0, None, ONE)
+    known.hear([raw(replace(ONE, client_port=1))], 1015.0)
+    anew = replace(ONE, client_port=2)
+
+    def ports() -> list[int]:
+        values = [value for bucket in known.buckets for value in bucket.values()]
+        return [int.from_bytes(v[19:21], "big") for v in values if mirror.is_anew(v)]
+
+    read(known, 1020.0, 1010.0, ONE, replace(ONE, client_port=1), anew)
+    assert ports() == [2]
+    read(known, 1030.0, 1020.0, ONE, anew)
+    assert ports() == []
+    read(known, 1040.0, 1030.0, ONE)
+    assert len(known) == 2  # left out of one reading, not of two
+
+
 def test_a_reading_keeps_what_the_stream_knows_better() -> None:
     known = Mirror()
     said = replace(ONE, flags=3, fwmark=7, timeout=900)

@@ -17,6 +17,9 @@ from hadirector.core.settings.checks import Target
 from hadirector.shell import channel
 from tests.core import farm
 
+# A level with a field that nobody knows, which is nothing but lists in lists.
+NESTED = b"\x93\xa5Hello\xcb\x7f\xf0" + bytes(6) + b"\x81\xa1x" + b"\x91" * 5000 + b"\xc0"
+
 Ends = tuple[channel.Channel, channel.Channel]
 
 
@@ -121,8 +124,14 @@ async def test_parts_of_a_sender_that_died_are_dropped_with_the_next_message(end
 
 @pytest.mark.parametrize(
     "raw",
-    [b"", b"\x00" * 3, channel._HEADER.pack(1, 5, 2) + b"x", channel._HEADER.pack(1, 0, 1) + b"x"],
-    ids=["none", "short", "part beyond", "no message"],
+    [
+        b"",
+        b"\x00" * 3,
+        channel._HEADER.pack(1, 5, 2) + b"x",
+        channel._HEADER.pack(1, 0, 1) + b"x",
+        channel._HEADER.pack(1, 0, 1) + NESTED,
+    ],
+    ids=["none", "short", "part beyond", "no message", "nested"],
 )
 async def test_what_is_no_message_is_counted_and_the_next_one_is_read(raw: bytes) -> None:
     sender, other = channel.pair()

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from hadirector.core import mirror
 from hadirector.core.syncer_messages import Source
 from hadirector.shell import connection_table
 from hadirector.shell.known_connections import KnownConnections
@@ -66,4 +67,18 @@ async def test_what_is_forgotten_during_a_refill_is_filled_in_again(
     await known.refill()
 
     assert len(known.mirror) == 2
+    known.close()
+
+
+async def test_what_a_reading_shows_that_follows_one_that_failed_is_as_old_as_can_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = known_from(Table(fails=1), monkeypatch)
+
+    await known.refill()
+    await known.refill()
+
+    values = [value for bucket in known.mirror.buckets for value in bucket.values()]
+    assert len(values) == 2
+    assert all(mirror.is_old(value, 1.0) for value in values)
     known.close()

@@ -295,6 +295,21 @@ def test_a_name_of_no_message_makes_none() -> None:
         peer_channel.decode(msgspec.msgpack.encode(("Config", {})), sealed=True)
 
 
+async def test_a_datagram_of_lists_in_lists_is_malformed_and_nothing_else(
+    ends: tuple[End, End], port: int
+) -> None:
+    one, two = ends
+    assert one.follow() == ""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as forger:
+        forger.bind((TWO, 0))
+        forger.sendto(b"HDP1\x81\xa1x" + b"\x91" * 5000 + b"\xc0", (ONE, port))
+    assert two.follow() == ""
+
+    await _speak(one, two)
+
+    assert one.flaws == {"malformed": 1}
+
+
 async def test_doctors_empty_datagram_is_no_complaint(ends: tuple[End, End], port: int) -> None:
     one = ends[0]
     assert one.follow() == ""

@@ -1,6 +1,7 @@
 """The connection between two syncers: greetings, seals, and what is not believed."""
 
 import asyncio
+import math
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,6 +10,7 @@ import pytest
 
 from hadirector.core import resync_messages as said
 from hadirector.core.keys import Key
+from hadirector.core.syncer_messages import Standby
 from hadirector.shell.resync_link import Identity, Link, LinkError
 
 KEYS = (Key(7, bytes(range(32))), Key(8, bytes(32)))
@@ -104,6 +106,7 @@ async def test_another_node_or_cluster_is_not_taken_for_a_peer() -> None:
         struct.pack("!I", 3) + b"abc",
         struct.pack("!I", 8) + b"\x92\xa5State\xc0",
         struct.pack("!I", 0),
+        struct.pack("!I", 5009) + b"\x92\xa7" + b"Compare" + b"\x91" * 5000,
     ],
 )
 async def test_noise_ends_the_connection_and_nothing_else(raw: bytes) -> None:
@@ -113,6 +116,28 @@ async def test_noise_ends_the_connection_and_nothing_else(raw: bytes) -> None:
 
         with pytest.raises(LinkError):
             await master.receive()
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        said.Compare(1, None, bytes(65)),  # more than a hash takes for its key
+        said.State("x" * (said.WORDS + 1), 1, 0, 0),
+        said.State("", 1, 0, -1),
+        said.Digests(1, 0, b"", True, 0, 0),
+        said.List(1, (4096,)),
+        said.List(1, (0,) * 5000),
+        Standby("lb1", True, "", compared_at=math.nan),
+        Standby("lb1", True, "", total=3, missing=-1),
+    ],
+)
+async def test_a_peer_that_says_what_cannot_be_is_not_believed(lie: said.Message) -> None:
+    async with linked() as (standby, master):
+        await greet(standby, master, identity("lb2"), identity("lb1"))
+        await master.send(lie)
+
+        with pytest.raises(LinkError, match="cannot be"):
+            await standby.receive()
 
 
 async def test_who_says_nothing_is_not_waited_for() -> None:

@@ -1,7 +1,7 @@
 """A master and its standby, link and stream in memory: what is sent, and when that is."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import cast
@@ -11,7 +11,9 @@ import pytest
 from hadirector import resyncing
 from hadirector.core import ipvs_sync
 from hadirector.core import resync_messages as said
-from hadirector.core.campaign import Campaign
+from hadirector.core.campaign import PERIOD, Campaign
+from hadirector.core.comparison import Scope
+from hadirector.core.syncer_messages import Measure, Standby
 from hadirector.following import Follower, Place
 from hadirector.shell import child
 from hadirector.shell.backup_socket import BackupSocket
@@ -42,10 +44,18 @@ class End:
 
 
 class Known(KnownConnections):
-    """A node whose table is what its mirror has."""
+    """A node whose table is what its mirror has; `linear`: its kernel reads it in one go."""
+
+    linear = True
+    unheard: Sequence[int] = ()  # client ports of those that the table alone shows
 
     async def refresh(self) -> bool:
-        return True
+        self.mirror.begin_reading(child.now(), child.now() - PERIOD)
+        self.mirror.read(map(record, self.unheard), child.now())
+        return self.linear
+
+    async def active(self, scope: Scope) -> int:
+        return len(self.mirror)
 
 
 class Pair:
@@ -56,6 +66,8 @@ class Pair:
         self.master.sync_id = self.standby.sync_id = SYNC_ID
         self.campaign = Campaign("lb2")
         self.tasks: list[asyncio.Task[None]] = []
+        self.told: list[Standby] = []  # verdicts that came to the standby
+        self.deaf = False  # whether datagrams are lost
         self.longest = 1472
         ends = End("lb2"), End("lb1")
         ends[0].other, ends[1].other = ends[1], ends[0]
@@ -63,12 +75,13 @@ class Pair:
             self.master, lambda: self, lambda: None, lambda: None, lambda *_: None
         )
         self.session = resyncing.Session(cast(Link, ends[0]), self.campaign, around)
-        place = Place(self.standby, lambda: BackupSocket(1, 0), str, float, lambda _: None)
+        place = Place(self.standby, lambda: BackupSocket(1, 0), str, float, self.told.append)
         self.follower = Follower(cast(Link, ends[1]), place)
 
     def send(self, payload: bytes) -> bool:
-        """The stream of records: nothing of it is lost."""
-        self.standby.hear(payload)
+        """The stream of records."""
+        if not self.deaf:
+            self.standby.hear(payload)
         return True
 
     def opened(self, ago: float, ports: range) -> None:
@@ -143,3 +156,75 @@ async def test_what_is_on_its_way_is_not_sent() -> None:
 
         assert both.campaign.standing.ready
         assert len(both.standby.mirror) == 1
+
+
+@pytest.mark.parametrize("linear", [(True, False), (False, True)], ids=["master", "standby"])
+async def test_of_two_kernels_one_of_which_reads_its_table_in_one_go_the_standby_gets_ready(
+    linear: tuple[bool, bool],
+) -> None:
+    async with pair() as both:
+        both.master.linear, both.standby.linear = linear
+        both.opened(60.0, range(1000, 1100))
+
+        both.begin()
+        await both.until(lambda: both.campaign.standing.ready, 5.0)
+
+        assert both.campaign.standing.measure is Measure.ESTIMATED
+        assert both.has_all()
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Comparisons each fifth of a second."""
+    monkeypatch.setattr(resyncing, "PERIOD", 0.2)
+    monkeypatch.setattr(resyncing, "LOOK_AGAIN", 0.1)
+    monkeypatch.setattr(resyncing, "YOUNG", 0.1)
+
+
+@pytest.mark.usefixtures("often")
+async def test_what_the_masters_kernel_has_not_told_yet_takes_nobodys_readiness() -> None:
+    async with pair() as both:
+        both.opened(60.0, range(1000, 1100))
+        both.begin()
+        await both.until(lambda: both.campaign.standing.ready, 5.0)
+        await asyncio.sleep(0.4)  # what it asked for when it came is over
+        before = len(both.told)
+
+        both.master.unheard = [5000]
+        await both.until(both.has_all, 5.0)
+        await both.until(lambda: len(both.told) > before + 2, 5.0)
+
+        assert all(one.ready for one in both.told[before:])
+
+
+@pytest.mark.usefixtures("often")
+async def test_what_was_never_told_and_is_lost_again_is_missing() -> None:
+    async with pair() as both:
+        both.opened(60.0, range(1000, 1100))
+        both.begin()
+        await both.until(lambda: both.campaign.standing.ready, 5.0)
+        await asyncio.sleep(0.4)
+
+        both.deaf, both.master.unheard = True, [5000]
+        await both.until(lambda: both.campaign.standing.missing == 1, 5.0)
+        both.deaf = False
+        await both.until(lambda: both.campaign.standing.ready, 5.0)
+
+        assert both.has_all()
+
+
+async def test_a_table_that_changes_while_it_is_compared_is_sent_whole_all_the_same() -> None:
+    async with pair() as both:
+        both.opened(60.0, range(1000, 1100))
+        count = both.master.digests
+
+        async def digests(scope: Scope, salt: bytes) -> tuple[bytes, int]:
+            found = await count(scope, salt)
+            both.opened(0.0, range(2000, 6000))
+            return found
+
+        both.master.digests = digests  # type: ignore[method-assign]  # a client comes meanwhile
+        both.begin()
+        await both.until(lambda: both.campaign.standing.ready, 5.0)
+
+        assert both.campaign.standing.resync_at is not None
