@@ -27,10 +27,18 @@ from hadirector.core.syncer_messages import (
     SyncRoles,
     SyncSettings,
 )
-from hadirector.shell import backup_socket, channel, child, confine, private_tap
+from hadirector.shell import (
+    backup_socket,
+    channel,
+    child,
+    confine,
+    private_tap,
+    sync_interface,
+)
 from hadirector.shell.backup_socket import BackupSocket
 from hadirector.shell.known_connections import KnownConnections
 from hadirector.shell.relay import RelayLink
+from hadirector.shell.sync_interface import SyncInterface
 from hadirector.shell.sync_wire import SyncWire
 from hadirector.sync_links import Host, Links
 
@@ -67,6 +75,7 @@ class Syncer:
         self._watch = RecordWatch()
         self._unseen = self._refused = 0
         self._trouble = ""
+        self._interface = SyncInterface(0, 0, "")
         self._asked = ""
         self._ready: bool | None = None
 
@@ -113,21 +122,31 @@ class Syncer:
 
     # The stream of records
 
+    def _look_at_interface(self) -> None:
+        """Whether anything passes there. One that was made anew is another one: nothing is heard
+        of it by what listened before."""
+        sync = self._sync
+        if sync is None:
+            return
+        self._interface = sync_interface.look(sync.interface)
+        if isinstance(self._wire, SyncWire) and self._wire.index != self._interface.index:
+            self._close_wire()
+
     def _open_wire(self) -> None:
         """What is to be open and is not."""
         sync = self._sync
+        self._trouble = self._interface.trouble
         if sync is None or self._wire is not None:
             return
         if sync.transport is SyncTransport.AUTHENTICATED:
             self._wire = RelayLink(time.time_ns(), self._heard, self.notice)
-            self._trouble = ""
             self._relay(self._wire)
             return
         try:
             self._wire = SyncWire(sync.interface, sync.group, sync.port, self._heard)
-            self._trouble = ""
         except OSError as error:
-            self._trouble = f"sync interface {sync.interface}: {os.strerror(error.errno or 0)}"
+            why = f"sync interface {sync.interface}: {os.strerror(error.errno or 0)}"
+            self._trouble = self._trouble or why
 
     def _relay(self, link: RelayLink) -> None:
         """Have it carry what the settings say, with the keys they have now."""
@@ -174,6 +193,7 @@ class Syncer:
         before, since = self._look_at_backup(), child.now()
         while True:
             await asyncio.sleep(LOOK_EVERY)
+            self._look_at_interface()
             self._open_wire()
             await self._links.open()
             now, at = self._look_at_backup(), child.now()
@@ -258,6 +278,7 @@ class Syncer:
             refused=dict(known.refused),
             overrun=self._wire.count_lost() if self._wire is not None else 0,
             trouble="; ".join(filter(None, (self._trouble, self._links.trouble, known.trouble))),
+            mtu=self._interface.mtu,
             relay=self._wire.state() if isinstance(self._wire, RelayLink) else None,
         )
         self._child.send(Process.DIRECTOR, told)

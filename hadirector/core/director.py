@@ -211,7 +211,7 @@ class Director:
             return [*self.sync.settings(self.config, self._secrets, now), *self._sync_roles()]
         told = self._tell(self.sync.hear(message, now), now)
         if self.config is not None:
-            known = self.peers.known.values() if self.peers else ()
+            known = tuple(self.peers.known.values()) if self.peers else ()
             self.sync.look(self.config, self.routers, known, now)
         return told
 
@@ -392,7 +392,9 @@ class Director:
         here, standby = self._situation(), self.operations.stance.standby is not None
         assert here is not None
         told = here.presence(self.version, standby)
-        told = replace(told, overrides=self.orders.digest(here.config), view=self._view())
+        mtu = self.sync.synced.mtu if self.sync.synced and here.config.connection_sync else 0
+        orders = self.orders.digest(here.config)
+        told = replace(told, overrides=orders, view=self._view(), sync_mtu=mtu)
         if self.election.unknown:  # no peer is to believe what we do not know ourselves
             told = replace(told, routers={}, priorities={})
         return [ev.SendPresence(told)]

@@ -5,7 +5,7 @@ that; its word is good for `WORD_HOLDS` seconds, and without it the node is not 
 `resync: never` nobody compares anything, and readiness is as it was without connection sync.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from math import inf
 
 from hadirector.core import director_events as ev
@@ -16,7 +16,12 @@ from hadirector.core.messages import Process, RouterStateName
 from hadirector.core.node_view import addresses_of
 from hadirector.core.peers import Known, router_states
 from hadirector.core.services import Change
-from hadirector.core.settings.cluster import Config, ResyncPolicy
+from hadirector.core.settings.cluster import (
+    Config,
+    ConnectionSync,
+    ResyncPolicy,
+    SyncTransport,
+)
 from hadirector.core.sync_absence import Absences, lacking
 from hadirector.core.syncer_messages import (
     Synced,
@@ -29,6 +34,7 @@ from hadirector.core.syncer_messages import (
 
 WORD_HOLDS = 10.0  # seconds; it comes each second
 ROLES_HOLD = 10.0
+LONGEST_PACKET = 1500  # bytes: the kernel's records fit, and a backup thread's buffer takes them
 
 
 class OwnSync:
@@ -37,6 +43,7 @@ class OwnSync:
     def __init__(self, now: float) -> None:
         self.synced: Synced | None = None
         self._absences = Absences()
+        self._apart: list[str] = []  # whose sync interface takes other packets than ours
         self._heard_at = now
         self._told: SyncSettings | None = None
 
@@ -55,11 +62,12 @@ class OwnSync:
         self,
         config: Config,
         routers: Iterable[messages.Router],
-        peers: Iterable[Known],
+        peers: Collection[Known],
         now: float,
     ) -> None:
-        """Who lacks connections by its last word."""
+        """Who lacks connections by its last word, and whose records may not get through."""
         sync = config.connection_sync
+        self._apart = _apart(self.synced, sync, peers)
         if self.synced is None or sync is None or sync.resync is ResyncPolicy.NEVER:
             self._absences.look({}, now)
             return
@@ -82,7 +90,7 @@ class OwnSync:
         if self.synced is None:
             return []
         told = [f"connection sync: {self.synced.trouble}"] if self.synced.trouble else []
-        return told + self._absences.late(self.synced.known, now)
+        return [*told, *self._apart, *self._absences.late(self.synced.known, now)]
 
     def hindrance(self, config: Config, now: float) -> str:
         """Why this node may not take over yet, for the sake of connections; empty if it may."""
@@ -136,6 +144,30 @@ class OwnSync:
         )
         role, own = role_of(states), _mastered(config, states)
         return [ev.Send(Process.SYNCER, SyncRoles(role, own, others, waits), ROLES_HOLD)]
+
+
+def _apart(synced: Synced | None, sync: ConnectionSync | None, peers: Iterable[Known]) -> list[str]:
+    """Peers whose sync interface takes longer or shorter packets than ours. The relay's fit
+    everywhere, and nothing is longer than `LONGEST_PACKET`."""
+    if synced is None or sync is None or sync.transport is SyncTransport.AUTHENTICATED:
+        return []
+    told = []
+    for known in peers:
+        theirs = known.presence.sync_mtu if known.alive and known.presence else 0
+        if are_apart(synced.mtu, theirs):
+            told.append(
+                f"connection sync: {sync.interface} has an MTU of {synced.mtu} here and of "
+                f"{theirs} on {known.node.name}: longer records are lost on the way; set the same "
+                "on both"
+            )
+    return told
+
+
+def are_apart(here: int, there: int) -> bool:
+    """Whether records pass in one direction only. 0: not known."""
+    if not here or not there:
+        return False
+    return min(here, LONGEST_PACKET) != min(there, LONGEST_PACKET)
 
 
 def role_of(states: dict[str, str]) -> SyncRole:

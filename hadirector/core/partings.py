@@ -7,7 +7,8 @@ until the others have it too; so it must be told before.
 
 from collections.abc import Collection, Iterator
 
-from hadirector.core.listening import peers_patience, seconds
+from hadirector.core.duration import spell
+from hadirector.core.listening import peers_patience
 from hadirector.core.settings.cluster import Config, ConnectionSync
 from hadirector.core.settings.instances import (
     Authentication,
@@ -28,10 +29,10 @@ def of_router(old: Instance, new: Instance) -> str:
     changed = [f"{what} {before} -> {after}" for what, before, after in _changed(old, new)]
     if not changed:
         return ""
-    patience = seconds(round(peers_patience(old), 1))
+    patience = spell(round(peers_patience(old), 1))
     return (
         f"{new.name}: {', '.join(changed)}: peers do not hear this node until they run it too, and "
-        f"two are master of the same addresses: reload all of them within {patience} s"
+        f"two are master of the same addresses: reload all of them within {patience}"
     )
 
 
@@ -84,7 +85,7 @@ def _changed(old: Instance, new: Instance) -> Iterator[tuple[str, str, str]]:
         if before != after:
             yield what, str(before), str(after)
     if old.version == new.version == 2 and old.advert_int != new.advert_int:
-        yield "advert_int", seconds(old.advert_int), seconds(new.advert_int)
+        yield "advert_int", spell(old.advert_int), spell(new.advert_int)
     if not _agree(old.authentication, new.authentication):
         yield "authentication", _spoken(old.authentication), _spoken(new.authentication)
     if old.checksum != new.checksum and Checksum.PLAIN in (old.checksum, new.checksum):

@@ -32,7 +32,8 @@ class Presence:
     `routers` gives states by `instance/ipv4`, `priorities` what counts in their election, `voices`
     how they speak; `services` whether quorum is met by service name; `standby`: it is under
     maintenance. `overrides` is the digest of the orders it knows (core/orders),
-    `view` what its checks see (core/views).
+    `view` what its checks see (core/views). `sync_mtu`: of its sync interface; 0: there
+    is none, or it is not known.
     """
 
     cluster: str
@@ -50,6 +51,7 @@ class Presence:
     voices: dict[str, messages.Voice] = field(default_factory=dict)
     overrides: str = ""
     view: View = View()
+    sync_mtu: int = 0
 
     def states_of(self, instance: str) -> dict[str, str]:
         """The states of an instance's routers."""

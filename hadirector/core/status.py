@@ -250,5 +250,6 @@ def _peer(known: Known, offset: float) -> dict[str, Json]:
         "reason": None if presence is None else presence.reason,
         "version": None if presence is None else presence.version,
         "standby": None if presence is None else presence.standby,
+        "sync_mtu": (presence.sync_mtu or None) if presence is not None else None,
         "trouble": known.trouble or None,
     }

@@ -53,6 +53,7 @@ def build(
         "standbys": {one.node: standing(one, now) for one in synced.standbys} if synced else {},
         "masters": {one.node: standing(one, now) for one in synced.own} if synced else {},
         "refused": dict(synced.refused) if synced else {},
+        "mtu": (synced.mtu or None) if synced else None,
         "overrun": synced.overrun if synced else None,
         "threads": [thread.role.name.lower() for thread in threads],
         "unguarded": unguarded or None,

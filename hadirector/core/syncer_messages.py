@@ -110,7 +110,8 @@ class Synced:
     where the table is known from, `known` how many connections are; `unseen` how many more the
     kernel counts, `kept_out` those that no resync can keep (changed sequence numbers). `refused`
     counts datagrams of the stream by their flaw, `overrun` those that came faster than they were
-    read, which makes the mirror incomplete, not the kernel. `relay`: of `transport: authenticated`.
+    read, which makes the mirror incomplete, not the kernel. `mtu`: of the sync interface; 0:
+    it is not there. `relay`: of `transport: authenticated`.
     """
 
     ready: bool
@@ -124,6 +125,7 @@ class Synced:
     refused: dict[str, int] = field(default_factory=dict)
     trouble: str = ""
     overrun: int = 0
+    mtu: int = 0
     relay: RelayState | None = None
 
 

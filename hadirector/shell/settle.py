@@ -18,6 +18,8 @@ import msgspec
 from hadirector.core import acceptance as core_acceptance
 from hadirector.core import ipvs as values
 from hadirector.core import sysctls
+from hadirector.core.address import family
+from hadirector.core.own_sync import LONGEST_PACKET
 from hadirector.core.relay_wire import PAYLOAD
 from hadirector.core.repairs import Line, Repairs
 from hadirector.core.settings.cluster import Config, ConnectionSync, SyncTransport
@@ -30,9 +32,11 @@ from hadirector.shell import (
     private_link,
     private_tap,
     state_file,
+    sync_interface,
     sysctl,
 )
 from hadirector.shell.netlink import KernelError
+from hadirector.shell.sync_wire import HEADERS
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +83,7 @@ class Settle:
         self._wanted: set[str] = set()  # names of sysctls, in this turn
         self._timeouts_left: values.Timeouts | None = None
         self._ours_ran: tuple[values.SyncThread, ...] = ()
+        self._bound: tuple[str, int] | None = None  # the sync interface and its index
         self._private: private_link.PrivateLink | None = private_link.PrivateLink()
         self.troubles: dict[str, str] = {}
 
@@ -220,7 +225,7 @@ class Settle:
     async def _settle_threads(self, config: Config) -> None:
         """Threads of somebody else's are left alone; ours stop when nobody wants them, also those
         that a former life left."""
-        wanted = _threads(config.connection_sync) if config.connection_sync else ()
+        wanted = await self._wanted_threads(config.connection_sync)
         sealed = any(thread.interface == private_link.NAME for thread in wanted)
         if sealed:
             await self._settle_private()
@@ -246,6 +251,39 @@ class Settle:
             await asyncio.to_thread(self._private.remove)
             self._private = None
             self.trouble("private_interface", "")
+
+    async def _wanted_threads(self, sync: ConnectionSync | None) -> tuple[values.SyncThread, ...]:
+        """Both threads, on both nodes, all the time: roles change without restarting one. Where the
+        daemons carry what they say, they say it where nobody else hears it. Threads on an interface
+        that was removed speak to nobody and hear nobody, also once there is another of its name."""
+        bound, self._bound = self._bound, None
+        if sync is None:
+            return ()
+        roles = (values.SyncRole.MASTER, values.SyncRole.BACKUP)
+        if sync.transport is SyncTransport.AUTHENTICATED:
+            where = (private_link.NAME, sync.sync_id, private_tap.GROUP, private_tap.PORT)
+            return tuple(values.SyncThread(role, *where, maxlen=PAYLOAD) for role in roles)
+        self._bound = bound
+        found = sync_interface.look(sync.interface)
+        if not found.index:
+            raise _waits_for(sync.interface)
+        self._bound = (sync.interface, found.index)
+        if bound is not None and bound[0] == sync.interface and bound != self._bound:
+            await self._stop_threads(self._before.threads)
+            self._ours_ran = ()
+            text = "was removed and made anew: sync threads were started again on it"
+            self._drifted.append((sync.interface, text))
+        # Left to itself the kernel speaks in packets of 1500 bytes whatever the interface takes;
+        # in fragments a smaller one carries them, and one that is lost costs all.
+        longest = min(found.mtu, LONGEST_PACKET) - HEADERS[family(sync.group)]
+        return tuple(
+            values.SyncThread(
+                role,
+                *(sync.interface, sync.sync_id, sync.group, sync.port),
+                maxlen=longest if role is values.SyncRole.MASTER else 0,
+            )
+            for role in roles
+        )
 
     async def _settle_private(self) -> None:
         """The interface that leads nowhere; with a new one, threads on the old one hear nothing.
@@ -281,8 +319,7 @@ class Settle:
             await self._ipvs.start_thread(wanted)
         except KernelError as error:
             if error.errno == errno.ENODEV:
-                text = f"no interface {wanted.interface}: connection sync waits for it"
-                raise KernelError("connection_sync", errno.ENODEV, text) from error
+                raise _waits_for(wanted.interface) from error
             raise
 
     async def _keep(self) -> None:
@@ -301,20 +338,9 @@ class Settle:
         self.trouble("settings_not_saved", text)
 
 
-def _threads(sync: ConnectionSync) -> tuple[values.SyncThread, ...]:
-    """Both threads, on both nodes, all the time: roles change without restarting one. Where the
-    daemons carry what they say, they say it where nobody else hears it."""
-    roles = (values.SyncRole.MASTER, values.SyncRole.BACKUP)
-    if sync.transport is SyncTransport.AUTHENTICATED:
-        group, port = private_tap.GROUP, private_tap.PORT
-        return tuple(
-            values.SyncThread(role, private_link.NAME, sync.sync_id, group, port, maxlen=PAYLOAD)
-            for role in roles
-        )
-    return tuple(
-        values.SyncThread(role, sync.interface, sync.sync_id, sync.group, sync.port)
-        for role in roles
-    )
+def _waits_for(interface: str) -> KernelError:
+    text = f"no interface {interface}: connection sync waits for it"
+    return KernelError("connection_sync", errno.ENODEV, text)
 
 
 def _gone(thread: values.SyncThread, running: Sequence[values.SyncThread]) -> str:

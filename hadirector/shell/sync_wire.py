@@ -6,14 +6,13 @@ Our own datagrams, told by their source port, are not heard again.
 """
 
 import asyncio
-import fcntl
 import logging
 import socket
 import struct
 from collections.abc import Callable
 
 from hadirector.core.address import Address, family, packed
-from hadirector.shell import bpf, child, packet_ears
+from hadirector.shell import bpf, child, packet_ears, sync_interface
 from hadirector.shell.buffers import enlarge_send
 
 log = logging.getLogger(__name__)
@@ -21,12 +20,11 @@ log = logging.getLogger(__name__)
 BUFFER = 8 << 20  # bytes to send
 READS = 64  # datagrams for each wake-up
 HEADERS = {4: 28, 6: 48}  # bytes of IP and UDP
+LEAST_MTU = 1280  # of any network; for an interface that has gone
 
 _PACKET_TYPE, _OUTGOING = 0xFFFFF000 + 4, 4  # SKF_AD_PKTTYPE, PACKET_OUTGOING
 _MREQN = struct.Struct("=4s4si")
 _LOAD_WORD = 0x20
-_SIOCGIFMTU = 0x8921
-_IFREQ = struct.Struct("=16si20x")
 _UDP = 17
 
 Heard = Callable[[bytes, bool], None]
@@ -38,6 +36,7 @@ class SyncWire:
 
     def __init__(self, interface: str, group: Address, port: int, heard: Heard) -> None:
         self.interface = interface
+        self.index = socket.if_nametoindex(interface)  # another one is not heard
         self.lost = 0  # datagrams that came faster than they were read
         self.idle = True  # whether all that came was read
         self.idle_at = child.now()
@@ -57,7 +56,7 @@ class SyncWire:
     def longest(self) -> int:
         """Bytes of a datagram that the peer's backup thread has room for: the kernel's own are as
         long as the interface's packets."""
-        return _mtu(self.interface) - HEADERS[self._family]
+        return (sync_interface.look(self.interface).mtu or LEAST_MTU) - HEADERS[self._family]
 
     def send(self, payload: bytes) -> bool:
         """To every backup thread of the group; False where that is not possible just now."""
@@ -147,13 +146,3 @@ def _speak(interface: str, group: Address, port: int) -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-def _mtu(interface: str) -> int:
-    """Of an interface that may have gone: then what every network can do."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        try:
-            answer = fcntl.ioctl(sock, _SIOCGIFMTU, _IFREQ.pack(interface.encode(), 0))
-        except OSError:
-            return 1280
-    return int(_IFREQ.unpack(answer)[1])

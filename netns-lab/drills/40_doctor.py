@@ -23,7 +23,7 @@ from labkit.lab import Lab
 
 RUNS = 1
 PRODUCTS = ("hadirector",)
-GOALS = {"planted": at_least(43), "not_found": at_most(0), "found_more": at_most(0)}
+GOALS = {"planted": at_least(45), "not_found": at_most(0), "found_more": at_most(0)}
 LIMITED = (
     "prlimit",
     "--memlock=65536:65536",
@@ -76,7 +76,7 @@ def run(lab: Lab) -> Figures:
 
     on_the_wire(lab, lb1, score)
     with_another_key(lab, lb1, lb2, score)
-    on_the_standby(lab, lb2, score)
+    on_the_standby(lab, lb1, lb2, score)
     lb2.stop()
     lab.servers["rs4"].kill()
     with faults.planted(lab, faults.SERVERS_AND_MASTER), faults.wrong_port(lab):
@@ -116,7 +116,7 @@ def one_master(lab: Lab) -> None:
     lab.wait(lambda: not lab.lb2.holds(topology.VIP), "one master again")
 
 
-def on_the_standby(lab: Lab, lb2: Hadirector, score: Score) -> None:
+def on_the_standby(lab: Lab, lb1: Hadirector, lb2: Hadirector, score: Score) -> None:
     with faults.planted(lab, [faults.PEER_FILTERED]):
         score.expect("the peer channel filtered", faults.examine(lb2), {"peer-port"})
     with faults.planted(lab, [faults.VRRP_FILTERED]):
@@ -126,6 +126,9 @@ def on_the_standby(lab: Lab, lb2: Hadirector, score: Score) -> None:
     with faults.planted(lab, [faults.ADDRESS_BY_HAND]):
         told = faults.examine(lb2)
         score.expect("our address put on by hand", told, {faults.ADDRESS_BY_HAND.code})
+    with faults.planted(lab, [faults.SYNC_MTU]):
+        score.expect("a smaller sync interface", faults.examine(lb2), {faults.SYNC_MTU.code})
+        score.expect("the same from its peer", faults.examine(lb1), {faults.SYNC_MTU.code})
     some = [faults.SYNC_FILTERED, faults.NETWORK_MANAGER]
     with faults.planted(lab, some), faults.asking_itself(lab, "lb2"):
         expected = {"own-requests", *(fault.code for fault in some)}

@@ -193,6 +193,12 @@ SYNC_FILTERED = Fault(
     ("lb2: ip xfrm policy add dst 224.0.0.81/32 proto udp dport 8848 dir in action block",),
     ("lb2: ip xfrm policy del dst 224.0.0.81/32 proto udp dport 8848 dir in",),
 )
+SYNC_MTU = Fault(
+    "sync-mtu",
+    ("lb2: ip link set back mtu 1400",),
+    ("lb2: ip link set back mtu 1500",),
+    seconds=3.0,
+)
 PEER_FILTERED = Fault(
     "peer-port",
     ("lb2: ip xfrm policy add proto udp dport 8849 dir in action block",),

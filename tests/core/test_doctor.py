@@ -258,6 +258,11 @@ FAULTS: list[tuple[Facts, str, str]] = [
     ),
     (replace(HEALTHY, passage=Passage.LOST_IN), "sync-filtered", "224.0.0.81:8848"),
     (replace(HEALTHY, passage=Passage.LOST_OUT), "sync-filtered", "224.0.0.81:8848"),
+    (
+        daemon(peers={"lb2": PeerFacts(True, {"front/ipv4": "backup"}, sync_mtu=1400)}),
+        "sync-mtu",
+        "eth1 and lb2",
+    ),
     (replace(HEALTHY, ports={"lb2": Port.CLOSED}), "peer-port", "lb2"),
     (replace(HEALTHY, ports={"lb2": Port.SILENT}), "peer-port", "lb2"),
     (replace(HEALTHY, ports={"lb2": Port.UNREACHABLE}), "peer-port", "lb2"),

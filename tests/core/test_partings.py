@@ -79,7 +79,7 @@ def test_what_peers_must_agree_about_is_told_to_make_two_masters(
 
     assert said == (
         f"front: {told}: peers do not hear this node until they run it too, and two are master of "
-        "the same addresses: reload all of them within 4 s"
+        "the same addresses: reload all of them within 4s"
     )
 
 

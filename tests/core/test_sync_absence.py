@@ -40,6 +40,7 @@ class Pair:
         self.director = Director("1", frozenset(), 0.0)
         self.own = own
         self.others = "backup" if own is MASTER else "master"
+        self.mtu = 1500  # of lb2's sync interface
         self.now = 0.0
         self.director.handle(ev.Configured(config), 0.0)
         self.director.handle(read({}), 0.0)
@@ -64,6 +65,7 @@ class Pair:
                     True,
                     "",
                     {"front/ipv4": self.others},
+                    sync_mtu=self.mtu,
                 )
                 self.director.handle(ev.Heard(said), self.now)
             if word is not None:
@@ -183,3 +185,37 @@ def test_what_troubles_connection_sync_is_told_at_once() -> None:
     told = Pair().live(0.5, replace(of_standby(True, HERE), trouble="sync interface eth1 is down"))
 
     assert told[-1] == ["connection sync: sync interface eth1 is down"]
+
+
+def test_sync_interfaces_that_take_other_packets_are_told_on_both_nodes() -> None:
+    pair = Pair()
+    pair.mtu = 1400
+
+    told = pair.live(1, replace(of_standby(True, HERE), mtu=1500))
+
+    assert told[-1] == [
+        "connection sync: eth1 has an MTU of 1500 here and of 1400 on lb2: longer records are lost "
+        "on the way; set the same on both"
+    ]
+
+
+def test_what_no_record_fills_is_no_trouble() -> None:
+    pair = Pair()
+    pair.mtu = 9000
+
+    assert not any(pair.live(2, replace(of_standby(True, HERE), mtu=1500)))
+
+
+def test_an_interface_that_is_not_there_or_not_told_of_is_compared_with_none() -> None:
+    pair = Pair()
+    pair.mtu = 0
+
+    assert not any(pair.live(2, replace(of_standby(True, HERE), mtu=1400)))
+
+
+def test_the_relays_datagrams_fit_everywhere() -> None:
+    sealed = replace(SYNC, transport=SyncTransport.AUTHENTICATED)
+    pair = Pair(config=replace(SYNCED, connection_sync=sealed))
+    pair.mtu = 1400
+
+    assert not any(pair.live(2, replace(of_standby(True, HERE), mtu=1500)))

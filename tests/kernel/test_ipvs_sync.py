@@ -2,15 +2,20 @@
 
 import errno
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from hadirector.core import sysctls
 from hadirector.core.address import Address
 from hadirector.core.ipvs import SyncRole, SyncThread
+from hadirector.core.settings.cluster import ConnectionSync, ResyncPolicy, SyncTransport
 from hadirector.shell import sysctl
 from hadirector.shell.ipvs import Ipvs
 from hadirector.shell.netlink import KernelError
+from hadirector.shell.settle import Settle
+from tests.core import farm
 from tests.kernel.namespace import fresh_namespace, has_ipvs, run
 
 pytestmark = [
@@ -118,3 +123,40 @@ async def test_the_settings_are_taken_by_the_kernel_and_given_back(ipvs: Ipvs) -
     }
     assert loan.restore() == ()
     assert {name: sysctl.read(name) for name in names} == before
+
+
+async def test_a_sync_interface_made_anew_and_a_smaller_one_are_heard_again(
+    ipvs: Ipvs, tmp_path: Path
+) -> None:
+    sync = ConnectionSync(
+        interface="hd0",
+        sync_id=51,
+        group=Address("224.0.0.81"),
+        port=8848,
+        transport=SyncTransport.KERNEL,
+        resync=ResyncPolicy.ON_JOIN,
+    )
+    config = replace(farm.CONFIG, state_dir=str(tmp_path), connection_sync=sync)
+    settle = Settle(ipvs, config, lambda *_: None)
+    try:
+        await settle.settle(config)
+        run("ip", "link", "del", "hd0")
+        await settle.settle(config)
+        waits = settle.troubles.get("connection_sync", "")
+        run(*["ip", "link", "add", "hd0", "mtu", "1400", "type", "dummy"])
+        run(*["ip", "link", "set", "hd0", "up", "multicast", "on"])
+        run(*["ip", "address", "add", "169.254.88.1/32", "dev", "hd0"])
+        before = run(*["ip", "maddr", "show", "dev", "hd0"])
+        await settle.settle(config)
+
+        after, threads = run(*["ip", "maddr", "show", "dev", "hd0"]), await ipvs.threads()
+    finally:
+        await settle.restore()
+
+    assert "no interface hd0" in waits
+    assert "224.0.0.81" not in before
+    assert "224.0.0.81" in after
+    assert [(t.role, t.maxlen) for t in threads] == [
+        (SyncRole.MASTER, 1372),
+        (SyncRole.BACKUP, 1472),
+    ]

@@ -10,9 +10,10 @@ import pytest
 from hadirector.core.address import Address
 from hadirector.core.ipvs import SyncRole, SyncThread, Timeouts
 from hadirector.core.settings.cluster import Config, ConnectionSync, ResyncPolicy, SyncTransport
-from hadirector.shell import boot, private_link, settle
+from hadirector.shell import boot, private_link, settle, sync_interface
 from hadirector.shell.netlink import KernelError
 from hadirector.shell.settle import Settle
+from hadirector.shell.sync_interface import SyncInterface
 from hadirector.shell.sysctl import read
 from tests.core import farm
 
@@ -34,6 +35,7 @@ class Kernel:
     def __init__(self) -> None:
         self.timeouts = Timeouts(900, 120, 300)
         self.running: list[SyncThread] = []
+        self.starts = 0
 
     async def get_info(self) -> None:
         pass
@@ -49,7 +51,8 @@ class Kernel:
 
     async def start_thread(self, thread: SyncThread) -> None:
         self.running = [t for t in self.running if t.role is not thread.role]
-        self.running.append(replace(thread, ttl=1, maxlen=1472))
+        self.starts += 1
+        self.running.append(replace(thread, ttl=1, maxlen=thread.maxlen or 1472))
 
     async def stop_thread(self, role: SyncRole) -> None:
         self.running = [t for t in self.running if t.role is not role]
@@ -61,6 +64,7 @@ class Host:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.kernel = Kernel()
+        self.interface = SyncInterface(7, 1500, "")
         self.boots("0")
 
     def boots(self, nodest: str) -> None:
@@ -89,7 +93,9 @@ class Host:
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     monkeypatch.setattr(boot, "identity", lambda: "first")
-    return Host(tmp_path)
+    made = Host(tmp_path)
+    monkeypatch.setattr(sync_interface, "look", lambda _: made.interface)
+    return made
 
 
 async def test_what_a_killed_director_borrowed_is_given_back_by_the_next(host: Host) -> None:
@@ -226,4 +232,38 @@ async def test_a_setting_that_a_reload_wants_no_more_is_given_back_at_once(host:
     await director.settle(host.config())
 
     assert host.nodest == "1"
+    assert [one for one in told if one[0] == "drift"] == []
+
+
+async def test_threads_on_an_interface_that_was_made_anew_are_started_again(host: Host) -> None:
+    told = Told()
+    director = host.director(told)
+    await director.settle(host.config(SYNC))
+    await director.settle(host.config(SYNC))
+    assert host.kernel.starts == 2
+
+    host.interface = SyncInterface(0, 0, "sync interface eth9 is not there")
+    await director.settle(host.config(SYNC))
+    waits = dict(director.troubles)
+    host.interface = SyncInterface(8, 1500, "")
+    await director.settle(host.config(SYNC))
+    await director.settle(host.config(SYNC))
+
+    assert "no interface eth9: connection sync waits for it" in waits["connection_sync"]
+    assert ("connection_sync" in director.troubles, host.kernel.starts) == (False, 4)
+    drift = [(subject, reason) for kind, subject, reason in told if kind == "drift"]
+    assert drift == [("eth9", "was removed and made anew: sync threads were started again on it")]
+
+
+async def test_records_are_no_longer_than_the_interfaces_packets(host: Host) -> None:
+    told = Told()
+    director = host.director(told)
+    lengths = []
+    for mtu in (9000, 1500, 1400):
+        host.interface = SyncInterface(7, mtu, "")
+        await director.settle(host.config(SYNC))
+        lengths.append({t.role: t.maxlen for t in host.kernel.running})
+
+    whole = {SyncRole.MASTER: 1472, SyncRole.BACKUP: 1472}
+    assert lengths == [whole, whole, {**whole, SyncRole.MASTER: 1372}]
     assert [one for one in told if one[0] == "drift"] == []

@@ -8,7 +8,7 @@ import re
 
 from hadirector.config.imports import endpoints, ldirectord_checks
 from hadirector.config.imports.director import Values
-from hadirector.config.imports.draft import Draft, Line, integer, unused
+from hadirector.config.imports.draft import Draft, Line, Told, integer, unused
 from hadirector.config.imports.ipvsadm import shared
 from hadirector.config.imports.ldirectord_service import Service
 from hadirector.core.address import Endpoint, family
@@ -173,12 +173,25 @@ def _finish(draft: Draft, service: Service | None) -> None:
     check = ldirectord_checks.read(draft, service, protocol)
     if check is not None:
         values["check"] = draft.check_named(str(check["type"]), check)
-    if service.is_yes("quiescent", "yes"):
-        values["on_failure"] = "quiesce"
+    values["on_failure"] = _on_failure(draft, service)
     for key, (line, value) in service.settings.items():
         if not line.taken:
             draft.refuse(line, "not known here" if value else f"{key} has no value")
     draft.services[unused(name, draft.services)] = values | shared(service.servers)
+
+
+def _on_failure(draft: Draft, service: Service) -> str:
+    """A setting that holds for all services is told of once."""
+    if service.is_yes("quiescent", "yes"):
+        return "quiesce"
+    line, _ = service.settings["quiescent"]
+    text = (
+        f"{line.quoted} becomes on_failure: remove: a server that is down is removed and its "
+        "connections are ended at once, where ldirectord left them to wait for its return"
+    )
+    if Told(line.file, line.number, text) not in draft.told:
+        draft.tell(line, text)
+    return "remove"
 
 
 def _protocol(service: Service) -> str:

@@ -186,11 +186,12 @@ class ProcessFacts:
 @dataclass(frozen=True, slots=True)
 class PeerFacts:
     """A peer as the peer channel knows it; `states` by `instance/ipv4`; `trouble`: why what comes
-    from it is not believed."""
+    from it is not believed; `sync_mtu` of its sync interface, 0: not known."""
 
     alive: bool
     states: Mapping[str, str] = field(default_factory=dict)
     trouble: str = ""
+    sync_mtu: int = 0
 
 
 @dataclass(frozen=True, slots=True)

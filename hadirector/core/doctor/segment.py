@@ -9,7 +9,8 @@ from hadirector.core.doctor.case import Case, ip_version, virtual_addresses
 from hadirector.core.doctor.check import Check
 from hadirector.core.doctor.facts import AdvertSeen, Group, Passage, Port
 from hadirector.core.doctor.finding import Finding, NotChecked, run_again
-from hadirector.core.settings.cluster import Config
+from hadirector.core.own_sync import are_apart
+from hadirector.core.settings.cluster import Config, SyncTransport
 from hadirector.core.settings.instances import AuthenticationKind, Instance
 from hadirector.core.signature import window
 
@@ -30,6 +31,12 @@ def checks() -> tuple[Check, ...]:
         Check("one master for each virtual router", (Group.ADVERTS,), two_masters, _has_instances),
         Check("clocks agree, for signed adverts", (Group.ADVERTS,), clocks_apart, _signs),
         Check("sync records get through (UDP 8848)", (Group.SYNC,), sync_filtered, _syncs),
+        Check(
+            "sync interfaces take packets of the same length",
+            (Group.NETWORK, Group.DAEMON),
+            sync_mtus_apart,
+            _syncs_kernels,
+        ),
         Check("peers can be reached", (Group.PEERS,), peer_unreachable, lambda c: bool(c.peers)),
     )
 
@@ -48,6 +55,11 @@ def _signs(config: Config) -> bool:
 
 def _syncs(config: Config) -> bool:
     return config.connection_sync is not None
+
+
+def _syncs_kernels(config: Config) -> bool:
+    sync = config.connection_sync
+    return sync is not None and sync.transport is SyncTransport.KERNEL
 
 
 def answers_of_others(case: Case) -> Iterator[Finding]:
@@ -308,6 +320,30 @@ def sync_filtered(case: Case) -> Iterator[Finding]:
         ),
         run_again(f"tcpdump -ni {where} udp port {port}"),
     )
+
+
+def sync_mtus_apart(case: Case) -> Iterator[Finding]:
+    """What the longer one sends, the shorter one's card does not take."""
+    sync, daemon = case.config.connection_sync, case.facts.daemon
+    assert sync is not None, "applies says so"
+    link = case.facts.links.get(sync.interface)
+    for name, peer in daemon.peers.items() if daemon and link else ():
+        assert link is not None
+        if not peer.alive or not are_apart(link.mtu, peer.sync_mtu):
+            continue
+        shorter = "this node" if link.mtu < peer.sync_mtu else name
+        yield Finding(
+            "sync-mtu",
+            f"{sync.interface} and {name}",
+            f"{sync.interface} has an MTU of {link.mtu} here and of {peer.sync_mtu} on {name}",
+            f"connection records fill a packet where there are many: those never get to {shorter}, "
+            "which then lacks connections, and no resync to it ends",
+            (
+                f"on {shorter}: ip link set {sync.interface} mtu {max(link.mtu, peer.sync_mtu)}",
+                "or, where the network between takes no more: the smaller one on both nodes",
+            ),
+            run_again(f"ip link show {sync.interface}  (on both)"),
+        )
 
 
 def peer_unreachable(case: Case) -> Iterator[Finding | NotChecked]:

@@ -22,7 +22,12 @@ def read(status: dict[str, Any]) -> Daemon:
             if router["master"]
         },
         peers={
-            name: PeerFacts(bool(peer["alive"]), peer["state"] or {}, peer["trouble"] or "")
+            name: PeerFacts(
+                bool(peer["alive"]),
+                peer["state"] or {},
+                peer["trouble"] or "",
+                peer["sync_mtu"] or 0,
+            )
             for name, peer in status["peers"].items()
         },
         unguarded=status["sync"]["unguarded"] or "",

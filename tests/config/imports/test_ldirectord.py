@@ -93,7 +93,7 @@ def test_each_setting_of_ldirectord_is_carried_over_or_told() -> None:
     assert draft.services["fwmark-1"]["real_servers"] == ["192.168.16.5:0"]
     assert draft.checks["http-2"]["port"] == 8080
     assert "fallback" not in draft.services["tcp-2001-db8--1-443"]
-    assert "on_failure" not in draft.services["udp-192.168.6.240-53"]
+    assert draft.services["udp-192.168.6.240-53"]["on_failure"] == "remove"
     assert [check["type"] for check in draft.checks.values()] == [
         *("http", "http", "https", "expect", "dns", "exec", "expect")
     ]
@@ -105,6 +105,7 @@ def test_each_setting_of_ldirectord_is_carried_over_or_told() -> None:
         "cf:21: not carried over: 'maintenancedir /etc/down': use `hadirector disable`",
         "cf:31: its fallback, 127.0.0.1:443, is of another family: left out",
         "cf:37: login is not carried over",
+        "cf:45: 'quiescent no' becomes on_failure: remove: a server that is down is removed",
         "cf:41: not carried over: 'real nameserver:53 masq': no address in numbers",
     ):
         assert expected in lines
@@ -164,3 +165,14 @@ def test_a_preferred_node_of_haresources_has_the_higher_priority() -> None:
     assert any("ping 10.1.1.254" in line for line in told(draft))
     assert any("its services are in ldirectord.cf: name that file" in line for line in told(draft))
     assert any("resource apache: write a hook" in line for line in told(draft))
+
+
+def test_what_holds_for_all_services_is_told_of_once() -> None:
+    both = "".join(
+        f"virtual=192.0.2.10:{port}\n\treal=10.0.1.11:{port} masq\n" for port in (80, 81)
+    )
+
+    draft = ldirectord.read({"cf": f"quiescent=no\n{both}"})
+
+    assert [service["on_failure"] for service in draft.services.values()] == ["remove", "remove"]
+    assert [one.partition(":")[2].partition(":")[0] for one in told(draft)] == ["1"]
