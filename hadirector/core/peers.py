@@ -33,7 +33,8 @@ class Presence:
     how they speak; `services` whether quorum is met by service name; `standby`: it is under
     maintenance. `overrides` is the digest of the orders it knows (core/orders),
     `view` what its checks see (core/views). `sync_mtu`: of its sync interface; 0: there
-    is none, or it is not known.
+    is none, or it is not known. `ordered`: the digest of what is ordered there of servers, also
+    where no orders go from node to node.
     """
 
     cluster: str
@@ -52,6 +53,7 @@ class Presence:
     overrides: str = ""
     view: View = View()
     sync_mtu: int = 0
+    ordered: str = ""
 
     def states_of(self, instance: str) -> dict[str, str]:
         """The states of an instance's routers."""

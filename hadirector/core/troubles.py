@@ -61,6 +61,7 @@ def build(director: Director, shell: Mapping[str, str]) -> list[str]:
     if director.config is not None:
         told += director.sync.troubles(director.config, director.turned_at)
     told += _of_peers(director)
+    told += director.orders.troubles(director.turned_at)
     if director.sync.synced is not None and director.peers is not None:
         relay = director.sync.synced.relay
         told += relay_status.troubles(relay, director.peers.known, director.turned_at)
