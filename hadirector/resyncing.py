@@ -175,12 +175,14 @@ class Session:
         before = self.campaign.standing
         compared = Compared(total, old, exact, theirs.drops, active)
         verdict = self.campaign.judge(compared, child.now(), unseen)
-        if old or untold:
-            await self._send(old + untold)
-            self.campaign.sent(old + untold, whole, child.now())
-            if whole:
+        sent = old + untold
+        if sent:
+            await self._send(sent)
+            most = len(sent) > total / 2  # it came back, and has heard a few by now
+            self.campaign.sent(sent, most, child.now())
+            if most:
                 took = child.now() - begun
-                text = f"sent {len(old)} connections in {took:.1f} s: it had none"
+                text = f"sent {len(sent)} of {total} connections in {took:.1f} s: it lacked them"
                 self._around.notice("resync", self._link.node, text)
         elif verdict.ready and not before.ready:
             text = f"{verdict.reason} ({verdict.measure.value})"

@@ -93,7 +93,7 @@ class Standby:
     lost: int = 0
     sent: int = 0
     rounds: int = 0
-    resync_at: float | None = None  # when a whole table was last sent to it
+    resync_at: float | None = None  # when most of the table was last sent to it
 
     @property
     def completeness(self) -> float | None:
