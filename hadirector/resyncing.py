@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from hadirector.core import comparison, ipvs_sync, mirror
+from hadirector.core import comparison, ipvs_sync, making_way, mirror
 from hadirector.core import resync_messages as said
 from hadirector.core.campaign import AGAIN, NOISE, PERIOD, YOUNG, Campaign, Compared
 from hadirector.core.comparison import Scope
@@ -77,6 +77,8 @@ class Session:
         self._woken = asyncio.Event()  # its state changed, or somebody asks
         self._asked = True  # it just came
         self._pace: Pace | None = None
+        self._scope: tuple[bytes, ...] | None = None  # of this round
+        self._in_vain = making_way.InVain()
 
     def ask(self) -> None:
         """Compare now."""
@@ -157,7 +159,7 @@ class Session:
         and more than a few that nobody told of (`_sort`)."""
         self._round += 1
         begun = child.now()
-        scope = self._around.scope()
+        scope = self._scope = self._around.scope()
         salt = os.urandom(said.SALT)
         exact = await self._known.refresh()
         await self._link.send(said.Compare(self._round, scope, salt))
@@ -173,12 +175,14 @@ class Session:
         before = self.campaign.standing
         compared = Compared(total, old, exact, theirs.drops, active)
         verdict = self.campaign.judge(compared, child.now(), unseen)
-        if old or untold:
-            await self._send(old + untold)
-            self.campaign.sent(old + untold, whole, child.now())
-            if whole:
+        sent = old + untold
+        if sent:
+            await self._send(sent)
+            most = len(sent) > total / 2  # it came back, and has heard a few by now
+            self.campaign.sent(sent, most, child.now())
+            if most:
                 took = child.now() - begun
-                text = f"sent {len(old)} connections in {took:.1f} s: it had none"
+                text = f"sent {len(sent)} of {total} connections in {took:.1f} s: it lacked them"
                 self._around.notice("resync", self._link.node, text)
         elif verdict.ready and not before.ready:
             text = f"{verdict.reason} ({verdict.measure.value})"
@@ -269,26 +273,42 @@ class Session:
         await self._link.send(said.Sending(True))
         self._pace = Pace(child.now(), self._state.drops if self._state else 0)
         try:
+            await self._make_way(self._in_vain.stuck(keys))
+            self._in_vain.given(keys)
             for _ in range(self.campaign.copies):
-                await self._send_once(keys)
+                await self._send_once(self._records(keys))
         finally:
             self._pace = None
         await asyncio.sleep(SETTLE)
         await self._link.send(said.Sending(False))
 
-    async def _send_once(self, keys: Sequence[bytes]) -> None:
-        stream = self._around.stream()
+    async def _make_way(self, stuck: Sequence[bytes]) -> None:
+        """Have the standby's kernel let go of what it has in place of these."""
+        ways = [way for raw in self._records(stuck) if (way := making_way.making_way(raw))]
+        await self._send_once(iter(ways))
+        if any(map(ipvs_sync.is_template, ways)):
+            await asyncio.sleep(making_way.GONE_AFTER)
+
+    def _records(self, keys: Sequence[bytes]) -> Iterator[bytes]:
+        now = child.now()
+        values = (self._known.mirror.get(key) for key in keys)
+        return (mirror.record(value, now) for value in values if value is not None)
+
+    async def _send_once(self, records: Iterator[bytes]) -> None:
+        stream, scope = self._around.stream(), self._scope
         if stream is None or self._pace is None:
             return
-        known, now = self._known, child.now()
-        values = (known.mirror.get(key) for key in keys)
-        records = (mirror.record(value, now) for value in values if value is not None)
         longest = min(stream.longest, 1472)  # the peer's interface may be another one than ours
-        for number, (payload, count) in enumerate(ipvs_sync.pack(records, known.sync_id, longest)):
+        sync_id = self._known.sync_id
+        for number, (payload, count) in enumerate(ipvs_sync.pack(records, sync_id, longest)):
             wait = self._pace.wait(count, child.now())
             if wait or number % TOGETHER == 0:
                 await asyncio.sleep(wait)
                 await self._hear_of_it()
+                if (
+                    self._around.scope() != scope
+                ):  # some are another master's by now, who knows better
+                    return self.ask()
             until = child.now() + STUCK
             while not stream.send(payload):
                 if child.now() > until:

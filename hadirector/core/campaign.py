@@ -89,12 +89,12 @@ class Campaign:
         )
         return self.standing
 
-    def sent(self, keys: Collection[bytes], whole: bool, now: float) -> None:
-        """These were sent after a round; `whole`: to a standby that had nothing."""
+    def sent(self, keys: Collection[bytes], most: bool, now: float) -> None:
+        """These were sent after a round; `most`: to a standby that had next to nothing."""
         self._sent = frozenset(keys)
         at = self.standing
         self.standing = replace(
-            at, sent=at.sent + len(keys), resync_at=now if whole else at.resync_at
+            at, sent=at.sent + len(keys), resync_at=now if most else at.resync_at
         )
 
     def unable(self, reason: str) -> None:

@@ -3,6 +3,9 @@
     nobody to have any from      ready: no other node is master of anything
     its master judges it         as it was judged last, for `VERDICT_HOLDS` seconds
     a master that cannot judge   not ready, and why; `preempt: when-synced` waits `sync_wait` for it
+    a master is heard, and no    not ready, and why: its director may have died, or our keys differ;
+    peer that we know of says    `sync_wait` ends that, too. Beside a master that is no director of
+    that it is that              ours there is nobody to wait for: ready
 
 Within `FIRST_WORD` seconds of the start a peer that was not heard yet may be master.
 """
@@ -70,6 +73,10 @@ def judge(
         unheard = [peer.node for peer in roles.peers if not peer.alive]
         if unheard and now - since < FIRST_WORD:
             return False, f"{unheard[0]} was not heard yet"
+        hidden = [peer.node for peer in roles.peers if peer.hidden]
+        if hidden and roles.obeys:
+            heard = f"a master is heard at {roles.obeys[0]}, and {hidden[0]}'s director is not"
+            return False, f"{heard}: nobody says which connections are there"
         return True, "no other director is master: there is nobody to have connections from"
     if not listening:
         return False, "the backup thread does not listen"

@@ -18,7 +18,7 @@ def test_a_standby_is_ready_when_a_round_finds_nothing_missing() -> None:
     assert (one.standing.ready, one.standing.completeness) == (False, None)
 
     first = one.judge(compared(KEYS), 10.0)
-    one.sent(KEYS, whole=True, now=11.0)
+    one.sent(KEYS, most=True, now=11.0)
     second = one.judge(compared([]), 12.0)
 
     assert (first.ready, first.missing, first.completeness) == (False, 10_000, 0.0)
@@ -30,7 +30,7 @@ def test_a_standby_is_ready_when_a_round_finds_nothing_missing() -> None:
 def test_what_was_lost_on_the_way_keeps_it_from_being_ready_and_is_sent_more_often() -> None:
     one = Campaign("lb2")
     one.judge(compared(KEYS), 10.0)
-    one.sent(KEYS, whole=True, now=11.0)
+    one.sent(KEYS, most=True, now=11.0)
     assert one.copies == 1
 
     lost = KEYS[:3000]
@@ -38,7 +38,7 @@ def test_what_was_lost_on_the_way_keeps_it_from_being_ready_and_is_sent_more_oft
     # 75 datagrams, of which 30 % are lost: with 7 copies of each 0.02 of them are.
     assert 0.3**one.copies * 75 < 0.05 <= 0.3 ** (one.copies - 1) * 75
 
-    one.sent(lost, whole=False, now=13.0)
+    one.sent(lost, most=False, now=13.0)
     assert one.judge(compared([]), 14.0).ready
     assert one.copies == 1
 
@@ -47,7 +47,7 @@ def test_a_network_that_loses_everything_does_not_make_the_copies_endless() -> N
     one = Campaign("lb2")
     for now in range(20):
         one.judge(compared(KEYS), float(now))
-        one.sent(KEYS, whole=not now, now=float(now))
+        one.sent(KEYS, most=not now, now=float(now))
 
     assert one.copies == campaign.MOST_COPIES
     assert one.done
@@ -57,9 +57,9 @@ def test_a_network_that_loses_everything_does_not_make_the_copies_endless() -> N
 def test_rows_that_a_reading_leaves_out_now_and_then_are_noise() -> None:
     one = Campaign("lb2")
     one.judge(compared(KEYS[:9]), 1.0)
-    one.sent(KEYS[:9], whole=False, now=1.0)
+    one.sent(KEYS[:9], most=False, now=1.0)
     one.judge(compared(KEYS[9:18]), 2.0)
-    one.sent(KEYS[9:18], whole=False, now=2.0)
+    one.sent(KEYS[9:18], most=False, now=2.0)
 
     other = one.judge(compared(KEYS[18:27]), 3.0)
 
@@ -70,7 +70,7 @@ def test_the_same_ones_missing_again_are_none() -> None:
     one = Campaign("lb2")
     for now in range(4):
         judged = one.judge(compared(KEYS[:9]), float(now))
-        one.sent(KEYS[:9], whole=False, now=float(now))
+        one.sent(KEYS[:9], most=False, now=float(now))
 
     assert (judged.ready, judged.missing) == (False, 9)
 

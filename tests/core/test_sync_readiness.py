@@ -52,6 +52,23 @@ def test_a_peer_that_was_not_heard_yet_may_be_master() -> None:
     assert ready(silent, FIRST_WORD)
 
 
+def test_a_master_whose_director_is_not_heard_any_more_may_have_connections() -> None:
+    hidden, never = (SyncPeer("lb1", False, (), known) for known in (True, False))
+    at = (Address("192.0.2.1"),)
+
+    def judged(peer: SyncPeer, obeys: tuple[Address, ...]) -> tuple[bool, str]:
+        known = SyncRoles(SyncRole.BACKUP, (), (peer,), "", obeys)
+        return sync_readiness.judge(known, True, {}, 0.0, 100.0)
+
+    assert judged(hidden, at) == (
+        False,
+        "a master is heard at 192.0.2.1, and lb1's director is not: nobody says which connections "
+        "are there",
+    )
+    assert judged(hidden, ())[0]  # its host died
+    assert judged(never, at)[0]  # keepalived's
+
+
 def test_where_two_are_masters_the_other_ones_connections_count() -> None:
     mixed = roles(SyncRole.MIXED, SyncPeer("lb1", True, VIP))
 

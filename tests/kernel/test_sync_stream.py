@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import pytest
 
-from hadirector.core import ipvs_sync, sync_table
+from hadirector.core import ipvs_sync, making_way, sync_table
 from hadirector.core.address import Address
 from hadirector.core.ipvs import SyncRole, SyncThread
 from hadirector.core.ipvs_sync import Record
@@ -73,9 +73,9 @@ async def test_the_kernel_takes_what_we_encode_and_shows_it_again(ipvs: Ipvs) ->
     assert count == len(MANY)
     wrong = payload[:1] + b"\x34" + payload[2:]
 
-    _say(wrong)
-    _say(payload + b"\0")
-    _say(payload)
+    _send(wrong)
+    _send(payload + b"\0")
+    _send(payload)
 
     rows = await _rows(len(MANY))
     services = sync_table.Services((await ipvs.read())[0])
@@ -87,6 +87,23 @@ async def test_the_kernel_takes_what_we_encode_and_shows_it_again(ipvs: Ipvs) ->
         for said in MANY
         if replace(one, timeout=0) == replace(said, timeout=0)
     )
+
+
+async def test_what_the_kernel_keeps_of_another_server_makes_way(ipvs: Ipvs) -> None:
+    await ipvs.start_thread(SyncThread(SyncRole.BACKUP, "hd0", 51, GROUP, PORT))
+    await _soon(lambda: backup_socket.find(GROUP, PORT))
+    before = [ipvs_sync.encode(one) for one in MANY[2:]]
+    after = [ipvs_sync.encode(replace(one, server=Address("10.0.1.12"))) for one in MANY[2:]]
+    _say(*before)
+    await _rows(3)
+
+    _say(*after, ipvs_sync.encode(ONE))  # an active one, which shows that all were read
+    assert sorted(row.split()[5] for row in await _rows(4)) == [b"0A00010B"] * 4
+    _say(*(way for raw in after if (way := making_way.making_way(raw))))
+    await asyncio.sleep(making_way.GONE_AFTER)
+    _say(*after)
+
+    await _soon(lambda: len(_TABLE.read_text().split("0A00010C")) == 4)
 
 
 async def test_what_the_kernel_sends_is_decoded_and_its_own_socket_is_not_needed(
@@ -123,7 +140,13 @@ async def test_what_the_kernel_sends_is_decoded_and_its_own_socket_is_not_needed
     assert replace(ipvs_sync.decode(shown), timeout=900) == said
 
 
-def _say(payload: bytes) -> None:
+def _say(*records: bytes) -> None:
+    """These, in one datagram."""
+    ((payload, _),) = ipvs_sync.pack(records, 51, 1472)
+    _send(payload)
+
+
+def _send(payload: bytes) -> None:
     """To the backup thread of this host, and to nobody else."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("169.254.88.1"))

@@ -9,10 +9,12 @@ from typing import cast
 import pytest
 
 from hadirector import resyncing
-from hadirector.core import ipvs_sync
+from hadirector.core import ipvs_sync, making_way
 from hadirector.core import resync_messages as said
+from hadirector.core.address import packed
 from hadirector.core.campaign import PERIOD, Campaign
 from hadirector.core.comparison import Scope
+from hadirector.core.ipvs_sync import INACTIVE, TEMPLATE
 from hadirector.core.syncer_messages import Measure, Standby
 from hadirector.following import Follower, Place
 from hadirector.shell import child
@@ -67,12 +69,16 @@ class Pair:
         self.campaign = Campaign("lb2")
         self.tasks: list[asyncio.Task[None]] = []
         self.told: list[Standby] = []  # verdicts that came to the standby
+        self.news: list[tuple[str, str]] = []  # of the master: kind and reason
         self.deaf = False  # whether datagrams are lost
+        self.said: list[bytes] = []  # records of all datagrams
+        self.scope: tuple[bytes, ...] | None = None
         self.longest = 1472
         ends = End("lb2"), End("lb1")
         ends[0].other, ends[1].other = ends[1], ends[0]
         around = resyncing.Surroundings(
-            self.master, lambda: self, lambda: None, lambda: None, lambda *_: None
+            *(self.master, lambda: self, lambda: self.scope, lambda: None),
+            lambda kind, node, reason: self.news.append((kind, reason)),
         )
         self.session = resyncing.Session(cast(Link, ends[0]), self.campaign, around)
         place = Place(self.standby, lambda: BackupSocket(1, 0), str, float, self.told.append)
@@ -80,6 +86,7 @@ class Pair:
 
     def send(self, payload: bytes) -> bool:
         """The stream of records."""
+        self.said += ipvs_sync.split(payload, SYNC_ID)
         if not self.deaf:
             self.standby.hear(payload)
         return True
@@ -127,6 +134,20 @@ async def test_what_came_before_the_standby_listened_is_missing_however_young_it
         await both.until(lambda: both.campaign.standing.ready, 10.0)
 
         assert both.has_all()
+
+
+async def test_a_standby_that_came_back_and_heard_a_few_was_sent_the_table_all_the_same() -> None:
+    async with pair() as both:
+        both.opened(100.0, range(1000, 1100))
+        both.standby.hear(next(ipvs_sync.pack([record(1000)], SYNC_ID, 1472))[0])
+        both.begin()
+
+        await both.until(lambda: both.campaign.standing.ready, 5)
+
+        assert both.campaign.standing.resync_at is not None
+        assert [reason.partition(" in ")[0] for kind, reason in both.news if kind == "resync"] == [
+            "sent 99 of 100 connections"
+        ]
 
 
 async def test_what_is_too_young_to_be_missing_is_looked_at_again_soon(
@@ -228,3 +249,42 @@ async def test_a_table_that_changes_while_it_is_compared_is_sent_whole_all_the_s
         await both.until(lambda: both.campaign.standing.ready, 5.0)
 
         assert both.campaign.standing.resync_at is not None
+
+
+async def test_what_a_standby_keeps_of_another_server_is_made_to_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(making_way, "GONE_AFTER", 0.1)
+    template = replace(ONE, client_port=0, flags=TEMPLATE | INACTIVE, state=1, timeout=300)
+    async with pair() as both:
+        both.opened(60.0, range(1000, 1001))
+        both.master.mirror.hear([ipvs_sync.encode(template)], child.now() - 60.0)
+        both.standby.mirror.hear([record(1000)], child.now())
+        both.deaf = True  # as a kernel that keeps the server it has
+
+        def timeouts() -> list[int]:
+            told = [ipvs_sync.timeout_of(raw) for raw in both.said]
+            return [time for time, before in zip(told, [0, *told], strict=False) if time != before]
+
+        both.begin()
+        await both.until(lambda: timeouts()[-2:] == [1, 300], 5.0)
+
+        assert timeouts() == [300, 1, 300]
+
+
+async def test_what_became_another_masters_while_it_is_sent_is_not_sent() -> None:
+    async with pair() as both:
+        both.opened(60.0, range(1000, 9000))
+        both.scope = (bytes(4), packed(ONE.virtual))
+        lost = both.send
+
+        def send(payload: bytes) -> bool:
+            both.scope = (bytes(4),)
+            return lost(payload)
+
+        both.send = send  # type: ignore[method-assign]  # the instance moves as the sending begins
+        both.begin()
+        await both.until(lambda: both.campaign.standing.ready, 5.0)
+
+        assert 0 < len(both.said) < 2000
+        assert both.campaign.standing.total == 0
