@@ -221,7 +221,7 @@ class ElectionProcess:
         if self._deadline() <= child.now():
             self._expire_ready()
             self._handle(et.Tick())
-        left = self._segments.announce()
+        left = self._segments.announce(child.now())
         self._repair()
         self._news.tell(child.now())
         if self._settings is not None:
@@ -237,8 +237,8 @@ class ElectionProcess:
 
     def _next_wake(self) -> float | None:
         at = self._deadline()
-        if self._news.due_at is not None:
-            at = min(at, self._news.due_at)
+        for also in (self._news.due_at, self._segments.announcements.deadline):
+            at = at if also is None else min(at, also)
         if self._reconcile and self._settings is not None:  # put off, or asked for again
             at = min(at, self._repair_at)
         return None if at == float("inf") else at
@@ -296,7 +296,7 @@ class ElectionProcess:
             case et.Place() | et.SetLease() | et.Drop():
                 self._belongings.move(action)
             case et.Announce(addresses=virtual, count=count):
-                self._segments.announcements.add(virtual, count)
+                self._segments.announcements.add(virtual, count, child.now())
             case et.AskGateway() | et.AskHolder():
                 self._segments.ask(action, child.now())
             case et.Note(instance=instance, family=family, sent_at=sent_at):

@@ -180,10 +180,12 @@ class Session:
         verdict = self.campaign.judge(compared, child.now(), unseen)
         if given := _together(old, untold):
             await self._send(given)
-            self.campaign.sent(given, whole, child.now())
-            if whole:
+            sent = absent + anew
+            most = sent > total / 2  # it came back, and has heard a few by now
+            self.campaign.sent(given, most, child.now())
+            if most:
                 took = child.now() - begun
-                text = f"sent {absent} connections in {took:.1f} s: it had none"
+                text = f"sent {sent} of {total} connections in {took:.1f} s: it lacked them"
                 self._around.notice("resync", self._link.node, text)
         elif verdict.ready and not before.ready:
             text = f"{verdict.reason} ({verdict.measure.value})"

@@ -137,6 +137,7 @@ class Links:
 
     def close(self) -> None:
         """Let everybody go; what was judged is forgotten."""
+        self.trouble = ""
         if self._listener is not None:
             self._listener.close()
             self._listener = None

@@ -73,7 +73,8 @@ class Syncer:
         self._wire: SyncWire | RelayLink | None = None
         self._backup: BackupSocket | None = None
         self._watch = RecordWatch()
-        self._unseen = self._refused = 0
+        self._unseen = 0
+        self._doubt = sync_readiness.Doubt()
         self._trouble = ""
         self._interface = SyncInterface(0, 0, "")
         self._asked = ""
@@ -220,20 +221,16 @@ class Syncer:
                 counted = child.now()
                 count = await self._known.choose()
                 self._unseen = max(0, count - len(self._known.mirror))
-                await self._doubt()
+                await self._look_for_doubt()
             self.tell()
 
-    async def _doubt(self) -> None:
-        """A standby whose kernel does not take what is sent is to be found out before its next
-        comparison: a filter that drops the sync port lets us hear all the same, and what has
-        another sync_id neither of us takes."""
-        refused, self._refused = self._refused, sum(self._known.refused.values())
-        if self._roles is None or self._roles.role is SyncRole.MASTER:
-            return
-        if self._refused > refused:
-            self._links.doubt("records on the sync interface were refused")
-        elif sync_readiness.lacks(len(self._known.mirror), await self._known.count()):
-            self._links.doubt("the kernel has fewer connections than the wire brought")
+    async def _look_for_doubt(self) -> None:
+        """A standby whose kernel does not take what is sent is to be found out soon."""
+        heard, counted = len(self._known.mirror), await self._known.count()
+        refused = sum(self._known.refused.values())
+        doubt = self._doubt.look(refused, heard, counted, child.now())
+        if doubt and self._roles is not None and self._roles.role is not SyncRole.MASTER:
+            self._links.doubt(doubt)
 
     async def refill(self) -> None:
         """For ever: a mirror that began too late is filled, slowly, where it is needed."""

@@ -89,6 +89,9 @@ def _as_text(report: "Report") -> str:
     if report.not_checked:
         lines += ["", "not checked:"]
         lines += [f"  {each.check}: {each.reason}" for each in report.not_checked]
+    if report.limits:
+        lines += ["", "does not live through a failover (the kernel's limits, no fault):"]
+        lines += [f"  {each}" for each in report.limits]
     return "\n".join(lines)
 
 
@@ -116,4 +119,5 @@ def _as_json(report: "Report") -> dict[str, Any]:
         "findings": [dataclasses.asdict(each) for each in report.findings],
         "not_checked": [dataclasses.asdict(each) for each in report.not_checked],
         "checked": list(report.checked),
+        "limits": list(report.limits),
     }

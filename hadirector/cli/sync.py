@@ -17,7 +17,7 @@ _SYNC = """\
 How complete each standby is, by the last comparison with its master, and by what measure: exact
 where both read their whole connection tables for it, estimated where they know them from the
 stream of sync records and the kernel's counters. Exit status: 0 when no connection is known to be
-missing, else 1."""
+missing and every standby that ever connected is ready, else 1."""
 
 _RESYNC = """\
 On the master: compare every standby with this node now, and send what it does not have. On a
@@ -41,7 +41,7 @@ def sync(options: argparse.Namespace) -> int:
         return watch.watch(options)
     told = _status(options)
     print(json.dumps(told, indent=2) if options.json else table(told))
-    return 0 if not told["missing"] and told["ready"] is not False else 1
+    return 0 if _is_well(told) else 1
 
 
 def resync(options: argparse.Namespace) -> int:
@@ -55,14 +55,30 @@ def resync(options: argparse.Namespace) -> int:
     while True:
         time.sleep(LOOK_EVERY)
         now = _status(options)
-        rounds = _rounds(now)
-        compared = rounds and all(n > before.get(node, 0) for node, n in rounds.items())
-        if (compared and not now["missing"]) or time.monotonic() > until:
+        left = _left(before, now)
+        if (not left and not now["missing"]) or time.monotonic() > until:
             break
     print(json.dumps(now, indent=2) if options.json else table(now))
-    if not compared:
-        print("hadirector: nobody compared anything", file=sys.stderr)
-    return 0 if compared and not now["missing"] else 1
+    for text in left:
+        print(f"hadirector: {text}", file=sys.stderr)
+    return 0 if not left and not now["missing"] else 1
+
+
+def _is_well(sync: dict[str, Any]) -> bool:
+    ready = all(one["ready"] for one in sync["standbys"].values())
+    return ready and not sync["missing"] and sync["ready"] is not False
+
+
+def _left(before: dict[str, int], sync: dict[str, Any]) -> list[str]:
+    """Who was not compared since then."""
+    others = {**sync["standbys"], **sync["masters"]}
+    if not others:
+        return ["nobody is there to be compared with"]
+    return [
+        f"not compared with {node}: {one['reason']}"
+        for node, one in others.items()
+        if one["rounds"] == before.get(node, 0)
+    ]
 
 
 def _rounds(sync: dict[str, Any]) -> dict[str, int]:

@@ -103,11 +103,11 @@ class Campaign:
         )
         return self.standing
 
-    def sent(self, keys: Keys, whole: bool, now: float) -> None:
-        """These were sent after a round; `whole`: to a standby that had nothing."""
+    def sent(self, keys: Keys, most: bool, now: float) -> None:
+        """These were sent after a round; `most`: to a standby that had next to nothing."""
         self._sent = keys
         at, count = self.standing, sum(map(len, keys.values()))
-        self.standing = replace(at, sent=at.sent + count, resync_at=now if whole else at.resync_at)
+        self.standing = replace(at, sent=at.sent + count, resync_at=now if most else at.resync_at)
 
     def unable(self, reason: str) -> None:
         """It cannot be compared just now; until then it is not ready."""

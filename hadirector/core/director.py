@@ -393,8 +393,13 @@ class Director:
         assert here is not None
         told = here.presence(self.version, standby)
         mtu = self.sync.synced.mtu if self.sync.synced and here.config.connection_sync else 0
-        orders = self.orders.digest(here.config)
-        told = replace(told, overrides=orders, view=self._view(), sync_mtu=mtu)
+        told = replace(
+            told,
+            overrides=self.orders.digest(here.config),
+            ordered=self.orders.effect,
+            view=self._view(),
+            sync_mtu=mtu,
+        )
         if self.election.unknown:  # no peer is to believe what we do not know ourselves
             told = replace(told, routers={}, priorities={})
         return [ev.SendPresence(told)]

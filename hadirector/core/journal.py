@@ -20,7 +20,7 @@ GRAVE = frozenset(
         *("fault", "duel", "late_wake", "director_silent", "sync_wait", "order_refused"),
         *("ipvs_lost", "ipvs_refused", "ipvs_timeouts", "connection_sync", "sysctl", "drift"),
         "ipvs_paused",
-        *("server_down", "quorum_lost", "peer_down", "peer_channel", "process_died"),
+        *("server_down", "quorum_lost", "peer_down", "peer_deaf", "peer_channel", "process_died"),
         *("checker_silent", "checker_blind", "config_refused", "config_drift"),
         *("state_not_saved", "api_http", "advert_refused", "advert_differs", "secrets"),
         *("peer_refused", "handover_refused", "handover_failed", "standby_serves"),

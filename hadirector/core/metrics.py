@@ -63,6 +63,7 @@ def _families(status: Status) -> Iterator[Family]:
     yield from _of_services(status["services"])
     yield from _of_servers(status["services"])
     yield from _of_sync(status["sync"])
+    yield from _of_relay(status["sync"]["relay"])
     yield from _of_peers(status["peers"])
     yield from _of_processes(status["processes"])
 
@@ -152,7 +153,28 @@ def _of_sync(sync: Status) -> Iterator[Family]:
     lag.add({}, sync["lag_s"])
     lost = Family("sync_lost", "gauge", "Datagrams known to be lost on the way to that standby.")
     lost.add({}, sync["lost"])
-    return iter((ready, completeness, missing, lag, lost))
+    known = Family("sync_known_connections", "gauge", "Connections that the syncer knows of here.")
+    known.add({}, sync["known"])
+    unseen = Family("sync_unseen_connections", "gauge", "So many more the kernel counts here.")
+    unseen.add({}, sync["unseen"])
+    refused = Family("sync_refused", "counter", "Datagrams of the sync stream refused, by flaw.")
+    for flaw, count in sync["refused"].items():
+        refused.add({"flaw": flaw}, count)
+    return iter((ready, completeness, missing, lag, lost, known, unseen, refused))
+
+
+def _of_relay(relay: Status | None) -> Iterator[Family]:
+    alive = Family("relay_alive", "gauge", "Whether a peer's relay of sync records is heard.")
+    lost = Family("relay_lost", "counter", "Datagrams of that relay that did not come.")
+    refused = Family("relay_refused", "counter", "Datagrams refused by the relay, by flaw.")
+    for name, peer in relay["peers"].items() if relay is not None else ():
+        alive.add({"peer": name}, peer["alive"])
+        lost.add({"peer": name}, peer["lost"])
+        for flaw, count in peer["refused"].items():
+            refused.add({"peer": name, "flaw": flaw}, count)
+    for flaw, count in relay["strangers"].items() if relay is not None else ():
+        refused.add({"peer": "", "flaw": flaw}, count)
+    return iter((alive, lost, refused))
 
 
 def _of_peers(peers: Status) -> Iterator[Family]:

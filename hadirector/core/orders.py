@@ -28,6 +28,7 @@ from hadirector.core.takeover import Step
 
 AT_ONCE = 50  # orders in one datagram
 TELL_EVERY = 0.9  # seconds between two of them to a peer that knows otherwise
+SHOWN = 3  # orders told by name
 REPLY_WITHIN = 2.0  # seconds that a reply waits for the disk, and for peers to know
 
 _ADMINS = {
@@ -73,6 +74,7 @@ class Orders:
         self._told_to: dict[str, int] = {}  # how far through all orders a peer was told
         self._digest = self.overrides.digest()
         self._expiry = self.overrides.next_expiry(now)
+        self.effect = self.overrides.effect(now)  # for peers to compare, also without a key
 
     def digest(self, config: Config) -> str:
         """What presences carry; empty where nothing would be told."""
@@ -82,6 +84,28 @@ class Orders:
         """When `due` has something to do."""
         expiry = inf if self._expiry is None else self._expiry
         return min([expiry, *(waiting.until for waiting in self._waiting)])
+
+    def troubles(self, now: float) -> list[str]:
+        """Peers that would treat servers otherwise than this node, were they master."""
+        here = self._situation()
+        if here is None:
+            return []
+        orders = [f"{order.subject} {order.what}" for order in self.overrides.in_force(now)]
+        more = f" and {len(orders) - SHOWN} more" if len(orders) > SHOWN else ""
+        ours = ", ".join(orders[:SHOWN]) + more
+        told = []
+        for name, known in here.peers.items():
+            said = known.presence
+            if here.config.key_file is not None:
+                knows = known.alive or (said is not None and said.overrides == self._digest)
+                if ours and not knows:
+                    told.append(f"{name} may not know yet: {ours}; it is told once it is heard")
+            elif said is not None and said.ordered != self.effect:
+                told.append(
+                    f"orders about servers are not the same here ({ours or 'none'}) and on {name}: "
+                    "without key_file they do not go to peers; give them there, too"
+                )
+        return told
 
     # --- in ----------------------------------------------------------------------------------
 
@@ -179,6 +203,7 @@ class Orders:
         ]
         self._looked_at = now
         self._expiry = self.overrides.next_expiry(now)
+        self.effect = self.overrides.effect(now)
         return told + self._reply(now)
 
     # --- out ---------------------------------------------------------------------------------
@@ -186,6 +211,7 @@ class Orders:
     def _changed(self, now: float) -> list[Step]:
         self._digest = self.overrides.digest()
         self._expiry = self.overrides.next_expiry(now)
+        self.effect = self.overrides.effect(now)
         self._saving += 1
         return [ev.SaveOverrides(tuple(self.overrides))]
 

@@ -208,6 +208,11 @@ class Overrides:
             del self._orders[slot]
         return bool(gone)
 
+    def effect(self, now: float) -> str:
+        """The same where the same is ordered of the same servers, by whomever; empty: nothing."""
+        found = sorted(f"{order.subject} {order.what}" for order in self.in_force(now))
+        return blake2b(repr(found).encode(), digest_size=8).hexdigest() if found else ""
+
     def digest(self) -> str:
         """The same where the same orders are known."""
         stamps = sorted((str(o.subject), o.admin is None, o.stamp.ms, o.stamp.node) for o in self)

@@ -131,7 +131,10 @@ class OwnSync:
         """Who is master of what; `waits` says what services in the kernel still wait for."""
         if self._told is None or self._told.sync is None:
             return []
+        routers = tuple(routers)
         states = {f"{r.instance}/ipv{r.family}": r.state.value for r in routers}
+        obeyed = (r.master for r in routers if r.state is RouterStateName.BACKUP)
+        obeys = tuple(dict.fromkeys(master for master in obeyed if master is not None))
         others = tuple(
             SyncPeer(
                 known.node.name,
@@ -139,11 +142,12 @@ class OwnSync:
                 _mastered(config, known.presence.routers)
                 if known.alive and known.presence is not None
                 else (),
+                not known.alive and (known.heard_at is not None or known.trouble != ""),
             )
             for known in peers
         )
         role, own = role_of(states), _mastered(config, states)
-        return [ev.Send(Process.SYNCER, SyncRoles(role, own, others, waits), ROLES_HOLD)]
+        return [ev.Send(Process.SYNCER, SyncRoles(role, own, others, waits, obeys), ROLES_HOLD)]
 
 
 def _apart(synced: Synced | None, sync: ConnectionSync | None, peers: Iterable[Known]) -> list[str]:

@@ -33,7 +33,9 @@ class Presence:
     how they speak; `services` whether quorum is met by service name; `standby`: it is under
     maintenance. `overrides` is the digest of the orders it knows (core/orders),
     `view` what its checks see (core/views). `sync_mtu`: of its sync interface; 0: there
-    is none, or it is not known.
+    is none, or it is not known. `ordered`: the digest of what is ordered there of servers, also
+    where no orders go from node to node. `hears`: the nodes it hears on the peer channel; None: it
+    does not tell.
     """
 
     cluster: str
@@ -52,6 +54,8 @@ class Presence:
     overrides: str = ""
     view: View = View()
     sync_mtu: int = 0
+    ordered: str = ""
+    hears: tuple[str, ...] | None = None
 
     def states_of(self, instance: str) -> dict[str, str]:
         """The states of an instance's routers."""
@@ -69,7 +73,8 @@ class Known:
     """A peer as this node knows it; `heard_at` is CLOCK_BOOTTIME, None before the first word.
     `differs`: it was told that it runs another configuration. `trouble`: why what came from its
     address since was not believed. `awaited_from`: since when its first word is waited for;
-    `missed` says what it means that there is none."""
+    `missed` says what it means that there is none. `deaf_since`: since when it says that it does
+    not hear us, while we hear it; `deaf`: for too long."""
 
     node: Node
     presence: Presence | None = None
@@ -79,6 +84,8 @@ class Known:
     trouble: str = ""
     awaited_from: float | None = None
     missed: str = ""
+    deaf_since: float | None = None
+    deaf: bool = False
 
 
 class Peers:
@@ -86,6 +93,7 @@ class Peers:
 
     def __init__(self, config: Config) -> None:
         self._cluster, self._lease = config.cluster, config.vip_lease.mode
+        self._node = config.node
         self.known: dict[str, Known] = {node.name: Known(node) for node in config.peers}
         self.refused = 0
 
@@ -109,7 +117,21 @@ class Peers:
         self.known[presence.node] = replace(
             known, presence=presence, heard_at=now, alive=True, trouble="", missed=""
         )
-        return told + self.compare(own_digest)
+        return told + self._hears_us(presence, now) + self.compare(own_digest)
+
+    def _hears_us(self, presence: Presence, now: float) -> list[tuple[str, str, str]]:
+        """Whether the peer hears us, by its own word. A cut in one direction shows at one end only,
+        and an operator may be looking at the other."""
+        known = self.known[presence.node]
+        hears = presence.hears is None or self._node in presence.hears
+        since = None if hears else now if known.deaf_since is None else known.deaf_since
+        deaf = since is not None and now - since > SILENCE
+        self.known[presence.node] = replace(known, deaf_since=since, deaf=deaf)
+        if deaf == known.deaf:
+            return []
+        if not deaf:
+            return [("peer_hears", presence.node, "hears us on the peer channel again")]
+        return [("peer_deaf", presence.node, "says that it does not hear us on the peer channel")]
 
     def complain(self, node: str, trouble: str) -> list[tuple[str, str, str]]:
         """Something from a peer's address was not believed."""
@@ -137,7 +159,7 @@ class Peers:
         told = self._missed(now)
         for name, known in self.known.items():
             if known.alive and known.heard_at is not None and now - known.heard_at > SILENCE:
-                self.known[name] = replace(known, alive=False)
+                self.known[name] = replace(known, alive=False, deaf_since=None, deaf=False)
                 reason = f"silent for {SILENCE:g} s on the peer channel"
                 reason += f": {known.trouble}" if known.trouble else ""
                 told.append(("peer_down", name, reason))

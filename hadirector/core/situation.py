@@ -58,6 +58,7 @@ class Situation:
             priorities={f"{r.instance}/ipv{r.family}": r.effective_priority for r in self.routers},
             standby=standby,
             voices=router_voices(self.routers),
+            hears=tuple(name for name, known in self.peers.items() if known.alive),
         )
 
 

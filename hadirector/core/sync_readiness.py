@@ -3,12 +3,16 @@
     nobody to have any from      ready: no other node is master of anything
     its master judges it         as it was judged last, for `VERDICT_HOLDS` seconds
     a master that cannot judge   not ready, and why; `preempt: when-synced` waits `sync_wait` for it
+    a master is heard, and no    not ready, and why: its director may have died, or our keys differ;
+    peer that we know of says    `sync_wait` ends that, too. Beside a master that is no director of
+    that it is that              ours there is nobody to wait for: ready
 
 Within `FIRST_WORD` seconds of the start a peer that was not heard yet may be master.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import inf
 
 from hadirector.core.syncer_messages import Standby, SyncRole, SyncRoles
 
@@ -16,6 +20,7 @@ FIRST_WORD = 5.0  # seconds: presences come each half second
 VERDICT_HOLDS = 150.0  # seconds: comparisons come each minute
 FEW = 4  # connections: those that end are forgotten a little later here than in the kernel
 SHARE = 0.2  # of what was heard, for the same reason
+DOUBT_EVERY = 60.0  # seconds: comparisons come as often by themselves
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +49,26 @@ def by_our_clock(node: str, standing: Standby, now: float) -> Standby:
     )
 
 
-def lacks(heard: int, counted: int) -> bool:
-    """Whether the kernel counts so many connections fewer than its sync interface brought that a
-    comparison is due now: we hear the wire, the kernel's thread only what filters let through."""
-    return heard - counted > max(FEW, SHARE * heard)
+class Doubt:
+    """Whether a standby whose kernel does not take what is sent is to be compared before it is due.
+    We hear the wire, the kernel's thread only what filters let through; what has another sync_id
+    neither of us takes. Other clusters may well use the same network all day: what they say is
+    reason for one comparison in `DOUBT_EVERY` seconds."""
+
+    def __init__(self) -> None:
+        self._refused = 0
+        self._at = -inf
+
+    def look(self, refused: int, heard: int, counted: int, now: float) -> str:
+        """Why, or nothing: so many datagrams were refused so far, so many connections did the sync
+        interface bring, and so many does the kernel count."""
+        more, self._refused = refused > self._refused, refused
+        if more and now - self._at >= DOUBT_EVERY:
+            self._at = now
+            return "records on the sync interface were refused"
+        if heard - counted > max(FEW, SHARE * heard):
+            return "the kernel has fewer connections than the wire brought"
+        return ""
 
 
 def masters(roles: SyncRoles) -> list[str]:
@@ -70,6 +91,10 @@ def judge(
         unheard = [peer.node for peer in roles.peers if not peer.alive]
         if unheard and now - since < FIRST_WORD:
             return False, f"{unheard[0]} was not heard yet"
+        hidden = [peer.node for peer in roles.peers if peer.hidden]
+        if hidden and roles.obeys:
+            heard = f"a master is heard at {roles.obeys[0]}, and {hidden[0]}'s director is not"
+            return False, f"{heard}: nobody says which connections are there"
         return True, "no other director is master: there is nobody to have connections from"
     if not listening:
         return False, "the backup thread does not listen"

@@ -33,22 +33,26 @@ class SyncRole(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SyncPeer:
-    """Another node as its presence has it; `masters`: the virtual addresses that are its now."""
+    """Another node as its presence has it; `masters`: the virtual addresses that are its now.
+    `hidden`: it was heard before, or what comes from its address is not believed."""
 
     node: str
     alive: bool
     masters: tuple[Address, ...]
+    hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class SyncRoles:
     """Who is master of what; `masters` are this node's addresses. `waits`: what the services that
-    connections are bound to still wait for, until they are in the kernel."""
+    connections are bound to still wait for, until they are in the kernel. `obeys` are the masters
+    whose adverts this node's routers hear."""
 
     role: SyncRole
     masters: tuple[Address, ...]
     peers: tuple[SyncPeer, ...]
     waits: str = ""
+    obeys: tuple[Address, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,7 @@ class Standby:
     lost: int = 0
     sent: int = 0
     rounds: int = 0
-    resync_at: float | None = None  # when a whole table was last sent to it
+    resync_at: float | None = None  # when most of the table was last sent to it
 
     @property
     def completeness(self) -> float | None:

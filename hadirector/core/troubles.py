@@ -61,6 +61,7 @@ def build(director: Director, shell: Mapping[str, str]) -> list[str]:
     if director.config is not None:
         told += director.sync.troubles(director.config, director.turned_at)
     told += _of_peers(director)
+    told += director.orders.troubles(director.turned_at)
     if director.sync.synced is not None and director.peers is not None:
         relay = director.sync.synced.relay
         told += relay_status.troubles(relay, director.peers.known, director.turned_at)
@@ -117,11 +118,17 @@ def _paused(director: Director) -> list[str]:
 
 def _of_peers(director: Director) -> list[str]:
     told = []
+    port = director.config.peer_port if director.config else 0
     for name, known in director.peers.known.items() if director.peers else ():
         if known.missed:
             told.append(known.missed)
         if known.differs:
             told.append(f"{name} runs another configuration")
+        if known.deaf:
+            told.append(
+                f"{name} says that it does not hear this node on the peer channel: what goes there "
+                f"by UDP port {port} is dropped on the way"
+            )
         if known.heard_at is not None and not known.alive:
             told.append(f"{name} is silent on the peer channel")
         if known.trouble and not known.alive:

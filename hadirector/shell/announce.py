@@ -6,12 +6,15 @@ Whole Ethernet frames (shell/frames.py), as keepalived sends them:
   what every implementation updates its cache from.
 - neighbour advertisement to all nodes, from the virtual address: hop limit 255, override set,
   solicited clear, router as this node forwards, with the target's link address (RFC 4861 4.4).
+
+Nothing is announced before it works (shell/delivery): who hears of it sends packets at once.
 """
 
 import logging
 import struct
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from hadirector.core import address, advert
@@ -23,6 +26,8 @@ log = logging.getLogger(__name__)
 
 BURST = 128  # frames in one turn of the loop: a thousand addresses may not delay an advert
 BACKLOG = 65536  # frames waiting; more are not of use to anybody
+LOOK_AGAIN = 0.002  # seconds, while the kernel does not hand over yet what comes for an address
+PATIENCE = 1.0  # seconds of that; then it is announced as it is
 
 _BROADCAST = b"\xff" * 6
 _ALL_NODES_HARDWARE = bytes.fromhex("333300000001")
@@ -58,31 +63,76 @@ def unsolicited_advertisement(hardware: bytes, what: Address, router: bool) -> b
     )
 
 
+@dataclass(slots=True)
+class _New:
+    """IPv6 addresses that are not known to work yet, each to be announced `count` times."""
+
+    addresses: deque[VirtualAddress]
+    count: int
+    since: float
+
+
 class Announcements:
     """Frames to be sent, a burst in each turn of the loop. `hardware` gives an interface's
-    Ethernet address now, empty where it has none."""
+    Ethernet address now, empty where it has none; `works` says whether an address is in use."""
 
-    def __init__(self, hardware: Callable[[str], bytes]) -> None:
+    def __init__(
+        self, hardware: Callable[[str], bytes], works: Callable[[VirtualAddress], bool]
+    ) -> None:
         self._hardware = hardware
+        self._works = works
+        self._new: deque[_New] = deque()
+        self._look_at: float | None = None  # None: no answer is waited for
         self._waiting: deque[VirtualAddress] = deque()
         self._frames = Frames()
         self._failed: list[VirtualAddress] = []  # at most a burst, until they are taken
 
-    def add(self, addresses: tuple[VirtualAddress, ...], count: int) -> None:
+    def add(self, addresses: tuple[VirtualAddress, ...], count: int, now: float) -> None:
         """Announce each `count` times, round robin."""
-        if len(self._waiting) + len(addresses) * count > BACKLOG:
+        new = sum(len(new.addresses) * new.count for new in self._new)
+        if len(self._waiting) + new + len(addresses) * count > BACKLOG:
             log.warning("announcements: %d are waiting, %d dropped", BACKLOG, len(addresses))
             return
+        four = [each for each in addresses if address.family(each.address) == 4]
         for _ in range(count):
-            self._waiting.extend(addresses)
+            self._waiting.extend(four)
+        if len(four) < len(addresses):
+            six = deque(each for each in addresses if address.family(each.address) == 6)
+            self._new.append(_New(six, count, now))
 
-    def send(self, present: frozenset[tuple[str, Address]]) -> bool:
-        """Send a burst of those whose address is on its interface; whether some are left."""
+    def send(self, present: frozenset[tuple[str, Address]], now: float) -> bool:
+        """Send a burst of those whose address is on its interface, and works; whether some are
+        left that need not wait."""
+        unasked = bool(self._new) and (self._look_at is None or now >= self._look_at)
+        if unasked:
+            unasked = self._look(present, now)
         for _ in range(min(BURST, len(self._waiting))):
             each = self._waiting.popleft()
             if (each.interface, each.address) in present:
                 self._send(each)
-        return bool(self._waiting)
+        return unasked or bool(self._waiting)
+
+    def _look(self, present: frozenset[tuple[str, Address]], now: float) -> bool:
+        """Whose time has come may go; whether there is more to ask at once. The kernel takes them
+        into use in the order they came, so the first that does not work yet speaks for all."""
+        self._look_at = None
+        for _ in range(BURST):
+            if not self._new:
+                return False
+            first = self._new[0]
+            each = first.addresses[0]
+            if (each.interface, each.address) in present and not self._works(each):
+                if now < first.since + PATIENCE:
+                    self._look_at = now + LOOK_AGAIN
+                    return False
+                log.warning("interface=%s announced unused: %s", each.interface, each.address)
+                self._waiting.extend(list(first.addresses) * first.count)
+                first.addresses.clear()
+            else:
+                self._waiting.extend([first.addresses.popleft()] * first.count)
+            if not first.addresses:
+                self._new.popleft()
+        return bool(self._new)
 
     def take_failed(self) -> tuple[VirtualAddress, ...]:
         """Whose frames could not be sent since this was asked last, once for each frame."""
@@ -92,11 +142,17 @@ class Announcements:
     @property
     def waiting(self) -> bool:
         """Whether anything is to be sent."""
-        return bool(self._waiting)
+        return bool(self._waiting or self._new)
+
+    @property
+    def deadline(self) -> float | None:
+        """When `send` is to be called again for what could not go yet."""
+        return self._look_at
 
     def interfaces(self) -> frozenset[str]:
         """Where there is something to announce."""
-        return frozenset(each.interface for each in self._waiting)
+        new = (each for new in self._new for each in new.addresses)
+        return frozenset(each.interface for each in (*self._waiting, *new))
 
     def forget(self, interface: str) -> None:
         """The interface went away or came anew: its socket is of no use."""

@@ -2,17 +2,14 @@
 there, does another host answer for an address?
 
 The kernel asks (ARP or neighbour solicitation, whichever the family needs) and keeps the answer in
-its neighbour table, so all it takes is to set it going and to look. The gateway is found by a
-route look-up, which costs the same in a table of a million routes.
+its neighbour table, so all it takes is to set it going and to look.
 
     ndmsg:  family 8, pad 24, index 32, state 16, flags 8, type 8
 
 A neighbour with a link address was heard since the link has had its carrier: the kernel forgets
 all of them when it goes.
 
-    rtmsg:  family 8, dst 8, src 8, tos 8, table 8, protocol 8, scope 8, type 8, flags 32
-
-Sources: include/uapi/linux/{rtnetlink,neighbour}.h.
+Source: include/uapi/linux/neighbour.h.
 """
 
 import socket
@@ -20,14 +17,12 @@ import struct
 
 from hadirector.core import address
 from hadirector.core.address import Address
-from hadirector.shell import netlink, rtnetlink
+from hadirector.shell import netlink, route_lookup, rtnetlink
 from hadirector.shell.netlink import Request
 
-_GETROUTE, _NEWNEIGH, _GETNEIGH = 26, 28, 30
+_NEWNEIGH, _GETNEIGH = 28, 30
 _NDMSG = struct.Struct("=B3xiHBB")
-_RTMSG = struct.Struct("=BBBBBBBBI")
 _U32 = struct.Struct("=I")
-_RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
 _NDA_DST, _NDA_IFINDEX = 1, 8
 _NUD_NONE, _NUD_REACHABLE = 0x00, 0x02
 _NUD_HEARD = 0x02 | 0x04 | 0x08 | 0x10  # reachable, stale, delay, probe: its link address is known
@@ -52,8 +47,9 @@ class Gateways:
         gateways = tuple(
             gateway
             for beyond in _BEYOND
-            if (body := self._route.get(find_route(index, beyond), "find the gateway")) is not None
-            and (gateway := gateway_of(body)) is not None
+            if (body := self._route.get(route_lookup.leaving(beyond, index), "find the gateway"))
+            is not None
+            and (gateway := route_lookup.gateway_of(body)) is not None
         )
         self._asked[interface] = (index, gateways, now)
         self._route.execute(
@@ -107,17 +103,6 @@ class Gateways:
         return False
 
 
-def find_route(index: int, destination: Address) -> Request:
-    """The route a packet to `destination` would take out of this link."""
-    head = _RTMSG.pack(_family(destination), _bits(destination), 0, 0, 0, 0, 0, 0, 0)
-    return Request(
-        _GETROUTE,
-        head
-        + netlink.attribute(_RTA_DST, address.packed(destination))
-        + netlink.attribute(_RTA_OIF, _U32.pack(index)),
-    )
-
-
 def ask_neighbour(index: int, what: Address) -> Request:
     """Have the kernel find out a neighbour's link address, as if a packet were to go there."""
     head = _NDMSG.pack(_family(what), index, _NUD_NONE, _NTF_USE, 0)
@@ -137,14 +122,6 @@ def list_neighbours(index: int) -> Request:
     return Request(_GETNEIGH, head + netlink.attribute(_NDA_IFINDEX, _U32.pack(index)))
 
 
-def gateway_of(body: memoryview | bytes) -> Address | None:
-    """The gateway of a route, if it has one."""
-    for kind, value in netlink.attributes(body[_RTMSG.size :]):
-        if kind == _RTA_GATEWAY:
-            return address.from_packed(bytes(value))
-    return None
-
-
 def is_reachable(body: memoryview | bytes) -> bool:
     """Whether a neighbour answered within the last seconds."""
     state: int = _NDMSG.unpack_from(body)[2]
@@ -159,7 +136,3 @@ def was_heard(body: memoryview | bytes, index: int) -> bool:
 
 def _family(what: Address) -> int:
     return socket.AF_INET6 if address.family(what) == 6 else socket.AF_INET
-
-
-def _bits(what: Address) -> int:
-    return 128 if address.family(what) == 6 else 32

@@ -12,7 +12,7 @@ from functools import partial
 from hadirector.core import election_types as et
 from hadirector.core.address import Family
 from hadirector.core.vmac import VirtualDevice
-from hadirector.shell import announce, gateway, rtnetlink, vmac_socket, vrrp_socket
+from hadirector.shell import announce, delivery, gateway, rtnetlink, vmac_socket, vrrp_socket
 from hadirector.shell.links import Table
 from hadirector.shell.netlink import KernelError
 
@@ -25,7 +25,8 @@ class Segments:
     def __init__(
         self, route: rtnetlink.Route, table: Table, put: Callable[[et.Input], None]
     ) -> None:
-        self.announcements = announce.Announcements(table.hardware)
+        works = delivery.Delivery(route, table).works
+        self.announcements = announce.Announcements(table.hardware, works)
         self._table = table
         self._put = put
         self._sockets = vrrp_socket.VrrpSockets(self._open, self._forget)
@@ -65,12 +66,12 @@ class Segments:
             log.debug("instance=%s advert not sent: %s", action.instance, reason)
             self._put(et.SendFailed(action.instance, action.family, reason))
 
-    def announce(self) -> bool:
-        """A burst of what waits to be announced; whether some is left."""
+    def announce(self, now: float) -> bool:
+        """A burst of what waits to be announced; whether some is left that need not wait."""
         if not self.announcements.waiting:
             return False
         present = self._table.present(self.announcements.interfaces())
-        left = self.announcements.send(present)
+        left = self.announcements.send(present, now)
         for virtual in self.announcements.take_failed():
             self._put(et.AnnounceFailed(virtual))
         return left

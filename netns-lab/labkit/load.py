@@ -19,7 +19,7 @@ _REQUEST = b"GET /who HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n"
 _FIRST_PORT, _PORTS = 10_000, 50_000
 _PORTS_TRIED = 10
 _BURST = 50  # requests
-_PATIENCE = 7.0  # seconds: TCP sends the fifth time after 6.2
+_PATIENCE = 3.0  # seconds for the last answers
 _HELD_REQUEST = b"GET /who HTTP/1.1\r\nHost: lab\r\n\r\n"
 
 

@@ -25,8 +25,8 @@ class Tried(Campaign):
         stubborn = sum(self.stubborn(*each) for each in by_bucket(missing).items())
         return self.judge(Compared(total, len(missing), stubborn, True, lost=0), now, unseen)
 
-    def send(self, keys: list[bytes], whole: bool, now: float) -> None:
-        self.sent(by_bucket(keys), whole, now)
+    def send(self, keys: list[bytes], most: bool, now: float) -> None:
+        self.sent(by_bucket(keys), most, now)
 
 
 def test_a_standby_is_ready_when_a_round_finds_nothing_missing() -> None:
@@ -34,7 +34,7 @@ def test_a_standby_is_ready_when_a_round_finds_nothing_missing() -> None:
     assert (one.standing.ready, one.standing.completeness) == (False, None)
 
     first = one.compare(KEYS, 10.0)
-    one.send(KEYS, whole=True, now=11.0)
+    one.send(KEYS, most=True, now=11.0)
     second = one.compare([], 12.0)
 
     assert (first.ready, first.missing, first.completeness) == (False, 10_000, 0.0)
@@ -46,7 +46,7 @@ def test_a_standby_is_ready_when_a_round_finds_nothing_missing() -> None:
 def test_what_was_lost_on_the_way_keeps_it_from_being_ready_and_is_sent_more_often() -> None:
     one = Tried("lb2")
     one.compare(KEYS, 10.0)
-    one.send(KEYS, whole=True, now=11.0)
+    one.send(KEYS, most=True, now=11.0)
     assert one.copies == 1
 
     lost = KEYS[:3000]
@@ -54,7 +54,7 @@ def test_what_was_lost_on_the_way_keeps_it_from_being_ready_and_is_sent_more_oft
     # 75 datagrams, of which 30 % are lost: with 7 copies of each 0.02 of them are.
     assert 0.3**one.copies * 75 < 0.05 <= 0.3 ** (one.copies - 1) * 75
 
-    one.send(lost, whole=False, now=13.0)
+    one.send(lost, most=False, now=13.0)
     assert one.compare([], 14.0).ready
     assert one.copies == 1
 
@@ -63,7 +63,7 @@ def test_a_network_that_loses_everything_does_not_make_the_copies_endless() -> N
     one = Tried("lb2")
     for now in range(20):
         one.compare(KEYS, float(now))
-        one.send(KEYS, whole=not now, now=float(now))
+        one.send(KEYS, most=not now, now=float(now))
 
     assert one.copies == campaign.MOST_COPIES
     assert one.done
@@ -73,9 +73,9 @@ def test_a_network_that_loses_everything_does_not_make_the_copies_endless() -> N
 def test_rows_that_a_reading_leaves_out_now_and_then_are_noise() -> None:
     one = Tried("lb2")
     one.compare(KEYS[:9], 1.0)
-    one.send(KEYS[:9], whole=False, now=1.0)
+    one.send(KEYS[:9], most=False, now=1.0)
     one.compare(KEYS[9:18], 2.0)
-    one.send(KEYS[9:18], whole=False, now=2.0)
+    one.send(KEYS[9:18], most=False, now=2.0)
 
     other = one.compare(KEYS[18:27], 3.0)
 
@@ -86,7 +86,7 @@ def test_the_same_ones_missing_again_are_none() -> None:
     one = Tried("lb2")
     for now in range(4):
         judged = one.compare(KEYS[:9], float(now))
-        one.send(KEYS[:9], whole=False, now=float(now))
+        one.send(KEYS[:9], most=False, now=float(now))
 
     assert (judged.ready, judged.missing) == (False, 9)
 
@@ -94,7 +94,7 @@ def test_the_same_ones_missing_again_are_none() -> None:
 def test_what_was_sent_is_no_more_stubborn_once_all_was_there() -> None:
     one = Tried("lb2")
     one.compare(KEYS, 1.0)
-    one.send(KEYS, whole=True, now=2.0)
+    one.send(KEYS, most=True, now=2.0)
     assert one.compare([], 3.0).ready
 
     one.compare(KEYS[:3000], 1000.0)  # lost since then, of itself

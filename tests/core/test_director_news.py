@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from hadirector.core import director_events as ev
-from hadirector.core import ipvs, messages, peers, plan
+from hadirector.core import ipvs, messages, peers, plan, troubles
 from hadirector.core.address import Address
 from hadirector.core.director import Director
 from hadirector.core.journal import GRAVE
@@ -115,6 +115,44 @@ def test_a_peer_that_speaks_is_alive_and_one_that_falls_silent_is_told() -> None
     assert ev.Send(Process.ELECTION, messages.Peers((messages.Peer("lb2", True),)), 5.0) in heard
     assert kinds(silent) == [("peer_down", "lb2")]
     assert ev.Send(Process.ELECTION, messages.Peers((messages.Peer("lb2", False),)), 5.0) in silent
+
+
+def test_a_peer_that_does_not_hear_us_is_told_here_as_well_after_a_while() -> None:
+    director, told = settled(), list[tuple[str, str]]()
+
+    def hear(seconds: float, hears: tuple[str, ...] | None) -> list[str]:
+        """Twice a second, for so long; the troubles about it."""
+        for _ in range(int(seconds * 2)):
+            now = director.turned_at + 0.5
+            word = replace(presence(sequence=int(now * 2)), hears=hears)
+            told.extend(kinds(director.handle(ev.Heard(word), now)))
+        return [text for text in troubles.build(director, {}) if text.startswith("lb2")]
+
+    starts = hear(2.0, ())  # it has not heard anybody yet
+    apart = hear(1.0, ("lb3",))
+    again = hear(0.5, ("lb3", "lb1"))
+
+    assert starts == again == []
+    assert apart == [
+        "lb2 says that it does not hear this node on the peer channel: what goes there by UDP port "
+        "8849 is dropped on the way"
+    ]
+    assert told == [("peer_up", "lb2"), ("peer_deaf", "lb2"), ("peer_hears", "lb2")]
+    assert {kind for kind, _ in told} & GRAVE == {"peer_deaf"}
+    assert hear(5.0, None) == []  # of a release that does not tell
+
+
+def test_a_presence_names_the_peers_that_are_heard() -> None:
+    director = settled()
+
+    def hears(event: ev.Event, now: float) -> tuple[str, ...] | None:
+        said = [a for a in director.handle(event, now) if isinstance(a, ev.SendPresence)]
+        return said[-1].presence.hears
+
+    assert hears(ev.Woken(), 1.0) == ()
+    director.handle(ev.Heard(presence()), 1.1)
+    assert hears(ev.Woken(), 2.0) == ("lb2",)
+    assert hears(ev.Woken(), 4.0) == ()
 
 
 def peers_told(actions: Sequence[ev.Action]) -> list[messages.Peers]:

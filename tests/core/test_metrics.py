@@ -93,3 +93,25 @@ def test_a_name_with_quotes_and_line_ends_breaks_no_line() -> None:
     found = read(metrics.render(status_told))
 
     assert found["losses_total", labels(kind='a"b\\c\nd')] == 1
+
+
+def test_what_connection_sync_refused_is_counted_by_its_flaw() -> None:
+    status_told = told()
+    peer = {"alive": True, "lost": 3, "refused": {"wrong_key": 4}}
+    status_told["sync"] |= {
+        "known": 70,
+        "refused": {"sync_id": 2},
+        "relay": {"peers": {"lb2": peer}, "strangers": {"stranger": 5}},
+    }
+
+    found = read(metrics.render(status_told))
+
+    expected = {
+        ("sync_known_connections", labels()): 70,
+        ("sync_refused_total", labels(flaw="sync_id")): 2,
+        ("relay_alive", labels(peer="lb2")): 1,
+        ("relay_lost_total", labels(peer="lb2")): 3,
+        ("relay_refused_total", labels(peer="lb2", flaw="wrong_key")): 4,
+        ("relay_refused_total", labels(peer="", flaw="stranger")): 5,
+    }
+    assert {key: found.get(key) for key in expected} == expected

@@ -7,6 +7,7 @@ from itertools import count
 
 from hadirector.core import director_events as ev
 from hadirector.core import ipvs, messages, plan
+from hadirector.core import troubles as status_troubles
 from hadirector.core.admin import Admin
 from hadirector.core.director import Director
 from hadirector.core.messages import Health, Process
@@ -212,6 +213,51 @@ def test_without_a_key_an_order_stays_here_and_the_operator_is_told_so() -> None
     assert one.replies[0].warnings == (
         "lb2 was not told: without key_file no orders go to peers; give it there, too",
     )
+
+
+def troubles(node: Node) -> list[str]:
+    """Those about orders."""
+    told = status_troubles.build(node.core, {})
+    return [text for text in told if "know yet" in text or "key_file" in text]
+
+
+def test_without_a_key_orders_that_are_not_the_same_are_a_trouble_until_they_are() -> None:
+    one, other = Node("lb1", keyed=False), Node("lb2", keyed=False)
+    one.order(OrderKind.DRAIN, reason="kernel update")
+    meet(one, other)
+
+    apart = troubles(one), troubles(other)
+    other.order(OrderKind.DRAIN)
+    meet(one, other)
+    same = troubles(one), troubles(other)
+    one.order(OrderKind.ENABLE)
+    other.order(OrderKind.ENABLE)
+    meet(one, other)
+
+    rest = "without key_file they do not go to peers; give them there, too"
+    assert apart == (
+        [
+            f"orders about servers are not the same here ({SERVER} drained) and on lb2: {rest}",
+        ],
+        [f"orders about servers are not the same here (none) and on lb1: {rest}"],
+    )
+    assert same == (troubles(one), troubles(other)) == ([], [])
+
+
+def test_with_a_key_a_peer_that_is_away_is_a_trouble_until_it_knows() -> None:
+    one, other = pair()
+    for _ in range(8):
+        one.now += INTERVAL
+        one.feed(ev.Woken())
+    quiet = troubles(one)
+    one.order(OrderKind.DRAIN)
+    away = troubles(one)
+    other.now = one.now
+    meet(one, other)
+
+    assert quiet == []
+    assert away == [f"lb2 may not know yet: {SERVER} drained; it is told once it is heard"]
+    assert troubles(one) == []
 
 
 def test_a_peer_that_is_away_is_named() -> None:

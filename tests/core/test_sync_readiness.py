@@ -4,7 +4,7 @@ from hadirector.core import sync_readiness
 from hadirector.core.address import Address
 from hadirector.core.keys import Key
 from hadirector.core.resync_seal import Seal, choose
-from hadirector.core.sync_readiness import FIRST_WORD, VERDICT_HOLDS, Master
+from hadirector.core.sync_readiness import FIRST_WORD, VERDICT_HOLDS, Doubt, Master
 from hadirector.core.syncer_messages import Standby, SyncPeer, SyncRole, SyncRoles
 
 VIP = (Address("192.0.2.10"),)
@@ -52,6 +52,23 @@ def test_a_peer_that_was_not_heard_yet_may_be_master() -> None:
     assert ready(silent, FIRST_WORD)
 
 
+def test_a_master_whose_director_is_not_heard_any_more_may_have_connections() -> None:
+    hidden, never = (SyncPeer("lb1", False, (), known) for known in (True, False))
+    at = (Address("192.0.2.1"),)
+
+    def judged(peer: SyncPeer, obeys: tuple[Address, ...]) -> tuple[bool, str]:
+        known = SyncRoles(SyncRole.BACKUP, (), (peer,), "", obeys)
+        return sync_readiness.judge(known, True, {}, 0.0, 100.0)
+
+    assert judged(hidden, at) == (
+        False,
+        "a master is heard at 192.0.2.1, and lb1's director is not: nobody says which connections "
+        "are there",
+    )
+    assert judged(hidden, ())[0]  # its host died
+    assert judged(never, at)[0]  # keepalived's
+
+
 def test_where_two_are_masters_the_other_ones_connections_count() -> None:
     mixed = roles(SyncRole.MIXED, SyncPeer("lb1", True, VIP))
 
@@ -69,15 +86,26 @@ def test_a_verdict_is_told_by_our_own_clock() -> None:
     assert here.resync_at == -900.0
 
 
-# The seal of the link by which masters judge
-
-
 def test_a_kernel_that_has_a_good_deal_less_than_the_wire_brought_is_doubted() -> None:
-    assert sync_readiness.lacks(heard=8, counted=0)
-    assert sync_readiness.lacks(heard=1000, counted=700)
-    assert not sync_readiness.lacks(heard=1000, counted=900)  # some are over there already
-    assert not sync_readiness.lacks(heard=4, counted=0)
-    assert not sync_readiness.lacks(heard=0, counted=50)
+    assert lacks(heard=8, counted=0)
+    assert lacks(heard=1000, counted=700)
+    assert not lacks(heard=1000, counted=900)  # some are over there already
+    assert not lacks(heard=4, counted=0)
+    assert not lacks(heard=0, counted=50)
+
+
+def lacks(heard: int, counted: int) -> bool:
+    return Doubt().look(0, heard, counted, 100.0) != ""
+
+
+def test_another_clusters_records_on_our_network_have_us_compared_no_more_than_is_due() -> None:
+    doubt = Doubt()
+    refused = [doubt.look(2 * number, 0, 0, 100.0 + 5.0 * number) for number in range(26)]
+
+    assert [number for number, why in enumerate(refused) if why] == [1, 13, 25]
+
+
+# The seal of the link by which masters judge
 
 
 def seals(secret: bytes = bytes(32), nonce: bytes = bytes(16)) -> tuple[Seal, Seal]:

@@ -69,6 +69,7 @@ class Pair:
         self.campaign = Campaign("lb2")
         self.tasks: list[asyncio.Task[None]] = []
         self.told: list[Standby] = []  # verdicts that came to the standby
+        self.news: list[tuple[str, str]] = []  # of the master: kind and reason
         self.deaf = False  # whether datagrams are lost
         self.said: list[bytes] = []  # records of all datagrams
         self.scope: tuple[bytes, ...] | None = None
@@ -76,7 +77,8 @@ class Pair:
         ends = End("lb2"), End("lb1")
         ends[0].other, ends[1].other = ends[1], ends[0]
         around = resyncing.Surroundings(
-            self.master, lambda: self, lambda: self.scope, lambda: None, lambda *_: None
+            *(self.master, lambda: self, lambda: self.scope, lambda: None),
+            lambda kind, node, reason: self.news.append((kind, reason)),
         )
         self.session = resyncing.Session(cast(Link, ends[0]), self.campaign, around)
         place = Place(self.standby, lambda: BackupSocket(1, 0), str, float, self.told.append)
@@ -132,6 +134,20 @@ async def test_what_came_before_the_standby_listened_is_missing_however_young_it
         await both.until(lambda: both.campaign.standing.ready, 10.0)
 
         assert both.has_all()
+
+
+async def test_a_standby_that_came_back_and_heard_a_few_was_sent_the_table_all_the_same() -> None:
+    async with pair() as both:
+        both.opened(100.0, range(1000, 1100))
+        both.standby.hear(next(ipvs_sync.pack([record(1000)], SYNC_ID, 1472))[0])
+        both.begin()
+
+        await both.until(lambda: both.campaign.standing.ready, 5)
+
+        assert both.campaign.standing.resync_at is not None
+        assert [reason.partition(" in ")[0] for kind, reason in both.news if kind == "resync"] == [
+            "sent 99 of 100 connections"
+        ]
 
 
 async def test_what_is_too_young_to_be_missing_is_looked_at_again_soon(

@@ -147,3 +147,15 @@ async def test_a_nodes_new_priority_breaks_no_link_and_its_new_address_does(keye
             replace(here.settings, nodes=(one, replace(two, address=Address("127.0.0.9"))))
         )
         assert not await is_open(standby)
+
+
+async def test_where_no_links_are_wanted_any_more_nothing_keeps_them_from_being_made() -> None:
+    async with cluster(keyed=False) as here:
+        nodes = (Node("lb1", 100, Address("192.0.2.77")), here.settings.nodes[1])
+        here.links.follow(replace(here.settings, nodes=nodes))
+        await here.links.open()
+        assert "cannot listen on 192.0.2.77" in here.links.trouble
+
+        here.links.follow(None)
+
+        assert here.links.trouble == ""

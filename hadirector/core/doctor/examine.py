@@ -5,6 +5,7 @@ from hadirector.core.doctor.case import Case
 from hadirector.core.doctor.check import Check
 from hadirector.core.doctor.facts import Facts
 from hadirector.core.doctor.finding import Finding, NotChecked, Report
+from hadirector.core.doctor.limits import limits
 from hadirector.core.settings.cluster import Config
 
 CHECKS: tuple[Check, ...] = (
@@ -16,7 +17,7 @@ CHECKS: tuple[Check, ...] = (
 
 
 def examine(config: Config, facts: Facts) -> Report:
-    """Everything that is wrong, what could not be looked at, and what was."""
+    """Everything that is wrong, what could not be looked at, what was, and what cannot be had."""
     case = Case(config, facts)
     findings: list[Finding] = []
     not_checked: list[NotChecked] = []
@@ -34,4 +35,5 @@ def examine(config: Config, facts: Facts) -> Report:
                 not_checked.append(told)
             else:
                 findings.append(told)
-    return Report(tuple(findings), tuple(dict.fromkeys(not_checked)), tuple(checked))
+    left = tuple(dict.fromkeys(not_checked))
+    return Report(tuple(findings), left, tuple(checked), limits(case))

@@ -26,11 +26,13 @@ class NotChecked:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All of one examination; `checked` are the checks done, in words."""
+    """All of one examination; `checked` are the checks done, in words; `limits` what nobody can
+    mend."""
 
     findings: tuple[Finding, ...]
     not_checked: tuple[NotChecked, ...]
     checked: tuple[str, ...]
+    limits: tuple[str, ...] = ()
 
 
 def run_again(command: str = "") -> str:

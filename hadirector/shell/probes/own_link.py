@@ -6,10 +6,9 @@ look-up within the system call that asks, and a link's flags are read under RCU.
 about probes that got no answer. A link that was dead a moment ago still counts: what was sent
 meanwhile is lost, and neighbours are to be found again.
 
-    rtmsg:  family 8, dst 8, src 8, tos 8, table 8, protocol 8, scope 8, type 8, flags 32
     ifreq:  name 16 bytes, flags 16, padding
 
-Sources: include/uapi/linux/{rtnetlink,if}.h.
+Source: include/uapi/linux/if.h.
 """
 
 import errno
@@ -22,8 +21,8 @@ from collections.abc import Callable
 
 from hadirector.core import address
 from hadirector.core.address import Address
-from hadirector.shell import netlink, rtnetlink
-from hadirector.shell.netlink import KernelError, Request
+from hadirector.shell import route_lookup, rtnetlink
+from hadirector.shell.netlink import KernelError
 
 NO_WAY = frozenset(
     {errno.ENETUNREACH, errno.ENETDOWN, errno.ENODEV, errno.EINVAL, errno.EADDRNOTAVAIL}
@@ -33,10 +32,6 @@ same words come from a router. (EHOSTUNREACH and EACCES at once are somebody's w
 table that nobody is there: `unreachable`, `prohibit`.)"""
 
 SETTLE = 3.0  # seconds after a link came back; ARP asks once a second
-_GETROUTE = 26
-_RTMSG = struct.Struct("=BBBBBBBBI")
-_U32 = struct.Struct("=I")
-_RTA_DST, _RTA_OIF = 1, 4
 _SIOCGIFFLAGS = 0x8913
 _IFREQ = struct.Struct("=16sH22x")
 _RUNNING = 0x40  # operational: RFC 2863's up, or unknown to the driver
@@ -102,11 +97,9 @@ class OwnLink:
         """Where a packet to this server leaves by; empty without a route."""
         if self._route is None:
             self._route = rtnetlink.Route(_PATIENCE)
-        body = self._route.get(find_route(server), "find the way to a server")
-        if body is None:
-            return ""
-        found = dict(netlink.attributes(body[_RTMSG.size :]))
-        return socket.if_indextoname(_U32.unpack(found[_RTA_OIF])[0]) if _RTA_OIF in found else ""
+        body = self._route.get(route_lookup.leaving(server), "find the way to a server")
+        index = None if body is None else route_lookup.link_of(body)
+        return "" if index is None else socket.if_indextoname(index)
 
     def _runs(self, name: str) -> bool:
         if self._sock is None:
@@ -121,11 +114,3 @@ def _connect(server: Address) -> None:
     family = socket.AF_INET6 if address.family(server) == 6 else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
         sock.connect((server, 9))
-
-
-def find_route(server: Address) -> Request:
-    """The route a packet to `server` takes."""
-    six = address.family(server) == 6
-    family, bits = (socket.AF_INET6, 128) if six else (socket.AF_INET, 32)
-    head = _RTMSG.pack(family, bits, 0, 0, 0, 0, 0, 0, 0)
-    return Request(_GETROUTE, head + netlink.attribute(_RTA_DST, address.packed(server)))
