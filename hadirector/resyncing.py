@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 
 from hadirector.core import comparison, ipvs_sync, making_way, mirror
 from hadirector.core import resync_messages as said
-from hadirector.core.campaign import AGAIN, NOISE, PERIOD, YOUNG, Campaign, Compared, Keys
+from hadirector.core.campaign import NOISE, YOUNG, Campaign, Compared, Keys
 from hadirector.core.comparison import Scope
 from hadirector.core.pace import Pace
 from hadirector.shell import child
@@ -129,7 +129,7 @@ class Session:
                         self.campaign.begin_anew()
                     again, self._asked = again or self._asked, False
                     young, untold = await self._one_round(strictly=again)
-                    pause = PERIOD if self.campaign.done else AGAIN
+                    pause = self.campaign.pause
                     if self.campaign.done:
                         soon = (again and young) or (untold and not soon)
                         again = False

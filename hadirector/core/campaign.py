@@ -62,7 +62,16 @@ class Campaign:
         self.copies = 1
         self._sent: Keys = {}  # after the last round
         self._rounds = 0  # since the last one that found nothing missing
+        self._unseen = False  # whether its master has more than was compared
         self._tries = 0  # since it was ready, or something changed
+
+    @property
+    def pause(self) -> float:
+        """Seconds until the next round: longer and longer ones while its master has yet to see much
+        of its own table. That takes a minute, and a standby may read all of its own each time."""
+        if self.done:
+            return PERIOD
+        return min(PERIOD, AGAIN * 2 ** (self._tries - 1)) if self._unseen else AGAIN
 
     @property
     def done(self) -> bool:
@@ -89,6 +98,7 @@ class Campaign:
         self._rounds = 0 if not absent else self._rounds + 1
         ready = not absent and not unseen
         self._tries = 0 if ready else self._tries + 1
+        self._unseen = _has_unseen(compared)
         self.standing = replace(
             before,
             ready=ready,
@@ -126,11 +136,15 @@ class Campaign:
         self.copies = max(1, min(MOST_COPIES, wanted))
 
 
+def _has_unseen(compared: Compared) -> bool:
+    return compared.active - compared.total > UNSEEN * compared.active
+
+
 def _words(compared: Compared, missing: int) -> str:
     total, active = compared.total, compared.active
     if missing:
         return f"{missing} of {total} connections are missing"
-    if active - total > UNSEEN * active:
+    if _has_unseen(compared):
         seen = f"all {total} connections that its master has seen so far are there"
         return f"{seen}, and of {active} active ones the kernels count as many"
     return f"all {total} connections are there"

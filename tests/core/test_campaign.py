@@ -196,3 +196,18 @@ def test_rounds_follow_each_other_again_once_somebody_asks() -> None:
     one.begin_anew()
 
     assert not one.done
+
+
+def test_rounds_are_further_and_further_apart_while_the_master_has_not_seen_its_own_table() -> None:
+    one = Tried("lb2")
+    pauses = []
+    for now in range(5):
+        one.judge(Compared(100 * now, 90, 0, False, 0, active=10_000), float(now), "they differ")
+        pauses.append(one.pause)
+    assert pauses == [campaign.AGAIN * factor for factor in (1, 2, 4, 8, 16)]
+
+    one.judge(Compared(10_000, 90, 0, False, 0, active=10_000), 10.0)
+    assert one.pause == campaign.AGAIN
+
+    assert one.judge(Compared(10_000, 0, 0, False, 0, active=10_000), 11.0).ready
+    assert one.pause == campaign.PERIOD

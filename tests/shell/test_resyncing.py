@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from hadirector import resyncing
-from hadirector.core import comparison, ipvs_sync, making_way
+from hadirector.core import campaign, comparison, ipvs_sync, making_way
 from hadirector.core import resync_messages as said
 from hadirector.core.address import packed
 from hadirector.core.campaign import PERIOD, Campaign
@@ -197,7 +197,7 @@ async def test_of_two_kernels_one_of_which_reads_its_table_in_one_go_the_standby
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Comparisons each fifth of a second."""
-    monkeypatch.setattr(resyncing, "PERIOD", 0.2)
+    monkeypatch.setattr(campaign, "PERIOD", 0.2)
     monkeypatch.setattr(resyncing, "LOOK_AGAIN", 0.1)
     monkeypatch.setattr(resyncing, "YOUNG", 0.1)
 
