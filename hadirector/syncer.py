@@ -171,7 +171,7 @@ class Syncer:
             return
         self._watch.hear(payload, sync.sync_id, outgoing, child.now())
         if outgoing or self._backup is not None:
-            self._known.hear(payload)
+            self._known.hear(payload, outgoing)
 
     def _behind(self) -> float:
         """For how many seconds what came was not read to its end."""

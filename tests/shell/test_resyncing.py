@@ -11,7 +11,7 @@ import pytest
 from hadirector import resyncing
 from hadirector.core import ipvs_sync, making_way
 from hadirector.core import resync_messages as said
-from hadirector.core.address import packed
+from hadirector.core.address import Address, packed
 from hadirector.core.campaign import PERIOD, Campaign
 from hadirector.core.comparison import Scope
 from hadirector.core.ipvs_sync import INACTIVE, TEMPLATE
@@ -88,7 +88,7 @@ class Pair:
         """The stream of records."""
         self.said += ipvs_sync.split(payload, SYNC_ID)
         if not self.deaf:
-            self.standby.hear(payload)
+            self.standby.hear(payload, own=False)
         return True
 
     def opened(self, ago: float, ports: range) -> None:
@@ -139,7 +139,7 @@ async def test_what_came_before_the_standby_listened_is_missing_however_young_it
 async def test_a_standby_that_came_back_and_heard_a_few_was_sent_the_table_all_the_same() -> None:
     async with pair() as both:
         both.opened(100.0, range(1000, 1100))
-        both.standby.hear(next(ipvs_sync.pack([record(1000)], SYNC_ID, 1472))[0])
+        both.standby.hear(next(ipvs_sync.pack([record(1000)], SYNC_ID, 1472))[0], own=False)
         both.begin()
 
         await both.until(lambda: both.campaign.standing.ready, 5)
@@ -254,22 +254,25 @@ async def test_a_table_that_changes_while_it_is_compared_is_sent_whole_all_the_s
 async def test_what_a_standby_keeps_of_another_server_is_made_to_go(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(making_way, "GONE_AFTER", 0.1)
+    monkeypatch.setattr(making_way, "GONE_AFTER", 1.1)
     template = replace(ONE, client_port=0, flags=TEMPLATE | INACTIVE, state=1, timeout=300)
+    moved = replace(template, server=Address("10.0.1.12"))
     async with pair() as both:
         both.opened(60.0, range(1000, 1001))
-        both.master.mirror.hear([ipvs_sync.encode(template)], child.now() - 60.0)
-        both.standby.mirror.hear([record(1000)], child.now())
-        both.deaf = True  # as a kernel that keeps the server it has
-
-        def timeouts() -> list[int]:
-            told = [ipvs_sync.timeout_of(raw) for raw in both.said]
-            return [time for time, before in zip(told, [0, *told], strict=False) if time != before]
+        both.master.mirror.hear([ipvs_sync.encode(moved)], child.now() - 60.0)
+        both.standby.mirror.hear([record(1000), ipvs_sync.encode(template)], child.now())
 
         both.begin()
-        await both.until(lambda: timeouts()[-2:] == [1, 300], 5.0)
+        await both.until(lambda: both.campaign.standing.compared_at is not None, 5.0)
+        assert both.campaign.standing.missing == 1
+        await both.until(lambda: both.campaign.standing.ready, 8.0)
 
-        assert timeouts() == [300, 1, 300]
+        told = [ipvs_sync.timeout_of(raw) for raw in both.said]
+        assert [time for time, before in zip(told, [0, *told], strict=False) if time != before] == [
+            300,
+            1,
+            300,
+        ]
 
 
 async def test_what_became_another_masters_while_it_is_sent_is_not_sent() -> None:
