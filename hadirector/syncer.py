@@ -60,7 +60,7 @@ class Syncer:
             tasks,
             Host(
                 self._known,
-                lambda: self._wire,
+                self._stream,
                 self._look_at_backup,
                 self._behind,
                 self.tell,
@@ -162,6 +162,11 @@ class Syncer:
         if self._wire is not None:
             self._wire.close()
             self._wire = None
+
+    def _stream(self) -> SyncWire | RelayLink | None:
+        """Where records can be sent just now."""
+        wire = self._wire
+        return None if isinstance(wire, RelayLink) and not wire.speaks else wire
 
     def _heard(self, payload: bytes, outgoing: bool) -> None:
         """A datagram of our own kernel (`outgoing`), or one that goes to it: what no backup thread

@@ -70,6 +70,7 @@ class Pair:
         self.tasks: list[asyncio.Task[None]] = []
         self.told: list[Standby] = []  # verdicts that came to the standby
         self.news: list[tuple[str, str]] = []  # of the master: kind and reason
+        self.speaks = True  # whether the master has an interface to send on
         self.deaf = False  # whether datagrams are lost
         self.said: list[bytes] = []  # records of all datagrams
         self.scope: tuple[bytes, ...] | None = None
@@ -77,12 +78,16 @@ class Pair:
         ends = End("lb2"), End("lb1")
         ends[0].other, ends[1].other = ends[1], ends[0]
         around = resyncing.Surroundings(
-            *(self.master, lambda: self, lambda: self.scope, lambda: None),
+            *(self.master, self.stream, lambda: self.scope, lambda: None),
             lambda kind, node, reason: self.news.append((kind, reason)),
         )
         self.session = resyncing.Session(cast(Link, ends[0]), self.campaign, around)
         place = Place(self.standby, lambda: BackupSocket(1, 0), str, float, self.told.append)
         self.follower = Follower(cast(Link, ends[1]), place)
+
+    def stream(self) -> resyncing.Stream | None:
+        """Where the master sends."""
+        return self if self.speaks else None
 
     def send(self, payload: bytes) -> bool:
         """The stream of records."""
@@ -291,3 +296,40 @@ async def test_what_became_another_masters_while_it_is_sent_is_not_sent() -> Non
 
         assert 0 < len(both.said) < 2000
         assert both.campaign.standing.total == 0
+
+
+async def test_a_standby_hears_that_its_master_cannot_send_and_is_compared_once_it_can(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(resyncing, "LOOK_AGAIN", 0.1)
+    async with pair() as both:
+        both.opened(60.0, range(1000, 1100))
+        both.begin()
+        await both.until(lambda: bool(both.told) and both.told[-1].ready, 5.0)
+
+        both.speaks = False
+        await both.until(lambda: not both.told[-1].ready, 5.0)
+        assert both.told[-1].reason == "nothing can be sent to it over the sync interface"
+        both.opened(20.0, range(2000, 2010))  # meanwhile
+        both.speaks = True
+        await both.until(lambda: both.told[-1].ready, 5.0)
+
+        assert both.has_all()
+
+
+async def test_a_long_sending_gives_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with pair() as both:
+        both.opened(60.0, range(1000, 3000))
+        send, heard = both.follower._link.receive, list[said.Message]()
+
+        async def receive(within: float) -> said.Message:
+            heard.append(await send(within))
+            return heard[-1]
+
+        monkeypatch.setattr(both.follower._link, "receive", receive)
+        monkeypatch.setattr(resyncing, "PERIOD", 0.0)
+        both.begin()
+        await both.until(both.has_all, 5.0)
+        await both.until(lambda: said.Sending(False) in heard, 5.0)
+
+        assert heard.count(said.Sending(True)) > 1
