@@ -1,12 +1,17 @@
 """Verbs that change what a running node does: handover, release, standby."""
 
 import argparse
+import contextlib
+import sys
+import threading
+from collections.abc import Iterator
 from urllib.parse import urlencode
 
 from hadirector.cli import outcome
-from hadirector.cli.live import add_verb
+from hadirector.cli.live import Unreachable, add_verb, ask
 
 DEADLINE = 180.0  # seconds: with adverts of 40 s a successor may take 160
+PATIENCE = 1.0  # seconds without an answer until it is told what is waited for
 
 _HANDOVER = """\
 The peer's director is asked first whether it is ready, by the keyed peer channel; then the peer
@@ -71,4 +76,32 @@ def _why(options: argparse.Namespace) -> dict[str, str]:
 
 def _post(options: argparse.Namespace, verb: str, **asked: str) -> int:
     query = urlencode({name: value for name, value in asked.items() if value})
-    return outcome.post(options, f"/v1/{verb}?{query}", DEADLINE)
+    with _telling_what_it_waits_for(options):
+        return outcome.post(options, f"/v1/{verb}?{query}", DEADLINE)
+
+
+@contextlib.contextmanager
+def _telling_what_it_waits_for(options: argparse.Namespace) -> Iterator[None]:
+    """On stderr, beside an order that takes its time: each phase once."""
+    done = threading.Event()
+
+    def tell() -> None:
+        told = ""
+        while not done.wait(PATIENCE):
+            with contextlib.suppress(Unreachable):
+                waits = ask(options.socket, "GET", "/v1/status")[1].get("handover") or ""
+                phase = waits.rpartition(" (")[0]
+                if phase != told and not done.is_set():
+                    print(f"waiting: {waits}", file=sys.stderr, flush=True)
+                    told = phase
+
+    if options.json:
+        yield
+        return
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        done.set()
+        teller.join(PATIENCE)

@@ -84,6 +84,20 @@ class Handover:
             case unreachable:
                 assert_never(unreachable)
 
+    def waits(self, now: float) -> str:
+        """What it waits for, and for how long at most."""
+        names, left = ", ".join(self.names), f"{max(0.0, self.phase.until - now):.0f} s at most"
+        match self.phase:
+            case Preparing():
+                return f"{names}: {self.successor} is asked whether it is ready ({left})"
+            case Yielding():
+                return f"{names}: this node's election is to give up ({left})"
+            case Switching():
+                who = self.successor or "another node"
+                return f"{names}: given up, and forwarding until {who} is heard as master ({left})"
+            case unreachable:
+                assert_never(unreachable)
+
     def question(self, now: float) -> Prepare | TakeOver | None:
         """What is to be asked of the successor now, if anything is."""
         match self.phase:
@@ -128,7 +142,8 @@ class Handover:
             text = f"{back[0].instance}: nobody took over; this node is master again"
             return Outcome(Verdict.FAILED, (text,), self.warnings)
         if all(r.state in (RouterStateName.BACKUP, RouterStateName.FAULT) for r in routers):
-            return Outcome(Verdict.DONE, self._told(here, phase.since), self.warnings)
+            told = (*self._told(here, phase.since), self._afterwards())
+            return Outcome(Verdict.DONE, told, self.warnings)
         if now >= phase.until:
             text = f"{', '.join(self.names)}: the election does not tell how it went"
             return Outcome(Verdict.FAILED, (text,), self.warnings)
@@ -142,6 +157,14 @@ class Handover:
             took = max((r.since for r in routers), default=since) - since
             lines.append(f"{name}: {self._new_master(routers, here)} took over in {_brief(took)}")
         return tuple(lines)
+
+    def _afterwards(self) -> str:
+        """What keeps this node from taking it back, and what ends that."""
+        if isinstance(self.request, StandBy):
+            return "this node stays out, also after a reboot, until `hadirector standby off`"
+        them = self.names[0] if len(self.names) == 1 else ""
+        release = f"hadirector release {them}".rstrip()
+        return f"this node holds back, also after a reboot, until `{release}`"
 
     def _new_master(self, routers: list[Router], here: Situation) -> str:
         if self.successor is not None and (self.commanded or len(here.peers) == 1):

@@ -63,6 +63,10 @@ class Operations:
         current = self._current.deadline if self._current else inf
         return min([current, *(until for _, _, until in self._replies)])
 
+    def waits(self, now: float) -> str | None:
+        """What a handover that is under way waits for; None: there is none."""
+        return None if self._current is None else self._current.waits(now)
+
     @property
     def unsaved(self) -> str | None:
         """Why a restart would forget the stance; empty: it would not, None: it is being written."""

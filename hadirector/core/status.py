@@ -48,6 +48,7 @@ def build(director: Director, shell: Shell, unix_offset: float, losses: Mapping[
         "ready": director.readiness().ready,
         "ready_reason": director.readiness().reason,
         "standby": _since(director.operations.stance.standby, unix_offset),
+        "handover": director.operations.waits(director.turned_at),
         "trouble": list(trouble),
         "instances": _instances(director, unix_offset),
         "services": {

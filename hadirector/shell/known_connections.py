@@ -182,12 +182,23 @@ class KnownConnections:
         return bytes(found), total
 
 
+class Turns:
+    """Of work that is done step by step, on a loop that has other things to do as well."""
+
+    def __init__(self) -> None:
+        self._until = child.now() + TURN
+
+    async def give(self) -> None:
+        """Between two steps: the others' turn, if this one was long enough."""
+        if child.now() > self._until:
+            await asyncio.sleep(0)
+            self._until = child.now() + TURN
+
+
 async def in_turns(steps: Iterator[int]) -> int:
     """Work step by step, and let others have their turn; the sum."""
-    total, until = 0, child.now() + TURN
+    total, turns = 0, Turns()
     for step in steps:
         total += step
-        if child.now() > until:
-            await asyncio.sleep(0)
-            until = child.now() + TURN
+        await turns.give()
     return total

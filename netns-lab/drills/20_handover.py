@@ -51,7 +51,7 @@ def run(lab: Lab, variant: tuple[float, bool, str]) -> Figures:
     figures = blow(lab, "lb1 hands over", hand_over, 2 + 5 * advert_int)
     assert told["verdict"] == "done", told
     held = lab.lb2.holds("192.0.2.10") and not lab.lb1.holds("192.0.2.10")
-    return {**figures, "took_ms": milliseconds(str(told["lines"])), "held": int(held)}
+    return {**figures, "took_ms": milliseconds(told["lines"]), "held": int(held)}
 
 
 def key(directory: Path) -> str:
@@ -62,7 +62,8 @@ def key(directory: Path) -> str:
     return f"key_file: {path}\n"
 
 
-def milliseconds(text: str) -> float:
-    """From `['front: lb2 took over in 9 ms']`."""
-    number, unit = text.rpartition(" in ")[2].strip("']").split()
+def milliseconds(lines: object) -> float:
+    """From `front: lb2 took over in 9 ms`, the first of them."""
+    assert isinstance(lines, list)
+    number, unit = str(lines[0]).rpartition(" in ")[2].split()
     return float(number) * (1 if unit == "ms" else 1000)

@@ -3,11 +3,14 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hadirector.cli import main as command
+from hadirector.cli import operate
 from hadirector.core.requests import HandOver, Outcome, Release, Request, StandBy, Verdict
 from hadirector.shell.control import Answers, Control, Reloaded
 
@@ -89,6 +92,36 @@ async def test_a_handover_ends_with_who_took_over_and_how_fast(
     told = capsys.readouterr()
     assert told.out == "front: lb2 took over in 9 ms\n"
     assert told.err == "warning: lb2 runs another configuration\n"
+
+
+async def test_what_an_order_waits_for_is_told_meanwhile_once(
+    path: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operate, "PATIENCE", 0.02)
+    asked: list[str] = []
+    enough = asyncio.Event()
+
+    class Slow(Daemon):
+        async def operate(self, request: Request) -> Outcome:
+            await enough.wait()
+            return self.outcome
+
+    def status() -> dict[str, Any]:
+        asked.append("status")
+        if len(asked) == 4:
+            enough.set()
+        return {"handover": f"front: lb2 is asked whether it is ready ({9 - len(asked)} s at most)"}
+
+    control = Control(replace(Slow().answers(), status=status))
+    await control.open_socket(path)
+    try:
+        assert await run(path, "handover") == 0
+    finally:
+        await control.close()
+
+    told = capsys.readouterr()
+    assert told.out == "front: lb2 took over in 9 ms\n"
+    assert told.err == "waiting: front: lb2 is asked whether it is ready (8 s at most)\n"
 
 
 @pytest.mark.parametrize(("verdict", "code"), [(Verdict.REFUSED, 4), (Verdict.FAILED, 1)])

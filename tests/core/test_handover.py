@@ -20,6 +20,9 @@ from tests.core.operations_desk import (
     router,
 )
 
+HOLDS = "this node holds back, also after a reboot, until `hadirector release front`"
+OUT = "this node stays out, also after a reboot, until `hadirector standby off`"
+
 # --- a handover with a key -------------------------------------------------------------------
 
 
@@ -45,9 +48,32 @@ def test_the_successor_is_asked_then_the_own_election_yields_then_the_successor_
     desk.answer(taken=True)
     desk.now = 0.03
     desk.routers(router("front", BACKUP, since=0.011), router("inside", MASTER))
-    assert desk.replies == [Outcome(Verdict.DONE, ("front: lb2 took over in 9 ms",))]
+    assert desk.replies == [Outcome(Verdict.DONE, ("front: lb2 took over in 9 ms", HOLDS))]
     assert desk.saved[-1].holds == {"front": Since(0.0, "handed over to lb2: new NIC")}
     assert desk.events[-1] == ("handover", "front", "lb2 took over in 9 ms")
+
+
+def test_what_is_waited_for_is_told_in_each_phase() -> None:
+    desk = master()
+
+    def waits() -> str | None:
+        return desk.core.operations.waits(desk.now)
+
+    assert waits() is None
+    desk.ask(HandOver("front"))
+    asked = waits()
+    desk.answer()
+    yielding = waits()
+    desk.obey()
+    given_up = waits()
+    desk.routers(router("front", BACKUP), router("inside", MASTER))
+
+    assert asked == "front: lb2 is asked whether it is ready (1 s at most)"
+    assert yielding == "front: this node's election is to give up (2 s at most)"
+    assert given_up == (
+        "front: given up, and forwarding until lb2 is heard as master (5 s at most)"
+    )
+    assert waits() is None
 
 
 def test_questions_are_repeated_until_they_are_answered() -> None:
@@ -106,7 +132,7 @@ def test_of_families_that_are_not_coupled_the_one_this_node_has_is_handed_over()
 
     assert desk.take_orders() == [(OrderKind.YIELD, "front/ipv6")]
     assert ("lb2", TakeOver("t", ("front/ipv6",))) in desk.take_said()
-    assert desk.replies == [Outcome(Verdict.DONE, ("front: lb2 took over in 20 ms",))]
+    assert desk.replies == [Outcome(Verdict.DONE, ("front: lb2 took over in 20 ms", OUT))]
 
 
 def test_a_successor_that_refuses_costs_nothing() -> None:
@@ -221,7 +247,7 @@ def test_without_a_key_priority_0_alone_moves_it() -> None:
     assert desk.take_said() == []
     desk.routers(router("front", BACKUP, since=0.612), router("inside", MASTER))
 
-    assert desk.replies == [Outcome(Verdict.DONE, ("front: lb2 took over in 612 ms",))]
+    assert desk.replies == [Outcome(Verdict.DONE, ("front: lb2 took over in 612 ms", HOLDS))]
 
 
 def test_beside_a_foreign_router_it_is_tried_and_told() -> None:
@@ -234,5 +260,5 @@ def test_beside_a_foreign_router_it_is_tried_and_told() -> None:
     warning = (
         "lb2 was never heard on the peer channel: handing over by priority 0, to whoever hears it"
     )
-    lines = ("front: 192.0.2.2 took over in 1.5 s",)
+    lines = ("front: 192.0.2.2 took over in 1.5 s", HOLDS)
     assert desk.replies == [Outcome(Verdict.DONE, lines, (warning,))]

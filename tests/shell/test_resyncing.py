@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from hadirector import resyncing
-from hadirector.core import ipvs_sync, making_way
+from hadirector.core import comparison, ipvs_sync, making_way
 from hadirector.core import resync_messages as said
 from hadirector.core.address import Address, packed
 from hadirector.core.campaign import PERIOD, Campaign
@@ -17,7 +17,7 @@ from hadirector.core.comparison import Scope
 from hadirector.core.ipvs_sync import INACTIVE, TEMPLATE
 from hadirector.core.syncer_messages import Measure, Standby
 from hadirector.following import Follower, Place
-from hadirector.shell import child
+from hadirector.shell import child, known_connections
 from hadirector.shell.backup_socket import BackupSocket
 from hadirector.shell.known_connections import KnownConnections
 from hadirector.shell.resync_link import Link
@@ -333,3 +333,51 @@ async def test_a_long_sending_gives_signs_of_life(monkeypatch: pytest.MonkeyPatc
         await both.until(lambda: said.Sending(False) in heard, 5.0)
 
         assert heard.count(said.Sending(True)) > 1
+
+
+class Counted(bytes):
+    """A key that tells how often it was looked up or put into a set."""
+
+    looks = 0
+
+    def __hash__(self) -> int:
+        Counted.looks += 1
+        return bytes.__hash__(self)
+
+    def __eq__(self, other: object) -> bool:
+        return bytes.__eq__(self, other)
+
+
+@pytest.mark.parametrize("held", [0, 1])
+async def test_a_large_table_is_brought_over_in_small_pieces(
+    monkeypatch: pytest.MonkeyPatch, held: int
+) -> None:
+    monkeypatch.setattr(known_connections, "TURN", 0.0)  # a turn for others after each step
+    judge = comparison.is_compared
+
+    def is_compared(value: bytes, scope: Scope) -> bool:
+        Counted.looks += 1
+        return judge(value, scope)
+
+    monkeypatch.setattr(comparison, "is_compared", is_compared)
+    most = 0
+
+    async def count() -> None:
+        nonlocal most
+        while True:
+            Counted.looks = 0
+            await asyncio.sleep(0)
+            most = max(most, Counted.looks)
+
+    async with pair() as both:
+        both.opened(60.0, range(1000, 21_000))
+        buckets = both.master.mirror.buckets
+        buckets[:] = [{Counted(k): v for k, v in bucket.items()} for bucket in buckets]
+        both.standby.mirror.hear([record(port) for port in range(1000, 1000 + held)], child.now())
+        both.tasks.append(asyncio.ensure_future(count()))
+
+        both.begin()
+        await both.until(lambda: both.campaign.standing.ready, 20.0)
+
+        assert both.has_all()
+        assert 0 < most < 2000
