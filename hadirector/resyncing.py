@@ -11,6 +11,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from math import inf
 from typing import Protocol, TypeVar
 
 from hadirector.core import comparison, ipvs_sync, making_way, mirror
@@ -79,6 +80,7 @@ class Session:
         self._asked = True  # it just came
         self._pace: Pace | None = None
         self._scope: tuple[bytes, ...] | None = None  # of this round
+        self._told_at = -inf
         self._in_vain = making_way.InVain()
 
     def ask(self) -> None:
@@ -121,7 +123,8 @@ class Session:
             self._woken.clear()
             waits = self._waits()
             if waits:
-                self._judge_unable(waits)
+                await self._judge_unable(waits)
+                self._asked = True  # as soon as it can be
                 pause = LOOK_AGAIN
             else:
                 if self._asked or child.now() >= due:
@@ -136,7 +139,7 @@ class Session:
                         if soon:  # they may be on their way, or lost
                             pause = YOUNG + LOOK_AGAIN
                     due = child.now() + pause
-                pause = 0.0 if self._asked else due - child.now()
+                pause = 0.0 if self._asked else min(due - child.now(), LOOK_AGAIN)
             if pause > 0:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(pause):
@@ -147,13 +150,19 @@ class Session:
         if self._state is None:
             return "it has not told yet how it is"
         if self._around.stream() is None:
-            return "the sync interface is not there"
+            return "nothing can be sent to it over the sync interface"
         return self._state.waits
 
-    def _judge_unable(self, why: str) -> None:
-        if self.campaign.standing.reason != why:
+    async def _judge_unable(self, why: str) -> None:
+        if self.campaign.standing.reason != why or child.now() - self._told_at > PERIOD:
             self.campaign.unable(why)
-            self._around.told()
+            await self._tell()
+
+    async def _tell(self) -> None:
+        """The standby, which waits for a word each minute, and the director."""
+        self._told_at = child.now()
+        await self._link.send(self.campaign.standing)
+        self._around.told()
 
     async def _one_round(self, strictly: bool) -> tuple[bool, bool]:
         """Compare, judge, tell, send what is missing; whether any too young to count is missing,
@@ -192,8 +201,7 @@ class Session:
             self._around.notice("sync_complete", self._link.node, text)
         if not given:
             self._in_vain.given({})
-        await self._link.send(self.campaign.standing)
-        self._around.told()
+        await self._tell()
         return _count(missing) > absent + anew, anew > NOISE * total
 
     async def _missing(
@@ -309,9 +317,7 @@ class Session:
             if wait or number % TOGETHER == 0:
                 await asyncio.sleep(wait)
                 await self._hear_of_it()
-                if (
-                    self._around.scope() != scope
-                ):  # some are another master's by now, who knows better
+                if self._around.scope() != scope:  # another master knows some of them better now
                     return self.ask()
             until = child.now() + STUCK
             while not stream.send(payload):
@@ -320,7 +326,11 @@ class Session:
                 await asyncio.sleep(RETRY)
 
     async def _hear_of_it(self) -> None:
-        """A standby that has no time to tell how it is has no time for more either."""
+        """A standby that has no time to tell how it is has no time for more either; and one to
+        whom much is sent is to know that we are there."""
+        if child.now() - self._told_at > PERIOD:
+            self._told_at = child.now()
+            await self._link.send(said.Sending(True))
         if child.now() - self._state_at < UNHEARD:
             return
         self._reported.clear()

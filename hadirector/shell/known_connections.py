@@ -52,15 +52,15 @@ class KnownConnections:
         self.kept_out = 0  # connections that no standby can be given
         self._kept_out_so_far = self._tended = 0
 
-    def hear(self, payload: bytes) -> None:
-        """A datagram of the stream that is in the kernel's table, or came from it."""
+    def hear(self, payload: bytes, own: bool) -> None:
+        """A datagram of the stream that our kernel said (`own`), or takes in."""
         try:
             records = ipvs_sync.split(payload, self.sync_id)
         except SyncError as error:
             flaw = error.flaw.value
             self.refused[flaw] = self.refused.get(flaw, 0) + 1
         else:
-            self.mirror.hear(records, child.now())
+            self.mirror.hear(records, child.now(), own)
 
     def forget(self) -> None:
         """Another sync interface or cluster: nothing is known."""
