@@ -14,7 +14,7 @@ from hadirector.core import resync_messages as said
 from hadirector.core.syncer_messages import Standby
 from hadirector.shell import child
 from hadirector.shell.backup_socket import BackupSocket
-from hadirector.shell.known_connections import KnownConnections
+from hadirector.shell.known_connections import KnownConnections, Turns
 from hadirector.shell.resync_link import Link, LinkError, until_one_ends
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ BEHIND = 0.1  # seconds that we ourselves may be behind what comes
 SLOW = 1 << 20  # bytes: a queue that slows the master down
 SILENCE = 120.0  # seconds: it compares each minute
 DIGEST_AFTER = 10.0  # seconds at most that what has come is waited for before it is compared
-PART = 256 << 10  # bytes of a listing, and so many buckets, before others have their turn
+PART = 256 << 10  # bytes of a listing, and so many buckets
 PART_BUCKETS = 64
 PART_ROWS = 16_384  # of a bucket that somebody made large
 
@@ -115,7 +115,7 @@ class Follower:
     async def _list(self, wanted: said.List, compare: said.Compare) -> None:
         known, scope = self._place.known, _scope(compare)
         parts: list[bytes] = []
-        size = 0
+        size, turns = 0, Turns()
         for number in wanted.buckets:
             bucket = list(known.mirror.buckets[number].items())
             for at in range(0, max(1, len(bucket)), PART_ROWS):
@@ -125,9 +125,9 @@ class Follower:
                 more = at + PART_ROWS < len(bucket)
                 if more or size > PART or len(parts) >= PART_BUCKETS:
                     await self._link.send(said.Listing(wanted.round, tuple(parts), more))
-                    await asyncio.sleep(0)
                     parts.clear()
                     size = 0
+                await turns.give()
         if parts:
             await self._link.send(said.Listing(wanted.round, tuple(parts)))
 

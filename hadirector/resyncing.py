@@ -8,17 +8,19 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from math import inf
 from typing import Protocol, TypeVar
 
 from hadirector.core import comparison, ipvs_sync, making_way, mirror
 from hadirector.core import resync_messages as said
-from hadirector.core.campaign import AGAIN, NOISE, PERIOD, YOUNG, Campaign, Compared
+from hadirector.core.campaign import AGAIN, NOISE, PERIOD, YOUNG, Campaign, Compared, Keys
 from hadirector.core.comparison import Scope
 from hadirector.core.pace import Pace
 from hadirector.shell import child
-from hadirector.shell.known_connections import KnownConnections, in_turns
+from hadirector.shell.known_connections import KnownConnections, Turns, in_turns
 from hadirector.shell.resync_link import Link, LinkError, until_one_ends
 
 log = logging.getLogger(__name__)
@@ -33,7 +35,6 @@ LOOK_AGAIN = 1.0  # seconds while something is waited for
 TOGETHER = 16  # datagrams, before others have their turn
 UNHEARD = 0.15  # seconds while sending: the standby tells how it is each 0.05 s
 STUCK = 5.0  # seconds of that: the link is down
-TOLERANCE = 0.005  # of the active connections: they come and go while both sides count
 
 T = TypeVar("T", said.Digests, said.Listing)
 
@@ -78,6 +79,7 @@ class Session:
         self._asked = True  # it just came
         self._pace: Pace | None = None
         self._scope: tuple[bytes, ...] | None = None  # of this round
+        self._told_at = -inf
         self._in_vain = making_way.InVain()
 
     def ask(self) -> None:
@@ -120,7 +122,8 @@ class Session:
             self._woken.clear()
             waits = self._waits()
             if waits:
-                self._judge_unable(waits)
+                await self._judge_unable(waits)
+                self._asked = True  # as soon as it can be
                 pause = LOOK_AGAIN
             else:
                 if self._asked or child.now() >= due:
@@ -135,7 +138,7 @@ class Session:
                         if soon:  # they may be on their way, or lost
                             pause = YOUNG + LOOK_AGAIN
                     due = child.now() + pause
-                pause = 0.0 if self._asked else due - child.now()
+                pause = 0.0 if self._asked else min(due - child.now(), LOOK_AGAIN)
             if pause > 0:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(pause):
@@ -146,13 +149,19 @@ class Session:
         if self._state is None:
             return "it has not told yet how it is"
         if self._around.stream() is None:
-            return "the sync interface is not there"
+            return "nothing can be sent to it over the sync interface"
         return self._state.waits
 
-    def _judge_unable(self, why: str) -> None:
-        if self.campaign.standing.reason != why:
+    async def _judge_unable(self, why: str) -> None:
+        if self.campaign.standing.reason != why or child.now() - self._told_at > PERIOD:
             self.campaign.unable(why)
-            self._around.told()
+            await self._tell()
+
+    async def _tell(self) -> None:
+        """The standby, which waits for a word each minute, and the director."""
+        self._told_at = child.now()
+        await self._link.send(self.campaign.standing)
+        self._around.told()
 
     async def _one_round(self, strictly: bool) -> tuple[bool, bool]:
         """Compare, judge, tell, send what is missing; whether any too young to count is missing,
@@ -166,48 +175,53 @@ class Session:
         theirs = await self._answer(said.Digests)
         wanted = None if scope is None else frozenset(scope)
         ours, total = await self._known.digests(wanted, salt)
-        missing = [k async for k in self._missing(ours, theirs, wanted, salt)]
+        missing = {n: keys async for n, keys in self._missing(ours, theirs, wanted, salt) if keys}
         whole = theirs.held == 0
-        old, untold = (missing, []) if whole else self._sort(missing, begun, strictly)
+        old, untold = (missing, {}) if whole else await self._sort(missing, begun, strictly)
         exact = exact and theirs.exact
         active = 0 if exact else await self._known.active(wanted)
-        unseen = _unseen(active, theirs.active)
+        there = 0 if exact else theirs.active
         before = self.campaign.standing
-        compared = Compared(total, old, exact, theirs.drops, active)
-        verdict = self.campaign.judge(compared, child.now(), unseen)
-        sent = old + untold
-        if sent:
-            await self._send(sent)
-            most = len(sent) > total / 2  # it came back, and has heard a few by now
-            self.campaign.sent(sent, most, child.now())
+        absent, anew = _count(old), _count(untold)
+        stubborn = await in_turns(self.campaign.stubborn(*each) for each in old.items())
+        compared = Compared(total, absent, stubborn, exact, theirs.drops, active, there)
+        verdict = self.campaign.judge(compared, child.now())
+        if given := _together(old, untold):
+            await self._send(given)
+            sent = absent + anew
+            most = sent > total / 2  # it came back, and has heard a few by now
+            self.campaign.sent(given, most, child.now())
             if most:
                 took = child.now() - begun
-                text = f"sent {len(sent)} of {total} connections in {took:.1f} s: it lacked them"
+                text = f"sent {sent} of {total} connections in {took:.1f} s: it lacked them"
                 self._around.notice("resync", self._link.node, text)
         elif verdict.ready and not before.ready:
             text = f"{verdict.reason} ({verdict.measure.value})"
             self._around.notice("sync_complete", self._link.node, text)
-        await self._link.send(self.campaign.standing)
-        self._around.told()
-        return len(missing) > len(old) + len(untold), len(untold) > NOISE * total
+        if not given:
+            self._in_vain.given({})
+        await self._tell()
+        return _count(missing) > absent + anew, anew > NOISE * total
 
     async def _missing(
         self, ours: bytes, theirs: said.Digests, scope: Scope, salt: bytes
-    ) -> AsyncIterator[bytes]:
-        """The keys of what we have and the standby has not."""
-        buckets = comparison.differing(ours, theirs.digests)
+    ) -> AsyncIterator[tuple[int, list[bytes]]]:
+        """The keys of what we have and the standby has not, bucket by bucket."""
+        differing = comparison.differing(ours, theirs.digests)
+        buckets, turns = self._known.mirror.buckets, Turns()
         if theirs.held == 0:
-            for key in await self._all(buckets, scope):
-                yield key
+            for number in differing:
+                bucket = buckets[number].items()
+                yield number, [k for k, v in bucket if comparison.is_compared(v, scope)]
+                await turns.give()
             return
-        if not buckets:
+        if not differing:
             return
-        await self._link.send(said.List(self._round, tuple(buckets)))
-        async for number, has in self._listed(buckets):
-            bucket = self._known.mirror.buckets[number].items()
-            for hashed, key in comparison.hashes(bucket, scope, salt):
-                if hashed not in has:
-                    yield key
+        await self._link.send(said.List(self._round, tuple(differing)))
+        async for number, has in self._listed(differing):
+            hashes = comparison.hashes(buckets[number].items(), scope, salt)
+            yield number, [key for hashed, key in hashes if hashed not in has]
+            await turns.give()
 
     async def _listed(self, buckets: Sequence[int]) -> AsyncIterator[tuple[int, set[bytes]]]:
         """Each of these buckets and what the standby lists of it; a large one comes in parts."""
@@ -226,33 +240,23 @@ class Session:
                     at, has = at + 1, set()
             await asyncio.sleep(0)
 
-    async def _all(self, buckets: Sequence[int], scope: Scope) -> list[bytes]:
-        keys: list[bytes] = []
-
-        def steps() -> Iterator[int]:
-            for number in buckets:
-                bucket = self._known.mirror.buckets[number]
-                keys.extend(k for k, v in bucket.items() if comparison.is_compared(v, scope))
-                yield 0
-
-        await in_turns(steps())
-        return keys
-
-    def _sort(
-        self, missing: list[bytes], begun: float, strictly: bool
-    ) -> tuple[list[bytes], list[bytes]]:
+    async def _sort(self, missing: Keys, begun: float, strictly: bool) -> tuple[Keys, Keys]:
         """Those that are no longer on their way, as they are old, or the standby did not listen yet
         when they were said; and those that only this reading has shown. Where the standby had all,
         and nothing happened, these are no proof that it lacks any, as the kernel keeps them back
         for up to two seconds: they are given to it, and judged by the next comparison."""
         before = max(begun - YOUNG, self._listens_since)
         lenient = self.campaign.standing.ready and not strictly
-        old: list[bytes] = []
-        untold: list[bytes] = []
-        for key in missing:
-            value = self._known.mirror.get(key)
-            if value is not None and mirror.is_old(value, before):
-                (untold if lenient and mirror.is_anew(value) else old).append(key)
+        old: dict[int, list[bytes]] = {}
+        untold: dict[int, list[bytes]] = {}
+        turns = Turns()
+        for number, keys in missing.items():
+            for key in keys:
+                value = self._known.mirror.get(key)
+                if value is not None and mirror.is_old(value, before):
+                    kind = untold if lenient and mirror.is_anew(value) else old
+                    kind.setdefault(number, []).append(key)
+            await turns.give()
         return old, untold
 
     async def _answer(self, kind: type[T]) -> T:
@@ -268,28 +272,35 @@ class Session:
 
     # Sending
 
-    async def _send(self, keys: Sequence[bytes]) -> None:
+    async def _send(self, keys: Keys) -> None:
         """Their records, paced, as often as the campaign says."""
         await self._link.send(said.Sending(True))
         self._pace = Pace(child.now(), self._state.drops if self._state else 0)
         try:
-            await self._make_way(self._in_vain.stuck(keys))
+            await self._make_way(keys)
             self._in_vain.given(keys)
             for _ in range(self.campaign.copies):
-                await self._send_once(self._records(keys))
+                await self._send_once(self._records(chain.from_iterable(keys.values())))
         finally:
             self._pace = None
         await asyncio.sleep(SETTLE)
         await self._link.send(said.Sending(False))
 
-    async def _make_way(self, stuck: Sequence[bytes]) -> None:
-        """Have the standby's kernel let go of what it has in place of these."""
-        ways = [way for raw in self._records(stuck) if (way := making_way.making_way(raw))]
+    async def _make_way(self, keys: Keys) -> None:
+        """Have the standby's kernel let go of what it has in place of those given in vain."""
+        ways: list[bytes] = []
+        templates, turns = False, Turns()
+        for number, missing in keys.items():
+            for raw in self._records(self._in_vain.stuck(number, missing)):
+                if way := making_way.making_way(raw):
+                    ways.append(way)
+                    templates = templates or ipvs_sync.is_template(way)
+            await turns.give()
         await self._send_once(iter(ways))
-        if any(map(ipvs_sync.is_template, ways)):
+        if templates:
             await asyncio.sleep(making_way.GONE_AFTER)
 
-    def _records(self, keys: Sequence[bytes]) -> Iterator[bytes]:
+    def _records(self, keys: Iterable[bytes]) -> Iterator[bytes]:
         now = child.now()
         values = (self._known.mirror.get(key) for key in keys)
         return (mirror.record(value, now) for value in values if value is not None)
@@ -305,9 +316,7 @@ class Session:
             if wait or number % TOGETHER == 0:
                 await asyncio.sleep(wait)
                 await self._hear_of_it()
-                if (
-                    self._around.scope() != scope
-                ):  # some are another master's by now, who knows better
+                if self._around.scope() != scope:  # another master knows some of them better now
                     return self.ask()
             until = child.now() + STUCK
             while not stream.send(payload):
@@ -316,7 +325,11 @@ class Session:
                 await asyncio.sleep(RETRY)
 
     async def _hear_of_it(self) -> None:
-        """A standby that has no time to tell how it is has no time for more either."""
+        """A standby that has no time to tell how it is has no time for more either; and one to
+        whom much is sent is to know that we are there."""
+        if child.now() - self._told_at > PERIOD:
+            self._told_at = child.now()
+            await self._link.send(said.Sending(True))
         if child.now() - self._state_at < UNHEARD:
             return
         self._reported.clear()
@@ -325,11 +338,15 @@ class Session:
                 await self._reported.wait()
 
 
-def _unseen(ours: int, theirs: int) -> str:
-    """Where tables are not read: the servers' counters speak against completeness."""
-    if ours - theirs <= max(50, TOLERANCE * ours):
-        return ""
-    return f"the kernels count {ours} active connections here and {theirs} there"
+def _count(keys: Keys) -> int:
+    return sum(map(len, keys.values()))
+
+
+def _together(some: Keys, others: Keys) -> Keys:
+    if not others:
+        return some
+    numbers = some.keys() | others.keys()
+    return {n: [*some.get(n, ()), *others.get(n, ())] for n in numbers}
 
 
 def _differs(before: said.State, after: said.State) -> bool:

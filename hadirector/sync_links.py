@@ -201,7 +201,8 @@ class Links:
         self.masters[node] = Master(before.standing, before.heard_at, trouble)
 
     def _judged(self, node: str, standing: Standby) -> None:
-        here = sync_readiness.by_our_clock(node, standing, child.now())
+        before = self.masters.get(node, Master()).standing
+        here = sync_readiness.by_our_clock(node, standing, child.now(), before)
         self.masters[node] = Master(here, child.now(), "")
         self._host.told()
 

@@ -60,7 +60,7 @@ class Syncer:
             tasks,
             Host(
                 self._known,
-                lambda: self._wire,
+                self._stream,
                 self._look_at_backup,
                 self._behind,
                 self.tell,
@@ -163,6 +163,11 @@ class Syncer:
             self._wire.close()
             self._wire = None
 
+    def _stream(self) -> SyncWire | RelayLink | None:
+        """Where records can be sent just now."""
+        wire = self._wire
+        return None if isinstance(wire, RelayLink) and not wire.speaks else wire
+
     def _heard(self, payload: bytes, outgoing: bool) -> None:
         """A datagram of our own kernel (`outgoing`), or one that goes to it: what no backup thread
         hears is not in the table."""
@@ -171,7 +176,7 @@ class Syncer:
             return
         self._watch.hear(payload, sync.sync_id, outgoing, child.now())
         if outgoing or self._backup is not None:
-            self._known.hear(payload)
+            self._known.hear(payload, outgoing)
 
     def _behind(self) -> float:
         """For how many seconds what came was not read to its end."""

@@ -13,10 +13,13 @@ seconds (or when somebody asks, or datagrams were lost).
 What was sent and is missing all the same was lost; the share of it says how often the next round
 sends each datagram, so that a network that drops a third of them is done in the second round. A
 kernel that could not keep up is another matter: its drops slow the sender down (core/pace).
+
+Keys come by the mirror's buckets: no million of them is ever put together in one piece, which would
+hold the loop up for a second.
 """
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from hadirector.core.syncer_messages import Measure, Standby
@@ -27,22 +30,31 @@ NOISE = 0.001  # of the table
 AGAIN = 0.3  # seconds between rounds that are not complete
 PATIENCE = 10  # rounds at once; then every `PERIOD` seconds, and it is told
 UNSEEN = 0.01  # of the table: so many more in the kernel are told of
+TOLERANCE = 0.005  # of the active connections: they come and go while both kernels count
+FEW = 50  # of them, for the same reason
 MOST_COPIES = 10  # of a datagram
 _PER_DATAGRAM = 40  # connections
 _RESIDUE = 0.05  # datagrams that may still be lost
 
 
+Keys = Mapping[int, Sequence[bytes]]
+"""Of a mirror's entries, by the numbers of their buckets."""
+
+
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What a comparison showed. `missing` are the keys of those known for longer than `YOUNG`;
-    `lost` counts what the standby's kernel has dropped since its thread began. `active`: so many
-    active ones the master's kernel counts, where that is looked at."""
+    """What a comparison showed. `missing` counts those known for longer than `YOUNG`, `stubborn`
+    those of them that were sent before; `lost` what the standby's kernel has dropped since its
+    thread began. Where the kernels' counters are looked at, the master's counts `active` active
+    ones, and the standby's `active_there`."""
 
     total: int
-    missing: Collection[bytes]
+    missing: int
+    stubborn: int
     exact: bool
     lost: int
     active: int = 0
+    active_there: int = 0
 
 
 class Campaign:
@@ -51,7 +63,7 @@ class Campaign:
     def __init__(self, node: str, unable: str = "not compared yet") -> None:
         self.standing = Standby(node, False, unable)
         self.copies = 1
-        self._sent: frozenset[bytes] = frozenset()
+        self._sent: Keys = {}  # after the last round
         self._rounds = 0  # since the last one that found nothing missing
         self._tries = 0  # since it was ready, or something changed
 
@@ -64,38 +76,43 @@ class Campaign:
         """Something changed, or somebody asks: rounds may follow each other again."""
         self._tries = 0
 
-    def judge(self, compared: Compared, now: float, unseen: str = "") -> Standby:
-        """A round's comparison. `unseen` is what speaks against completeness besides it."""
-        before = self.standing
-        missing = frozenset(compared.missing)
-        stubborn = missing & self._sent
-        self._count_losses(len(stubborn))
-        noise = len(missing) <= NOISE * compared.total and not stubborn and self._rounds > 1
-        absent = 0 if noise else len(missing)
+    def stubborn(self, bucket: int, missing: Collection[bytes]) -> int:
+        """How many of these, which are missing from a bucket, were sent after the last round."""
+        sent = self._sent.get(bucket)
+        return len(set(sent).intersection(missing)) if sent else 0
+
+    def judge(self, compared: Compared, now: float) -> Standby:
+        """A round's comparison. Where the standby's kernel counts fewer connections, so many are
+        missing at least, whatever the mirrors say."""
+        before, missing, stubborn = self.standing, compared.missing, compared.stubborn
+        self._count_losses(stubborn)
+        noise = missing <= NOISE * compared.total and not stubborn and self._rounds > 1
+        absent = 0 if noise else missing
+        if not missing:
+            self._sent = {}
         self._rounds = 0 if not absent else self._rounds + 1
-        ready = not absent and not unseen
+        short = _short(compared)
+        ready = not absent and not short
         self._tries = 0 if ready else self._tries + 1
         self.standing = replace(
             before,
             ready=ready,
-            reason=unseen or _words(compared, absent),
+            reason=_words(compared, absent, short),
             total=compared.total,
-            missing=absent,
+            missing=max(absent, short),
             measure=Measure.EXACT if compared.exact else Measure.ESTIMATED,
             compared_at=now,
-            equal_at=before.equal_at if absent else now,
+            equal_at=now if ready else before.equal_at,
             lost=compared.lost,
             rounds=before.rounds + 1,
         )
         return self.standing
 
-    def sent(self, keys: Collection[bytes], most: bool, now: float) -> None:
+    def sent(self, keys: Keys, most: bool, now: float) -> None:
         """These were sent after a round; `most`: to a standby that had next to nothing."""
-        self._sent = frozenset(keys)
-        at = self.standing
-        self.standing = replace(
-            at, sent=at.sent + len(keys), resync_at=now if most else at.resync_at
-        )
+        self._sent = keys
+        at, count = self.standing, sum(map(len, keys.values()))
+        self.standing = replace(at, sent=at.sent + count, resync_at=now if most else at.resync_at)
 
     def unable(self, reason: str) -> None:
         """It cannot be compared just now; until then it is not ready."""
@@ -106,7 +123,7 @@ class Campaign:
         if not stubborn:
             self.copies = 1
             return
-        share = min(0.9, stubborn / len(self._sent))
+        share = min(0.9, stubborn / sum(map(len, self._sent.values())))
         if self.copies > 1:  # each of them was sent that often
             share = share ** (1 / self.copies)
         datagrams = max(1, stubborn // _PER_DATAGRAM)
@@ -114,8 +131,17 @@ class Campaign:
         self.copies = max(1, min(MOST_COPIES, wanted))
 
 
-def _words(compared: Compared, missing: int) -> str:
+def _short(compared: Compared) -> int:
+    """How many fewer active connections the standby's kernel counts than may come and go."""
+    ours, theirs = compared.active, compared.active_there
+    return ours - theirs if ours - theirs > max(FEW, TOLERANCE * ours) else 0
+
+
+def _words(compared: Compared, missing: int, short: int) -> str:
     total, active = compared.total, compared.active
+    if short:
+        there = compared.active_there
+        return f"the kernels count {active} active connections here and {there} there"
     if missing:
         return f"{missing} of {total} connections are missing"
     if active - total > UNSEEN * active:

@@ -14,8 +14,9 @@ makes way: for an inactive connection the same one as an active one, for a templ
 it a second to live. Neither harms where the records were only lost.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable
 
+from hadirector.core.campaign import Keys
 from hadirector.core.ipvs_sync import INACTIVE, is_template
 
 GONE_AFTER = 2.0  # seconds until a template that makes way is gone: its last one, and some
@@ -26,17 +27,19 @@ class InVain:
     """What was given to one standby in the last two rounds."""
 
     def __init__(self) -> None:
-        self._last: frozenset[bytes] = frozenset()
-        self._twice: frozenset[bytes] = frozenset()
+        self._last: Keys = {}
+        self._before: Keys = {}
 
-    def stuck(self, keys: Sequence[bytes]) -> list[bytes]:
-        """Those of these missing ones that were given both times."""
-        return [key for key in keys if key in self._twice]
+    def stuck(self, bucket: int, keys: Iterable[bytes]) -> list[bytes]:
+        """Those of these, missing from a bucket, that were given both times."""
+        if bucket not in self._last or bucket not in self._before:
+            return []
+        twice = set(self._last[bucket]).intersection(self._before[bucket])
+        return [key for key in keys if key in twice]
 
-    def given(self, keys: Collection[bytes]) -> None:
+    def given(self, keys: Keys) -> None:
         """These are given in this round."""
-        now = frozenset(keys)
-        self._last, self._twice = now, now & self._last
+        self._last, self._before = keys, self._last
 
 
 def making_way(record: bytes) -> bytes | None:

@@ -23,7 +23,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 
-from hadirector.core.ipvs_sync import is_template, timeout_of
+from hadirector.core.ipvs_sync import INACTIVE, TEMPLATE, is_template, timeout_of
 
 BUCKETS = 4096
 GRACE = 20  # tenths of a second a record outlives its time: the kernel's buffer holds it up to 2 s
@@ -32,6 +32,7 @@ _HEAD = _STAMPS.size
 # Standing: by the stream alone; read; left out of one reading; read for the first time just now,
 # when a former reading had not shown it and the stream had not told of it.
 _HEARD, _READ, _MISSED, _ANEW = 0, 1, 2, 3
+_KEPT = (INACTIVE | TEMPLATE) >> 8  # in a record's byte of flags
 _KERNEL_TIMEOUTS = {6: 900, 17: 300}  # of a record without a time of its own, in seconds
 _DEFAULT_TIMEOUT = 900
 _ALL = slice(None)
@@ -57,8 +58,9 @@ class Mirror:
         """The entry of a key."""
         return self.buckets[self._place(key)].get(key)
 
-    def hear(self, records: Iterable[bytes], now: float) -> None:
-        """Records of the stream, as `ipvs_sync.split` gives them."""
+    def hear(self, records: Iterable[bytes], now: float, own: bool = True) -> None:
+        """Records of the stream, as `ipvs_sync.split` gives them. What our own kernel says is so;
+        of what comes to it, it keeps some connections to other servers (core/making_way)."""
         stamp = int(now * 10).to_bytes(4, "big")
         fresh = stamp + stamp + b"\0"
         buckets = self.buckets
@@ -72,7 +74,15 @@ class Mirror:
                 place = self._place(key)
             bucket = buckets[place]
             before = bucket.get(key)
-            bucket[key] = (fresh if before is None else before[:4] + stamp + before[8:9]) + raw
+            if before is None:
+                bucket[key] = fresh + raw
+                continue
+            if not own and raw[6] & _KEPT:
+                kept = _as_kept(before, raw, now)
+                if kept is None:
+                    continue
+                raw = kept
+            bucket[key] = before[:4] + stamp + before[8:9] + raw
 
     # Readings
 
@@ -196,6 +206,15 @@ def record(value: bytes, now: float) -> bytes:
         return raw
     left = max(1, (_ends(value) - int(now * 10)) // 10)
     return raw[:20] + left.to_bytes(4, "big") + raw[24:]
+
+
+def _as_kept(before: bytes, raw: bytes, now: float) -> bytes | None:
+    """What a kernel that has the entry `before` makes of this record of an inactive connection or a
+    template, if that has another server; None: nothing."""
+    had = before[_HEAD:]
+    if _server(had) == _server(raw) or _ends(before) <= int(now * 10):
+        return raw
+    return had[:20] + raw[20:24] + had[24:] if is_template(raw) else None
 
 
 def _key(raw: bytes) -> bytes:

@@ -33,11 +33,17 @@ class Master:
     trouble: str = ""
 
 
-def by_our_clock(node: str, standing: Standby, now: float) -> Standby:
+def by_our_clock(
+    node: str, standing: Standby, now: float, before: Standby | None = None
+) -> Standby:
     """A verdict that came just now, with its instants by this host's clock, and under the name of
-    the master that gave it."""
+    the master that gave it. One that came without a comparison since the one `before`, as none
+    was possible, keeps its instants."""
     if standing.compared_at is None:
         return replace(standing, node=node)
+    if before is not None and before.rounds == standing.rounds and not standing.ready:
+        compared, equal, resync = before.compared_at, before.equal_at, before.resync_at
+        return replace(standing, node=node, compared_at=compared, equal_at=equal, resync_at=resync)
     shift = now - standing.compared_at
     equal, resync = standing.equal_at, standing.resync_at
     return replace(

@@ -52,15 +52,15 @@ class KnownConnections:
         self.kept_out = 0  # connections that no standby can be given
         self._kept_out_so_far = self._tended = 0
 
-    def hear(self, payload: bytes) -> None:
-        """A datagram of the stream that is in the kernel's table, or came from it."""
+    def hear(self, payload: bytes, own: bool) -> None:
+        """A datagram of the stream that our kernel said (`own`), or takes in."""
         try:
             records = ipvs_sync.split(payload, self.sync_id)
         except SyncError as error:
             flaw = error.flaw.value
             self.refused[flaw] = self.refused.get(flaw, 0) + 1
         else:
-            self.mirror.hear(records, child.now())
+            self.mirror.hear(records, child.now(), own)
 
     def forget(self) -> None:
         """Another sync interface or cluster: nothing is known."""
@@ -182,12 +182,23 @@ class KnownConnections:
         return bytes(found), total
 
 
+class Turns:
+    """Of work that is done step by step, on a loop that has other things to do as well."""
+
+    def __init__(self) -> None:
+        self._until = child.now() + TURN
+
+    async def give(self) -> None:
+        """Between two steps: the others' turn, if this one was long enough."""
+        if child.now() > self._until:
+            await asyncio.sleep(0)
+            self._until = child.now() + TURN
+
+
 async def in_turns(steps: Iterator[int]) -> int:
     """Work step by step, and let others have their turn; the sum."""
-    total, until = 0, child.now() + TURN
+    total, turns = 0, Turns()
     for step in steps:
         total += step
-        if child.now() > until:
-            await asyncio.sleep(0)
-            until = child.now() + TURN
+        await turns.give()
     return total

@@ -80,6 +80,11 @@ class RelayLink:
         self.look()
 
     @property
+    def speaks(self) -> bool:
+        """Whether there is a way to the peers just now, and a key to seal with."""
+        return self._wire is not None and bool(self._keys)
+
+    @property
     def longest(self) -> int:
         """Bytes of a datagram of records that may be sent."""
         return PAYLOAD

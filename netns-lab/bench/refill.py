@@ -6,10 +6,12 @@ once, at a fifth of a core, while everything else goes on. From the death on:
     filled_s         until the new syncer knows 99 % of what the kernel counts
     ready_s          until the standby is ready, which has all along what it had; with --empty it
                      loses power at the same time and comes back with nothing
-    rounds           comparisons until then
+    rounds           comparisons until then; -1: the standby has become master meanwhile
     gap_ms_median    between adverts, beyond the interval: the longest one of each 5 s, and of
     gap_ms_worst     those the median and the worst; quiet_...: the same before the death
     loop_ms          the longest that the new syncer's loop did not turn
+    machine_ms       the longest that nobody's turn came, whatever his priority, in that time: what
+                     the goals grant besides
 
     python netns-lab/bench/refill.py [--sizes 60000,100000] [--empty] [--bits 12]
 
@@ -23,12 +25,14 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from itertools import pairwise
+from typing import Any
 
 import resync
 
 from labkit import topology
 from labkit.director import Hadirector
 from labkit.lab import Lab
+from labkit.metronome import Metronome
 from labkit.setup import Setup, nat
 from labkit.sniffer import Sniffer
 
@@ -52,6 +56,7 @@ class Row:
     quiet_gap_ms_median: float
     quiet_gap_ms_worst: float
     loop_ms: float
+    machine_ms: float
     standby_held: int
     master_mb: float
 
@@ -74,7 +79,7 @@ def measure(count: int, empty: bool) -> Row:
             resync.feed(lab.network.nodes["rs1"], count)
             time.sleep(3.0)
         lab.wait(lambda: resync.is_ready(standby), "readiness", within=120.0)
-        with lab.sniff() as adverts:
+        with lab.sniff() as adverts, Metronome() as machine:
             quiet = time.monotonic()
             time.sleep(QUIET)
             if empty:
@@ -92,12 +97,13 @@ def measure(count: int, empty: bool) -> Row:
             count,
             round(filled, 1),
             round(ready, 1),
-            int(standby.status()["sync"]["masters"]["lb1"]["rounds"]),
+            int(_standing(standby).get("rounds", -1)),
             statistics.median(during),
             max(during),
             statistics.median(before),
             max(before),
             round(loop, 1),
+            machine.worst(begun, ended),
             resync.counted(standby),
             resync.memory(master),
         )
@@ -125,6 +131,12 @@ def _follow(master: Hadirector, standby: Hadirector, count: int) -> tuple[float,
             told = words
             print(f"  {after:6.1f} s, {sync['known']} known: {told}", file=sys.stderr)
     return filled, ready, loop
+
+
+def _standing(standby: Hadirector) -> dict[str, Any]:
+    """What its master said of it; nothing where it has none any more."""
+    told: dict[str, Any] = standby.status()["sync"]["masters"].get("lb1", {})
+    return told
 
 
 def _says_ready(standby: Hadirector) -> bool:
@@ -157,8 +169,9 @@ def main() -> int:
         for name, value in row.items():
             goal = f"   goal {GOALS[name]:g}" if name in GOALS else ""
             print(f"{name:20} {value:>10}{goal}", flush=True)
-        missed = missed or any(row[name] > goal for name, goal in GOALS.items())
-        missed = missed or min(row["filled_s"], row["ready_s"]) < 0
+        granted = row["machine_ms"]
+        missed = missed or any(row[name] > goal + granted for name, goal in GOALS.items())
+        missed = missed or min(row["filled_s"], row["ready_s"], row["rounds"]) < 0
     return 1 if missed else 0
 
 

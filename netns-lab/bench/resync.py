@@ -7,7 +7,9 @@ bench resync`):
 
 The master's table is filled by sync records, as that of a node that was standby before. Then the
 standby's daemon starts in an empty node. `ready_s` is from there to READY, `resync_s` from the
-moment its services are programmed. Everything shares one CPU here: kernels, daemons, switch.
+moment its services are programmed. `loop_ms` is the longest that a syncer's loop, the master's or
+the standby's, did not turn, `machine_ms` the longest that nobody's turn came, whatever his
+priority. Everything shares one CPU here: kernels, daemons, switch.
 Exit status 1 when a goal is missed.
 """
 
@@ -28,6 +30,7 @@ from hadirector.core import ipvs_sync
 from labkit import topology
 from labkit.director import Hadirector
 from labkit.lab import Lab
+from labkit.metronome import Metronome
 from labkit.node import Node
 from labkit.setup import Setup, nat
 
@@ -52,6 +55,8 @@ class Row:
     measure: str
     jitter_ms: float  # the longest gap between adverts meanwhile, beyond the interval
     quiet_jitter_ms: float  # the same in as many seconds before
+    loop_ms: float
+    machine_ms: float
     master_mb: float
     standby_mb: float
 
@@ -121,7 +126,7 @@ def measure(count: int) -> Row:
             if _wait_for(lambda: counted(master) >= count, 30.0):
                 break
             print(f"  {counted(master)} of {count} taken; again", file=sys.stderr)
-        with lab.sniff() as adverts:
+        with lab.sniff() as adverts, Metronome() as machine:
             quiet = time.monotonic()
             time.sleep(5.0)
             sent = _sent(master.node)
@@ -134,6 +139,7 @@ def measure(count: int) -> Row:
             ready = time.monotonic()
             wire = _sent(master.node) - sent
         sync = standby.status()["sync"]
+        time.sleep(2.0)  # until they have told how late they were
         return Row(
             count,
             counted(standby),
@@ -144,6 +150,8 @@ def measure(count: int) -> Row:
             sync["measure"],
             jitter(adverts.worst_gap(topology.front(1), begun, ready)),
             jitter(adverts.worst_gap(topology.front(1), quiet, begun)),
+            max(loop(master), loop(standby)),
+            machine.worst(begun, ready),
             memory(master),
             memory(standby),
         )
@@ -181,6 +189,11 @@ def _sent(node: Node) -> int:
 
 def jitter(gap: float) -> float:
     return round(1000 * (gap - ADVERT_INT), 1)
+
+
+def loop(director: Hadirector) -> float:
+    """How late the syncer's loop was at worst in the last minute, ms."""
+    return float(director.status()["processes"]["syncer"]["lag_ms_max"] or 0.0)
 
 
 def memory(director: Hadirector) -> float:

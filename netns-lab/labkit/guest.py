@@ -30,6 +30,7 @@ HERE = Path(__file__).resolve().parent
 OUT = HERE.parent / "out"
 _HANDED_IN = ("KEEPALIVED",)  # of our environment, what the guest is told
 MEMORY = os.environ.get("LAB_MEMORY", "1536M")  # a sparse file: only what is used is taken
+MEMORY_FILES = Path("/dev/shm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +137,30 @@ def _boot(directory: Path, processor: int | None, read: int, write: int) -> subp
             stderr=subprocess.STDOUT,
             pass_fds=(read, write),
             start_new_session=True,
-            env={**os.environ, "TMPDIR": str(directory), **_preloaded(directory)},
+            env={**os.environ, "TMPDIR": str(_memory_at(directory)), **_preloaded(directory)},
             # SIGTERM, for then it takes its own processes along; SIGKILL would orphan them.
             preexec_fn=lambda: kernel.die_with_parent(signal.SIGTERM),
         )
+
+
+def _memory_at(directory: Path) -> Path:
+    """Where the file goes that is the guest's memory; it has no name from its first moment on. Not
+    on a disk if there is room elsewhere: the host would write it there again and again, and the
+    whole guest waits where it wants to change a page meanwhile."""
+    size = int(MEMORY[:-1]) << {"K": 10, "M": 20, "G": 30}[MEMORY[-1].upper()]
+    with suppress(OSError):
+        about = os.statvfs(MEMORY_FILES)
+        room = min(about.f_bavail * about.f_frsize, _available())
+        usable = os.access(MEMORY_FILES, os.W_OK) and not about.f_flag & os.ST_NOEXEC
+        if usable and room > size:
+            return MEMORY_FILES
+    return directory
+
+
+def _available() -> int:
+    """Bytes of memory the host could give away."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable"))
 
 
 def _preloaded(directory: Path) -> dict[str, str]:

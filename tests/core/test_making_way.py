@@ -22,14 +22,15 @@ def test_a_template_is_given_a_second_an_inactive_one_is_told_as_active(one: Rec
 
 def test_what_was_given_in_two_rounds_in_a_row_is_stuck() -> None:
     vain = InVain()
-    vain.given([b"a", b"b"])
-    assert vain.stuck([b"a", b"b"]) == []
+    vain.given({7: [b"a", b"b"], 8: [b"d"]})
+    assert vain.stuck(7, [b"a", b"b"]) == []
 
-    vain.given([b"b", b"c"])
-    assert vain.stuck([b"a", b"b", b"c"]) == [b"b"]
+    vain.given({7: [b"b", b"c"]})
+    assert vain.stuck(7, [b"a", b"b", b"c"]) == [b"b"]
+    assert vain.stuck(8, [b"d"]) == []
 
-    vain.given([b"c"])
-    assert vain.stuck([b"b", b"c"]) == [b"c"]
+    vain.given({7: [b"c"]})
+    assert vain.stuck(7, [b"b", b"c"]) == [b"c"]
 
 
 def _way(record: Record) -> Record | None:

@@ -87,6 +87,27 @@ def test_a_connection_with_another_server_takes_the_place_of_the_one_before() ->
     assert [record.server for record in held(known)] == ["10.0.1.12"]
 
 
+def test_a_standby_keeps_the_server_that_its_kernel_keeps() -> None:
+    """tests/kernel/test_sync_stream has the kernel do so."""
+    template = replace(ONE, client_port=0, state=1, flags=0x1100, timeout=300)
+    flow = replace(ONE, protocol=17, state=0, flags=0x100, timeout=300)
+    other = Address("10.0.1.12")
+    moved = [replace(one, server=other) for one in (template, flow)]
+
+    def servers(known: Mirror, *said: Record, at: float) -> dict[int, str]:
+        known.hear(map(raw, said), at, own=False)
+        return {record.protocol: record.server for record in held(known)}
+
+    known = Mirror()
+    assert servers(known, template, flow, at=1000.0) == {6: ONE.server, 17: ONE.server}
+    assert servers(known, *moved, at=1001.0) == {6: ONE.server, 17: ONE.server}
+    ways = replace(moved[0], timeout=1), replace(moved[1], flags=0)
+    assert servers(known, *ways, at=1002.0) == {6: ONE.server, 17: other}
+    assert servers(known, *moved, at=1004.0) == {6: other, 17: other}
+    known.hear([raw(template)], 1005.0)  # its own kernel knows better
+    assert ONE.server in {record.server for record in held(known)}
+
+
 def test_what_only_the_stream_told_is_gone_when_a_reading_does_not_show_it() -> None:
     known = Mirror()
     known.hear([raw(ONE), raw(SIX)], 1000.0)

@@ -1,5 +1,7 @@
 """Whether a node has the connections of those it may have to replace."""
 
+from dataclasses import replace
+
 from hadirector.core import sync_readiness
 from hadirector.core.address import Address
 from hadirector.core.keys import Key
@@ -84,6 +86,9 @@ def test_a_verdict_is_told_by_our_own_clock() -> None:
 
     assert (here.node, here.compared_at, here.equal_at) == ("lb1", 100.0, 90.0)
     assert here.resync_at == -900.0
+
+    unable = sync_readiness.by_our_clock("lb1", replace(said, ready=False), 130.0, here)
+    assert unable == replace(here, ready=False)  # it was not compared since
 
 
 def test_a_kernel_that_has_a_good_deal_less_than_the_wire_brought_is_doubted() -> None:

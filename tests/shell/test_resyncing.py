@@ -9,15 +9,15 @@ from typing import cast
 import pytest
 
 from hadirector import resyncing
-from hadirector.core import ipvs_sync, making_way
+from hadirector.core import comparison, ipvs_sync, making_way
 from hadirector.core import resync_messages as said
-from hadirector.core.address import packed
+from hadirector.core.address import Address, packed
 from hadirector.core.campaign import PERIOD, Campaign
 from hadirector.core.comparison import Scope
 from hadirector.core.ipvs_sync import INACTIVE, TEMPLATE
 from hadirector.core.syncer_messages import Measure, Standby
 from hadirector.following import Follower, Place
-from hadirector.shell import child
+from hadirector.shell import child, known_connections
 from hadirector.shell.backup_socket import BackupSocket
 from hadirector.shell.known_connections import KnownConnections
 from hadirector.shell.resync_link import Link
@@ -70,6 +70,7 @@ class Pair:
         self.tasks: list[asyncio.Task[None]] = []
         self.told: list[Standby] = []  # verdicts that came to the standby
         self.news: list[tuple[str, str]] = []  # of the master: kind and reason
+        self.speaks = True  # whether the master has an interface to send on
         self.deaf = False  # whether datagrams are lost
         self.said: list[bytes] = []  # records of all datagrams
         self.scope: tuple[bytes, ...] | None = None
@@ -77,18 +78,22 @@ class Pair:
         ends = End("lb2"), End("lb1")
         ends[0].other, ends[1].other = ends[1], ends[0]
         around = resyncing.Surroundings(
-            *(self.master, lambda: self, lambda: self.scope, lambda: None),
+            *(self.master, self.stream, lambda: self.scope, lambda: None),
             lambda kind, node, reason: self.news.append((kind, reason)),
         )
         self.session = resyncing.Session(cast(Link, ends[0]), self.campaign, around)
         place = Place(self.standby, lambda: BackupSocket(1, 0), str, float, self.told.append)
         self.follower = Follower(cast(Link, ends[1]), place)
 
+    def stream(self) -> resyncing.Stream | None:
+        """Where the master sends."""
+        return self if self.speaks else None
+
     def send(self, payload: bytes) -> bool:
         """The stream of records."""
         self.said += ipvs_sync.split(payload, SYNC_ID)
         if not self.deaf:
-            self.standby.hear(payload)
+            self.standby.hear(payload, own=False)
         return True
 
     def opened(self, ago: float, ports: range) -> None:
@@ -139,7 +144,7 @@ async def test_what_came_before_the_standby_listened_is_missing_however_young_it
 async def test_a_standby_that_came_back_and_heard_a_few_was_sent_the_table_all_the_same() -> None:
     async with pair() as both:
         both.opened(100.0, range(1000, 1100))
-        both.standby.hear(next(ipvs_sync.pack([record(1000)], SYNC_ID, 1472))[0])
+        both.standby.hear(next(ipvs_sync.pack([record(1000)], SYNC_ID, 1472))[0], own=False)
         both.begin()
 
         await both.until(lambda: both.campaign.standing.ready, 5)
@@ -254,22 +259,25 @@ async def test_a_table_that_changes_while_it_is_compared_is_sent_whole_all_the_s
 async def test_what_a_standby_keeps_of_another_server_is_made_to_go(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(making_way, "GONE_AFTER", 0.1)
+    monkeypatch.setattr(making_way, "GONE_AFTER", 1.1)
     template = replace(ONE, client_port=0, flags=TEMPLATE | INACTIVE, state=1, timeout=300)
+    moved = replace(template, server=Address("10.0.1.12"))
     async with pair() as both:
         both.opened(60.0, range(1000, 1001))
-        both.master.mirror.hear([ipvs_sync.encode(template)], child.now() - 60.0)
-        both.standby.mirror.hear([record(1000)], child.now())
-        both.deaf = True  # as a kernel that keeps the server it has
-
-        def timeouts() -> list[int]:
-            told = [ipvs_sync.timeout_of(raw) for raw in both.said]
-            return [time for time, before in zip(told, [0, *told], strict=False) if time != before]
+        both.master.mirror.hear([ipvs_sync.encode(moved)], child.now() - 60.0)
+        both.standby.mirror.hear([record(1000), ipvs_sync.encode(template)], child.now())
 
         both.begin()
-        await both.until(lambda: timeouts()[-2:] == [1, 300], 5.0)
+        await both.until(lambda: both.campaign.standing.compared_at is not None, 5.0)
+        assert both.campaign.standing.missing == 1
+        await both.until(lambda: both.campaign.standing.ready, 8.0)
 
-        assert timeouts() == [300, 1, 300]
+        told = [ipvs_sync.timeout_of(raw) for raw in both.said]
+        assert [time for time, before in zip(told, [0, *told], strict=False) if time != before] == [
+            300,
+            1,
+            300,
+        ]
 
 
 async def test_what_became_another_masters_while_it_is_sent_is_not_sent() -> None:
@@ -288,3 +296,88 @@ async def test_what_became_another_masters_while_it_is_sent_is_not_sent() -> Non
 
         assert 0 < len(both.said) < 2000
         assert both.campaign.standing.total == 0
+
+
+async def test_a_standby_hears_that_its_master_cannot_send_and_is_compared_once_it_can(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(resyncing, "LOOK_AGAIN", 0.1)
+    async with pair() as both:
+        both.opened(60.0, range(1000, 1100))
+        both.begin()
+        await both.until(lambda: bool(both.told) and both.told[-1].ready, 5.0)
+
+        both.speaks = False
+        await both.until(lambda: not both.told[-1].ready, 5.0)
+        assert both.told[-1].reason == "nothing can be sent to it over the sync interface"
+        both.opened(20.0, range(2000, 2010))  # meanwhile
+        both.speaks = True
+        await both.until(lambda: both.told[-1].ready, 5.0)
+
+        assert both.has_all()
+
+
+async def test_a_long_sending_gives_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with pair() as both:
+        both.opened(60.0, range(1000, 3000))
+        send, heard = both.follower._link.receive, list[said.Message]()
+
+        async def receive(within: float) -> said.Message:
+            heard.append(await send(within))
+            return heard[-1]
+
+        monkeypatch.setattr(both.follower._link, "receive", receive)
+        monkeypatch.setattr(resyncing, "PERIOD", 0.0)
+        both.begin()
+        await both.until(both.has_all, 5.0)
+        await both.until(lambda: said.Sending(False) in heard, 5.0)
+
+        assert heard.count(said.Sending(True)) > 1
+
+
+class Counted(bytes):
+    """A key that tells how often it was looked up or put into a set."""
+
+    looks = 0
+
+    def __hash__(self) -> int:
+        Counted.looks += 1
+        return bytes.__hash__(self)
+
+    def __eq__(self, other: object) -> bool:
+        return bytes.__eq__(self, other)
+
+
+@pytest.mark.parametrize("held", [0, 1])
+async def test_a_large_table_is_brought_over_in_small_pieces(
+    monkeypatch: pytest.MonkeyPatch, held: int
+) -> None:
+    monkeypatch.setattr(known_connections, "TURN", 0.0)  # a turn for others after each step
+    judge = comparison.is_compared
+
+    def is_compared(value: bytes, scope: Scope) -> bool:
+        Counted.looks += 1
+        return judge(value, scope)
+
+    monkeypatch.setattr(comparison, "is_compared", is_compared)
+    most = 0
+
+    async def count() -> None:
+        nonlocal most
+        while True:
+            Counted.looks = 0
+            await asyncio.sleep(0)
+            most = max(most, Counted.looks)
+
+    async with pair() as both:
+        both.opened(60.0, range(1000, 21_000))
+        buckets = both.master.mirror.buckets
+        buckets[:] = [{Counted(k): v for k, v in bucket.items()} for bucket in buckets]
+        both.standby.mirror.hear([record(port) for port in range(1000, 1000 + held)], child.now())
+        both.tasks.append(asyncio.ensure_future(count()))
+
+        both.begin()
+        await both.until(lambda: both.campaign.standing.ready, 20.0)
+
+        assert both.has_all()
+        assert 0 < most < 2000

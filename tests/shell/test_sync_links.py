@@ -71,10 +71,10 @@ async def cluster(keyed: bool) -> AsyncIterator[Cluster]:
 
 async def is_open(link: Link) -> bool:
     try:
-        await link.receive(0.3)
+        while True:  # it may be told that it cannot be compared
+            await link.receive(0.3)
     except LinkError as error:
         return "silent" in str(error)
-    return True
 
 
 @pytest.mark.parametrize("keyed", [True, False])
