@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 
 from hadirector.core import comparison, ipvs_sync, making_way, mirror
 from hadirector.core import resync_messages as said
-from hadirector.core.campaign import NOISE, YOUNG, Campaign, Compared, Keys
+from hadirector.core.campaign import NOISE, PERIOD, YOUNG, Campaign, Compared, Keys
 from hadirector.core.comparison import Scope
 from hadirector.core.pace import Pace
 from hadirector.shell import child
@@ -35,7 +35,6 @@ LOOK_AGAIN = 1.0  # seconds while something is waited for
 TOGETHER = 16  # datagrams, before others have their turn
 UNHEARD = 0.15  # seconds while sending: the standby tells how it is each 0.05 s
 STUCK = 5.0  # seconds of that: the link is down
-TOLERANCE = 0.005  # of the active connections: they come and go while both sides count
 
 T = TypeVar("T", said.Digests, said.Listing)
 
@@ -181,12 +180,12 @@ class Session:
         old, untold = (missing, {}) if whole else await self._sort(missing, begun, strictly)
         exact = exact and theirs.exact
         active = 0 if exact else await self._known.active(wanted)
-        unseen = _unseen(active, theirs.active)
+        there = 0 if exact else theirs.active
         before = self.campaign.standing
         absent, anew = _count(old), _count(untold)
         stubborn = await in_turns(self.campaign.stubborn(*each) for each in old.items())
-        compared = Compared(total, absent, stubborn, exact, theirs.drops, active)
-        verdict = self.campaign.judge(compared, child.now(), unseen)
+        compared = Compared(total, absent, stubborn, exact, theirs.drops, active, there)
+        verdict = self.campaign.judge(compared, child.now())
         if given := _together(old, untold):
             await self._send(given)
             sent = absent + anew
@@ -348,13 +347,6 @@ def _together(some: Keys, others: Keys) -> Keys:
         return some
     numbers = some.keys() | others.keys()
     return {n: [*some.get(n, ()), *others.get(n, ())] for n in numbers}
-
-
-def _unseen(ours: int, theirs: int) -> str:
-    """Where tables are not read: the servers' counters speak against completeness."""
-    if ours - theirs <= max(50, TOLERANCE * ours):
-        return ""
-    return f"the kernels count {ours} active connections here and {theirs} there"
 
 
 def _differs(before: said.State, after: said.State) -> bool:

@@ -30,6 +30,8 @@ NOISE = 0.001  # of the table
 AGAIN = 0.3  # seconds between rounds that are not complete
 PATIENCE = 10  # rounds at once; then every `PERIOD` seconds, and it is told
 UNSEEN = 0.01  # of the table: so many more in the kernel are told of
+TOLERANCE = 0.005  # of the active connections: they come and go while both kernels count
+FEW = 50  # of them, for the same reason
 MOST_COPIES = 10  # of a datagram
 _PER_DATAGRAM = 40  # connections
 _RESIDUE = 0.05  # datagrams that may still be lost
@@ -43,8 +45,8 @@ Keys = Mapping[int, Sequence[bytes]]
 class Compared:
     """What a comparison showed. `missing` counts those known for longer than `YOUNG`, `stubborn`
     those of them that were sent before; `lost` what the standby's kernel has dropped since its
-    thread began. `active`: so many active ones the master's kernel counts, where that is looked
-    at."""
+    thread began. Where the kernels' counters are looked at, the master's counts `active` active
+    ones, and the standby's `active_there`."""
 
     total: int
     missing: int
@@ -52,6 +54,7 @@ class Compared:
     exact: bool
     lost: int
     active: int = 0
+    active_there: int = 0
 
 
 class Campaign:
@@ -87,8 +90,9 @@ class Campaign:
         sent = self._sent.get(bucket)
         return len(set(sent).intersection(missing)) if sent else 0
 
-    def judge(self, compared: Compared, now: float, unseen: str = "") -> Standby:
-        """A round's comparison. `unseen` is what speaks against completeness besides it."""
+    def judge(self, compared: Compared, now: float) -> Standby:
+        """A round's comparison. Where the standby's kernel counts fewer connections, so many are
+        missing at least, whatever the mirrors say."""
         before, missing, stubborn = self.standing, compared.missing, compared.stubborn
         self._count_losses(stubborn)
         noise = missing <= NOISE * compared.total and not stubborn and self._rounds > 1
@@ -96,18 +100,19 @@ class Campaign:
         if not missing:
             self._sent = {}
         self._rounds = 0 if not absent else self._rounds + 1
-        ready = not absent and not unseen
+        short = _short(compared)
+        ready = not absent and not short
         self._tries = 0 if ready else self._tries + 1
         self._unseen = _has_unseen(compared)
         self.standing = replace(
             before,
             ready=ready,
-            reason=unseen or _words(compared, absent),
+            reason=_words(compared, absent, short),
             total=compared.total,
-            missing=absent,
+            missing=max(absent, short),
             measure=Measure.EXACT if compared.exact else Measure.ESTIMATED,
             compared_at=now,
-            equal_at=before.equal_at if absent else now,
+            equal_at=now if ready else before.equal_at,
             lost=compared.lost,
             rounds=before.rounds + 1,
         )
@@ -140,8 +145,17 @@ def _has_unseen(compared: Compared) -> bool:
     return compared.active - compared.total > UNSEEN * compared.active
 
 
-def _words(compared: Compared, missing: int) -> str:
+def _short(compared: Compared) -> int:
+    """How many fewer active connections the standby's kernel counts than may come and go."""
+    ours, theirs = compared.active, compared.active_there
+    return ours - theirs if ours - theirs > max(FEW, TOLERANCE * ours) else 0
+
+
+def _words(compared: Compared, missing: int, short: int) -> str:
     total, active = compared.total, compared.active
+    if short:
+        there = compared.active_there
+        return f"the kernels count {active} active connections here and {there} there"
     if missing:
         return f"{missing} of {total} connections are missing"
     if _has_unseen(compared):

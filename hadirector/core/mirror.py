@@ -32,7 +32,8 @@ _HEAD = _STAMPS.size
 # Standing: by the stream alone; read; left out of one reading; read for the first time just now,
 # when a former reading had not shown it and the stream had not told of it.
 _HEARD, _READ, _MISSED, _ANEW = 0, 1, 2, 3
-_KEPT = (INACTIVE | TEMPLATE) >> 8  # in a record's byte of flags
+_INACTIVE = INACTIVE >> 8  # in a record's byte of flags
+_KEPT = (INACTIVE | TEMPLATE) >> 8
 _KERNEL_TIMEOUTS = {6: 900, 17: 300}  # of a record without a time of its own, in seconds
 _DEFAULT_TIMEOUT = 900
 _ALL = slice(None)
@@ -108,7 +109,9 @@ class Mirror:
             old = before[_HEAD:]
             if _server(old) == _server(raw):
                 timeout = old[20:24] if is_template(old) else raw[20:24]
-                raw = old[:8] + raw[8:10] + old[10:20] + timeout + old[24:]
+                activity = old[6] & ~_INACTIVE | raw[6] & _INACTIVE
+                kept = old[:6] + bytes((activity,)) + old[7:8]
+                raw = kept + raw[8:10] + old[10:20] + timeout + old[24:]
             bucket[key] = before[:4] + stamp + b"\1" + raw
 
     def end_reading(self) -> Iterator[int]:

@@ -23,7 +23,7 @@ from labkit.lab import Lab
 
 RUNS = 1
 PRODUCTS = ("hadirector",)
-GOALS = {"planted": at_least(45), "not_found": at_most(0), "found_more": at_most(0)}
+GOALS = {"planted": at_least(46), "not_found": at_most(0), "found_more": at_most(0)}
 LIMITED = (
     "prlimit",
     "--memlock=65536:65536",
@@ -76,6 +76,7 @@ def run(lab: Lab) -> Figures:
 
     on_the_wire(lab, lb1, score)
     with_another_key(lab, lb1, lb2, score)
+    with_a_virtual_mac(lab, lb1, lb2, score)
     on_the_standby(lab, lb1, lb2, score)
     lb2.stop()
     lab.servers["rs4"].kill()
@@ -149,6 +150,28 @@ def with_another_key(lab: Lab, lb1: Hadirector, lb2: Hadirector, score: Score) -
         director.configure(faults.healthy())
         director.reload()
     lab.wait(lambda: answers(lb1) and answers(lb2), "the peer channel again", 30)
+
+
+def with_a_virtual_mac(lab: Lab, lb1: Hadirector, lb2: Hadirector, score: Score) -> None:
+    """Beside one a gateway that is a director's own address can be told."""
+    for director in (lb1, lb2):
+        director.configure_as(faults.virtual_mac_inside(director.config.read_text()))
+        director.reload()
+    lab.wait(lambda: is_master_of(lb1, "inside"), "a master inside", 30)
+    time.sleep(1)  # servers learn the virtual MAC
+    score.expect("a virtual MAC", faults.examine(lb1), ())
+    with faults.planted(lab, [faults.GATEWAY_OF_ONE_NODE]):
+        expected = {faults.GATEWAY_OF_ONE_NODE.code}
+        score.expect("a gateway of one node", faults.examine(lb1), expected)
+    for director in (lb1, lb2):
+        director.configure(faults.healthy())
+        director.reload()
+    lab.wait(lambda: not is_master_of(lb1, "inside"), "its end", 30)
+
+
+def is_master_of(director: Hadirector, instance: str) -> bool:
+    routers = director.status()["instances"].get(instance, {"routers": {}})["routers"]
+    return any(router["state"] == "master" for router in routers.values())
 
 
 def without_daemon(lab: Lab, lb2: Hadirector, score: Score) -> None:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 
+from labkit import topology
 from labkit.drills import Figures, at_least
 from labkit.lab import Lab
 from labkit.load import Held
@@ -21,6 +22,7 @@ def blow(
     settle: float,
     port: int = 80,
     every: float = 0.008,
+    address: str = topology.VIP,
 ) -> Figures:
     """Strikes under load and looks on for `settle` seconds. Needs a started pair.
 
@@ -29,7 +31,8 @@ def blow(
     address; takeovers: how often one took it; survival of held connections in percent, by what
     they had done before.
     """
-    with lab.hold(port=port, **HELD) as held, lab.load(port=port, every=every) as load:
+    held_at = lab.hold_at(address, port, 0.5, HELD)
+    with held_at as held, lab.load(port=port, every=every, address=address) as load:
         time.sleep(SYNC_DELAY)
         lab.await_phase(lab.lb1.setup.advert_int)
         struck = lab.note(what)

@@ -55,6 +55,22 @@ def healthy() -> Setup:
     return Setup(services=services, advert_int=0.5)
 
 
+def virtual_mac_inside(text: str) -> str:
+    """A configuration whose servers' gateway has a virtual MAC."""
+    shared = f"        - {{address: {topology.GATEWAY}/24, interface: back}}\n"
+    inside = f"""\
+    inside:
+      interface: back
+      virtual_router_id: {VRID + 1}
+      virtual_addresses: [{topology.GATEWAY}/24]
+      vmac: true
+      preempt: always
+  sync_groups:
+    director: [front, inside]
+"""
+    return text.replace(shared, "").replace("\nconnection_sync:", f"{inside}\nconnection_sync:", 1)
+
+
 def start(lab: Lab, setup: Setup) -> None:
     """The lab with its servers ready for tunnels too."""
     ready_for_tunnels(lab)
@@ -178,6 +194,12 @@ SERVERS_AND_MASTER = (
             f"lb1: ip route replace default via {INTRUDER} dev front",
         ),
     ),
+)
+
+GATEWAY_OF_ONE_NODE = Fault(
+    "gateway-not-virtual",
+    (f"rs1: ip route replace default via {topology.back(1)} dev back table 100",),
+    (f"rs1: ip route replace default via {topology.GATEWAY} dev back table 100",),
 )
 
 ADDRESS_TAKEN = Fault(

@@ -113,10 +113,15 @@ class Lab:
     # To use.
 
     def load(
-        self, every: float = 0.008, port: int = 80, count: int = 0, timeout: float = 1.0
+        self,
+        every: float = 0.008,
+        port: int = 80,
+        count: int = 0,
+        timeout: float = 1.0,
+        address: str = topology.VIP,
     ) -> Load:
-        """Client requests to the virtual address, begun by `with`."""
-        target = Target(topology.VIP, port, every, timeout, count)
+        """Client requests to a virtual address, begun by `with`."""
+        target = Target(address, port, every, timeout, count)
         load = Load(self.client, target, self.directory)
         self.story.loads.append(load)
         return load

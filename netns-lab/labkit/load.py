@@ -174,7 +174,7 @@ class _Generator:
                 self._go_on(key.fileobj, events)
 
     def _begin(self, now: float) -> None:
-        connection = socket.socket()
+        connection = socket.socket(_family(self._target.address))
         connection.setblocking(False)
         self._open[connection] = now
         self._bodies[connection] = b""
@@ -308,8 +308,7 @@ class Held:
             os.write(answers, self._last_words(held))
 
     def _connect(self, kind: str) -> tuple[socket.socket, str] | None:
-        family = socket.AF_INET6 if ":" in self._target.address else socket.AF_INET
-        connection = socket.socket(family)
+        connection = socket.socket(_family(self._target.address))
         connection.settimeout(2)
         try:
             connection.connect((self._target.address, self._target.port))
@@ -327,6 +326,10 @@ class Held:
                 time.sleep(0.01)
         deadline = time.monotonic() + _PATIENCE
         return _counts(held, lambda c: _answer_by(c[0], deadline))
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 _Connection = tuple[socket.socket, str]

@@ -417,6 +417,44 @@ def test_the_standby_is_not_asked_for_the_way_back_of_servers(config: Config) ->
     ]
 
 
+INSIDE = """\
+    inside:
+      interface: eth1
+      virtual_router_id: 52
+      virtual_addresses: [10.0.1.254/24]
+      vmac: true
+"""
+
+
+def answered_by(config: Config, interface: str) -> list[tuple[str, str]]:
+    """What is found when the answer to clients comes in there."""
+    asked = tuple(
+        replace(one, interface=interface) if one.question.manner is Manner.FAR else one
+        for one in HEALTHY.asked
+    )
+    return found(config, replace(HEALTHY, asked=asked))
+
+
+def test_beside_a_virtual_mac_a_servers_gateway_shows_whether_it_is_virtual(
+    tmp_path: Path,
+) -> None:
+    text = TEXT.replace(", {address: 10.0.1.254/24, interface: eth1}", "")
+    config = config_of(tmp_path, text.replace("connection_sync", INSIDE + "connection_sync"))
+    server = f"web/{NAT}:8080"
+
+    assert answered_by(config, "vrrp.52") == []
+    assert answered_by(config, "eth1") == [("gateway-not-virtual", server)]
+    assert answered_by(config, "eth0") == [("return-route", server)]
+
+
+def test_a_virtual_mac_that_no_servers_gateway_has_changes_nothing(tmp_path: Path) -> None:
+    outside = INSIDE.replace("10.0.1.254/24", "10.7.0.254/24")
+    config = config_of(tmp_path, TEXT.replace("connection_sync", outside + "connection_sync"))
+
+    assert ("gateway-not-virtual", f"web/{NAT}:8080") not in answered_by(config, "eth1")
+    assert ("return-route", f"web/{NAT}:8080") in answered_by(config, "vrrp.52")
+
+
 def test_what_could_not_be_found_out_is_told_and_not_taken_for_healthy(config: Config) -> None:
     unknown = dict.fromkeys(Group, "not permitted")
 

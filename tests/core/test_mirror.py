@@ -176,7 +176,7 @@ def test_a_reading_keeps_what_the_stream_knows_better() -> None:
     read(known, 1010.0, None, replace(ONE, state=4, flags=ipvs_sync.INACTIVE, timeout=100))
 
     (record,) = held(known)
-    assert (record.fwmark, record.state) == (7, 4)
+    assert (record.fwmark, record.state, record.flags) == (7, 4, 3 | ipvs_sync.INACTIVE)
     assert total(known.expire(1113.0)) == 1
 
 

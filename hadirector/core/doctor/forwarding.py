@@ -3,7 +3,14 @@
 from collections.abc import Iterator
 
 from hadirector.core.address import Address, Endpoint, Family, family
-from hadirector.core.doctor.case import AROUND, Case, setting, virtual_addresses
+from hadirector.core.doctor.case import (
+    AROUND,
+    Case,
+    network_of,
+    setting,
+    virtual_addresses,
+)
+from hadirector.core.doctor.case import device_of as reached_by
 from hadirector.core.doctor.check import Check
 from hadirector.core.doctor.facts import Answer, Asked, Group, Manner
 from hadirector.core.doctor.finding import Finding, NotChecked, run_again
@@ -17,6 +24,7 @@ from hadirector.core.server_setup import (
 )
 from hadirector.core.settings.cluster import Config
 from hadirector.core.sysctls import nat_families
+from hadirector.core.vmac import name_of
 
 IP_FORWARD: dict[Family, str] = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
 _STRICT = "1"
@@ -162,9 +170,46 @@ def return_route(case: Case) -> Iterator[Finding | NotChecked]:
         path = case.facts.paths.get(endpoint.address)
         if endpoint in silent or endpoint not in nat or path is None:
             continue
-        if asked.answer is not Answer.NOTHING and asked.interface == path.interface:
+        came = asked.interface if asked.answer is not Answer.NOTHING else ""
+        ways = _ways_back(case, endpoint.address, path.interface)
+        if came and came in ways:
             continue
-        yield _astray(case, asked, path.interface)
+        if came == path.interface:
+            yield _by_own_address(case, asked, path.interface)
+        else:
+            yield _astray(case, asked, path.interface)
+
+
+def _ways_back(case: Case, server: Address, interface: str) -> set[str]:
+    """Where answers come in that were sent to an address the next master has too. One with a
+    virtual MAC tells itself apart from this node's own: it has a device of its own."""
+    home, number = case.network_of(server), family(server)
+    found = set()
+    for instance, virtual in virtual_addresses(case.config):
+        if reached_by(instance, virtual) != interface or home is None:
+            continue
+        if network_of(virtual.address, (home,)) is None:
+            continue
+        own = instance.vmac and interface == instance.interface
+        found.add(name_of(instance.virtual_router_id, number) if own else interface)
+    return found or {interface}
+
+
+def _by_own_address(case: Case, asked: Asked, interface: str) -> Finding:
+    where = asked.question.server.address
+    gateway = _gateway(case, where, interface)
+    return Finding(
+        "gateway-not-virtual",
+        f"{asked.question.service}/{asked.question.server}",
+        f"{where} answers by the MAC of this node's {interface}, not by that of {gateway}",
+        "its gateway is this node's own address, or it has not learnt the virtual MAC: it works "
+        "until the next failover, and then its answers go to a node that is master no more",
+        (
+            f"on {where}: ip route replace default via {gateway}",
+            f"on {where}, if that is its gateway: ip neigh flush to {gateway}",
+        ),
+        run_again(f"on {where}: ip route get {asked.question.source} from {where}; ip neigh"),
+    )
 
 
 def _astray(case: Case, asked: Asked, interface: str) -> Finding:
