@@ -108,9 +108,12 @@ class Follower:
         known, scope = self._place.known, _scope(compare)
         exact = await known.refresh()
         digests, held = await known.digests(scope, compare.salt)
-        active = await known.active(scope)  # its master's kernel may be one that cannot be read
         drops = backup.drops if backup else 0
-        await self._link.send(said.Digests(compare.round, held, digests, exact, drops, active))
+        groups = await known.active(scope)  # its master's kernel may be one that cannot be read
+        active = sum(groups)
+        await self._link.send(
+            said.Digests(compare.round, held, digests, exact, drops, active, groups)
+        )
 
     async def _list(self, wanted: said.List, compare: said.Compare) -> None:
         known, scope = self._place.known, _scope(compare)

@@ -14,10 +14,11 @@ from itertools import chain
 from math import inf
 from typing import Protocol, TypeVar
 
-from hadirector.core import comparison, ipvs_sync, making_way, mirror
+from hadirector.core import comparison, counters, ipvs_sync, making_way, mirror
 from hadirector.core import resync_messages as said
 from hadirector.core.campaign import NOISE, PERIOD, YOUNG, Campaign, Compared, Keys
 from hadirector.core.comparison import Scope
+from hadirector.core.counters import Counters
 from hadirector.core.pace import Pace
 from hadirector.shell import child
 from hadirector.shell.known_connections import KnownConnections, Turns, in_turns
@@ -174,17 +175,18 @@ class Session:
         await self._link.send(said.Compare(self._round, scope, salt))
         theirs = await self._answer(said.Digests)
         wanted = None if scope is None else frozenset(scope)
+        exact = exact and theirs.exact
+        # At once: both kernels are to have counted at the same time.
+        active = () if exact else await self._known.active(wanted)
         ours, total = await self._known.digests(wanted, salt)
         missing = {n: keys async for n, keys in self._missing(ours, theirs, wanted, salt) if keys}
         whole = theirs.held == 0
         old, untold = (missing, {}) if whole else await self._sort(missing, begun, strictly)
-        exact = exact and theirs.exact
-        active = 0 if exact else await self._known.active(wanted)
-        there = 0 if exact else theirs.active
         before = self.campaign.standing
         absent, anew = _count(old), _count(untold)
         stubborn = await in_turns(self.campaign.stubborn(*each) for each in old.items())
-        compared = Compared(total, absent, stubborn, exact, theirs.drops, active, there)
+        fewer = _fewer(active, theirs) if active else 0
+        compared = Compared(total, absent, stubborn, exact, theirs.drops, sum(active), fewer)
         verdict = self.campaign.judge(compared, child.now())
         if given := _together(old, untold):
             await self._send(given)
@@ -347,6 +349,13 @@ def _together(some: Keys, others: Keys) -> Keys:
         return some
     numbers = some.keys() | others.keys()
     return {n: [*some.get(n, ()), *others.get(n, ())] for n in numbers}
+
+
+def _fewer(active: Counters, theirs: said.Digests) -> int:
+    """How many connections too few the standby's kernel has by its counters."""
+    if theirs.groups:
+        return counters.short(active, theirs.groups)
+    return counters.short((sum(active),), (theirs.active,))
 
 
 def _differs(before: said.State, after: said.State) -> bool:

@@ -30,8 +30,6 @@ NOISE = 0.001  # of the table
 AGAIN = 0.3  # seconds between rounds that are not complete
 PATIENCE = 10  # rounds at once; then every `PERIOD` seconds, and it is told
 UNSEEN = 0.01  # of the table: so many more in the kernel are told of
-TOLERANCE = 0.005  # of the active connections: they come and go while both kernels count
-FEW = 50  # of them, for the same reason
 MOST_COPIES = 10  # of a datagram
 _PER_DATAGRAM = 40  # connections
 _RESIDUE = 0.05  # datagrams that may still be lost
@@ -46,7 +44,7 @@ class Compared:
     """What a comparison showed. `missing` counts those known for longer than `YOUNG`, `stubborn`
     those of them that were sent before; `lost` what the standby's kernel has dropped since its
     thread began. Where the kernels' counters are looked at, the master's counts `active` active
-    ones, and the standby's `active_there`."""
+    ones, and the standby's are `short` of so many (core/counters)."""
 
     total: int
     missing: int
@@ -54,7 +52,7 @@ class Compared:
     exact: bool
     lost: int
     active: int = 0
-    active_there: int = 0
+    short: int = 0
 
 
 class Campaign:
@@ -100,16 +98,15 @@ class Campaign:
         if not missing:
             self._sent = {}
         self._rounds = 0 if not absent else self._rounds + 1
-        short = _short(compared)
-        ready = not absent and not short
+        ready = not absent and not compared.short
         self._tries = 0 if ready else self._tries + 1
         self._unseen = _has_unseen(compared)
         self.standing = replace(
             before,
             ready=ready,
-            reason=_words(compared, absent, short),
+            reason=_words(compared, absent),
             total=compared.total,
-            missing=max(absent, short),
+            missing=max(absent, compared.short),
             measure=Measure.EXACT if compared.exact else Measure.ESTIMATED,
             compared_at=now,
             equal_at=now if ready else before.equal_at,
@@ -145,17 +142,10 @@ def _has_unseen(compared: Compared) -> bool:
     return compared.active - compared.total > UNSEEN * compared.active
 
 
-def _short(compared: Compared) -> int:
-    """How many fewer active connections the standby's kernel counts than may come and go."""
-    ours, theirs = compared.active, compared.active_there
-    return ours - theirs if ours - theirs > max(FEW, TOLERANCE * ours) else 0
-
-
-def _words(compared: Compared, missing: int, short: int) -> str:
+def _words(compared: Compared, missing: int) -> str:
     total, active = compared.total, compared.active
-    if short:
-        there = compared.active_there
-        return f"the kernels count {active} active connections here and {there} there"
+    if compared.short:
+        return f"of {active} active connections the standby's kernel lacks {compared.short}"
     if missing:
         return f"{missing} of {total} connections are missing"
     if _has_unseen(compared):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import isfinite
 
 from hadirector.core.comparison import HASH
+from hadirector.core.counters import GROUPS, Counters
 from hadirector.core.mirror import BUCKETS
 from hadirector.core.syncer_messages import Standby
 
@@ -63,7 +64,8 @@ class Compare:
 
 @dataclass(frozen=True, slots=True)
 class Digests:
-    """`held` connections; `exact`: the table was read for it."""
+    """`held` connections; `exact`: the table was read for it. `active`: its kernel's counters, of
+    all servers and by their groups (core/counters); an older release tells no groups."""
 
     round: int
     held: int
@@ -71,6 +73,7 @@ class Digests:
     exact: bool
     drops: int
     active: int
+    groups: Counters = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +116,9 @@ def flaw_of(message: Message) -> str:
             wrong = len(reason) > WORDS
         case Compare(_, _, salt):
             wrong = len(salt) != SALT
-        case Digests(_, held, digests, _, drops, active):
-            wrong = len(digests) != BUCKETS * HASH or min(held, drops, active) < 0
+        case Digests(_, held, digests, _, drops, active, groups):
+            wrong = len(digests) != BUCKETS * HASH or min(held, drops, active, *groups) < 0
+            wrong = wrong or len(groups) not in (0, GROUPS)
         case List(_, buckets):
             wrong = len(buckets) > BUCKETS or not all(0 <= one < BUCKETS for one in buckets)
         case Standby():

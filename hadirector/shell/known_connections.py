@@ -11,9 +11,10 @@ Work on a large mirror is done bucket by bucket, and others have their turn in b
 import asyncio
 from collections.abc import Iterator
 
-from hadirector.core import comparison, ipvs_sync, sync_table
+from hadirector.core import comparison, counters, ipvs_sync, sync_table
 from hadirector.core.address import packed
 from hadirector.core.comparison import Scope
+from hadirector.core.counters import Counters
 from hadirector.core.ipvs import Table, Usage
 from hadirector.core.ipvs_sync import SyncError
 from hadirector.core.mirror import BUCKETS, Mirror
@@ -80,12 +81,12 @@ class KnownConnections:
         uses = self._usage.destinations.values()
         return sum(use.active + use.inactive + use.persistent for use in uses)
 
-    async def active(self, scope: Scope) -> int:
+    async def active(self, scope: Scope) -> Counters:
         """Active ones of these virtual addresses, by the kernel's counters of this moment."""
         await self._look(0.0)
-        return sum(
-            use.active
-            for (key, _), use in self._usage.destinations.items()
+        return counters.grouped(
+            (key, endpoint, use.active)
+            for (key, endpoint), use in self._usage.destinations.items()
             if scope is None or not key.address or packed(key.address) in scope
         )
 

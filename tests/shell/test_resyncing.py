@@ -9,11 +9,12 @@ from typing import cast
 import pytest
 
 from hadirector import resyncing
-from hadirector.core import campaign, comparison, ipvs_sync, making_way
+from hadirector.core import campaign, comparison, counters, ipvs_sync, making_way
 from hadirector.core import resync_messages as said
 from hadirector.core.address import Address, packed
 from hadirector.core.campaign import PERIOD, Campaign
 from hadirector.core.comparison import Scope
+from hadirector.core.counters import Counters
 from hadirector.core.ipvs_sync import INACTIVE, TEMPLATE
 from hadirector.core.syncer_messages import Measure, Standby
 from hadirector.following import Follower, Place
@@ -21,6 +22,7 @@ from hadirector.shell import child, known_connections
 from hadirector.shell.backup_socket import BackupSocket
 from hadirector.shell.known_connections import KnownConnections
 from hadirector.shell.resync_link import Link
+from tests.core.test_counters import KEY, SERVER
 from tests.core.test_ipvs_sync import ONE
 
 SYNC_ID = 51
@@ -37,8 +39,11 @@ class End:
         self.node = node
         self.inbox: asyncio.Queue[said.Message] = asyncio.Queue()
         self.other = self
+        self.old = False  # whether its release tells no counters by groups
 
     async def send(self, message: said.Message) -> None:
+        if self.old and isinstance(message, said.Digests):
+            message = replace(message, groups=())
         await self.other.inbox.put(message)
 
     async def receive(self, within: float) -> said.Message:
@@ -50,14 +55,15 @@ class Known(KnownConnections):
 
     linear = True
     unheard: Sequence[int] = ()  # client ports of those that the table alone shows
+    counted: Counters = ()  # by its kernel, where that is not what its mirror has
 
     async def refresh(self) -> bool:
         self.mirror.begin_reading(child.now(), child.now() - PERIOD)
         self.mirror.read(map(record, self.unheard), child.now())
         return self.linear
 
-    async def active(self, scope: Scope) -> int:
-        return len(self.mirror)
+    async def active(self, scope: Scope) -> Counters:
+        return self.counted or counters.grouped([(KEY, SERVER, len(self.mirror))])
 
 
 class Pair:
@@ -75,7 +81,7 @@ class Pair:
         self.said: list[bytes] = []  # records of all datagrams
         self.scope: tuple[bytes, ...] | None = None
         self.longest = 1472
-        ends = End("lb2"), End("lb1")
+        self.ends = ends = End("lb2"), End("lb1")
         ends[0].other, ends[1].other = ends[1], ends[0]
         around = resyncing.Surroundings(
             *(self.master, self.stream, lambda: self.scope, lambda: None),
@@ -381,3 +387,32 @@ async def test_a_large_table_is_brought_over_in_small_pieces(
 
         assert both.has_all()
         assert 0 < most < 2000
+
+
+async def test_what_a_kernel_lacks_of_one_server_is_not_made_up_for_by_another_ones() -> None:
+    async with pair() as both:
+        both.opened(100.0, range(1000, 1100))
+        both.master.linear = both.standby.linear = False
+        other = replace(SERVER, port=9090)
+        both.master.counted = counters.grouped([(KEY, SERVER, 600), (KEY, other, 600)])
+        both.standby.counted = counters.grouped([(KEY, SERVER, 200), (KEY, other, 1000)])
+        both.begin()
+
+        await both.until(lambda: both.campaign.standing.rounds > 1, 5)
+
+        assert not both.campaign.standing.ready
+        assert both.campaign.standing.reason == (
+            "of 1200 active connections the standby's kernel lacks 400"
+        )
+
+
+async def test_a_standby_of_an_older_release_is_judged_by_all_that_its_kernel_counts() -> None:
+    async with pair() as both:
+        both.opened(100.0, range(1000, 1100))
+        both.master.linear = both.standby.linear = False
+        both.master.counted = counters.grouped([(KEY, SERVER, 600)])
+        both.standby.counted = (590,)
+        both.ends[1].old = True
+        both.begin()
+
+        await both.until(lambda: both.campaign.standing.ready, 5)
