@@ -77,6 +77,7 @@ class DirectorProcess:
         self._peers = peer_channel.PeerChannel(time.time_ns(), self._heard, self._doubted)
         self._pending = pending.Pending(self._put, config.node)
         self._records = record_stream.RecordStream()
+        self._configured = asyncio.Event()
         self._control = control.Control(
             control.Answers(
                 self._status,
@@ -95,6 +96,7 @@ class DirectorProcess:
                     resync_api.ResyncApi(self._resync).add_routes,
                     report_api.ReportApi(self._core.attendance.externals, self._put).add_routes,
                 ),
+                self._configured,
             )
         )
         self._upkeep = upkeep.Upkeep(
@@ -221,6 +223,8 @@ class DirectorProcess:
                 if number % AT_ONCE == 0:  # 37,000 servers that come up are as many lines to write
                     await asyncio.sleep(0)
             self._decided.set()
+            if self._core.config is not None:
+                self._configured.set()
 
     def _act(self, action: ev.Action) -> None:
         match action:

@@ -173,6 +173,8 @@ def _order(options: argparse.Namespace, target: str, done: str) -> int:
 def ask(path: str, method: str, target: str, deadline: float = DEADLINE) -> tuple[int, Any]:
     """One question to the daemon at this socket: the HTTP status and the JSON told."""
     status, told = ask_raw(path, method, target, deadline)
+    if status == http.client.SERVICE_UNAVAILABLE:
+        raise Unreachable(error_of(told))
     try:
         return status, json.loads(told)
     except ValueError as error:

@@ -37,6 +37,7 @@ FOLLOWERS = 32  # streams of events at a time
 KEEP_ALIVE = 15.0  # seconds between comments to a follower: one that left shows by them
 WRITE_DEADLINE = 10.0  # seconds a follower may refuse to read
 BACKLOG = 64
+STARTING = 2.0  # seconds; less than who asks waits for an answer
 LEAVE = 1.0  # seconds that questions under way are waited for at the end
 
 
@@ -64,6 +65,8 @@ class Answers:
     operate: Callable[[Request], Awaitable[Outcome]]
     more: Sequence[Callable[[web.Application, bool], None]] = ()
     """Add routes of their own; the flag says whether what changes something may be asked for."""
+    configured: asyncio.Event | None = None
+    """Until then questions wait, `STARTING` at most: the socket is there before the answers are."""
 
 
 class SocketInUse(HadirectorError):
@@ -148,7 +151,7 @@ class Control:
                 self._followers.discard(queue)
 
     def _app(self, *, writes: bool) -> web.Application:
-        app = web.Application(client_max_size=1 << 20)
+        app = web.Application(client_max_size=1 << 20, middlewares=[self._once_configured])
         app.router.add_get("/v1/status", self._status)
         app.router.add_get("/v1/events", self._events)
         app.router.add_get("/v1/explain", self._explain)
@@ -162,6 +165,21 @@ class Control:
         for add_routes in self._answers.more:
             add_routes(app, writes)
         return app
+
+    @web.middleware
+    async def _once_configured(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        if self._answers.configured is not None:
+            try:
+                async with asyncio.timeout(STARTING):
+                    await self._answers.configured.wait()
+            except TimeoutError:
+                told = {
+                    "error": "the director has only started and does not know its configuration"
+                }
+                return web.json_response(told, status=503)
+        return await handler(request)
 
     async def _status(self, _request: web.Request) -> web.StreamResponse:
         return web.json_response(self._answers.status())

@@ -15,7 +15,7 @@ from hadirector.cli import follow, live
 from hadirector.cli import main as command
 from hadirector.core.requests import Outcome, Request, Verdict
 from hadirector.core.status import Json
-from hadirector.shell import alone
+from hadirector.shell import alone, control
 from hadirector.shell.control import Answers, Control, Reloaded, SocketInUse
 
 EVENT: Json = {
@@ -112,6 +112,38 @@ async def test_status_is_told_as_json(path: str, capsys: pytest.CaptureFixture[s
     assert await _run("status", "--json", "--socket", path) == 0
 
     assert json.loads(capsys.readouterr().out)["node"] == "lb1"
+
+
+async def test_who_asks_before_the_director_knows_its_configuration_waits_for_the_answer(
+    path: str, daemon: Daemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configured = asyncio.Event()
+    api = Control(replace(daemon.answers(), configured=configured))
+    await api.open_socket(path)
+    asked = asyncio.ensure_future(_run("status", "--json", "--socket", path))
+    await asyncio.sleep(0.2)
+
+    assert not asked.done()
+    configured.set()
+
+    assert await asked == 0
+    assert json.loads(capsys.readouterr().out)["node"] == "lb1"
+    await api.close()
+
+
+async def test_a_director_that_never_gets_to_know_its_configuration_says_so(
+    path: str,
+    daemon: Daemon,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(control, "STARTING", 0.1)
+    api = Control(replace(daemon.answers(), configured=asyncio.Event()))
+    await api.open_socket(path)
+
+    assert await _run("status", "--socket", path) == 1
+    assert "does not know its configuration" in capsys.readouterr().err
+    await api.close()
 
 
 @pytest.mark.usefixtures("api")
