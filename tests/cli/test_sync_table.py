@@ -7,19 +7,11 @@ from typing import Any
 from hadirector.cli.sync_table import table
 from hadirector.core import director_events as ev
 from hadirector.core import status
-from hadirector.core.address import Address
 from hadirector.core.director import Director
-from hadirector.core.settings.cluster import ConnectionSync, ResyncPolicy, SyncTransport
-from tests.core import farm
+from hadirector.core.settings.cluster import ResyncPolicy, SyncTransport
+from tests.core import farm, syncing
 
-SYNC = ConnectionSync(
-    interface="eth1",
-    sync_id=51,
-    group=Address("224.0.0.81"),
-    port=8848,
-    transport=SyncTransport.AUTHENTICATED,
-    resync=ResyncPolicy.NEVER,
-)
+SYNC = replace(syncing.SYNC, transport=SyncTransport.AUTHENTICATED, resync=ResyncPolicy.NEVER)
 
 
 def test_what_is_open_to_programs_of_this_host_is_a_warning_and_no_trouble() -> None:

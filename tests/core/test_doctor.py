@@ -7,23 +7,17 @@ import pytest
 
 from hadirector.core import ipvs
 from hadirector.core.address import Address, Endpoint
-from hadirector.core.doctor import wishes
 from hadirector.core.doctor.case import Case
-from hadirector.core.doctor.examine import CHECKS, examine
+from hadirector.core.doctor.examine import examine
 from hadirector.core.doctor.facts import (
-    AdvertSeen,
     Answer,
     ArpAnswer,
     Asked,
     Conntrack,
     Daemon,
     Facts,
-    Group,
-    Link,
-    LocalAddress,
     Managed,
     Managers,
-    Manner,
     Modules,
     OwnConnection,
     Passage,
@@ -38,105 +32,30 @@ from hadirector.core.doctor.facts import (
 )
 from hadirector.core.settings.cluster import Config
 from tests.config.files import config_of
-
-VIP = Address("192.0.2.10")
-OWN, PEER = Address("10.0.1.1"), Address("10.0.1.2")
-NAT, DR, TUN = Address("10.0.1.11"), Address("192.0.2.12"), Address("192.0.2.13")
-OWN_MAC, SERVER_MAC, OTHER_MAC = "02:00:00:00:00:01", "02:00:00:00:00:12", "02:00:00:00:00:99"
-
-TEXT = f"""\
-cluster: shop
-nodes: {{lb1: {{priority: 150, address: {OWN}}}, lb2: {{priority: 100, address: {PEER}}}}}
-vrrp:
-  defaults: {{advert_int: 1s}}
-  instances:
-    front:
-      interface: eth0
-      virtual_router_id: 51
-      virtual_addresses: [{VIP}/24, {{address: 10.0.1.254/24, interface: eth1}}]
-connection_sync: {{interface: eth1, sync_id: 51}}
-virtual_services:
-  web: {{address: "{VIP}:80", real_servers: ["{NAT}:8080"]}}
-  direct: {{address: "{VIP}:81", forward: dr, real_servers: ["{DR}:81"]}}
-  tunnel: {{address: "{VIP}:82", forward: tun, real_servers: ["{TUN}:82"]}}
-"""
-
-PLAIN_NAT = Question(Manner.PLAIN, "web", Endpoint(NAT, 8080), Endpoint(NAT, 8080), OWN)
-FAR = replace(PLAIN_NAT, manner=Manner.FAR, source=Address("192.0.2.1"))
-PLAIN_DR = Question(
-    Manner.PLAIN, "direct", Endpoint(DR, 81), Endpoint(DR, 81), Address("192.0.2.1")
-)
-VIRTUAL_DR = replace(PLAIN_DR, manner=Manner.VIRTUAL, target=Endpoint(VIP, 81))
-PLAIN_TUN = replace(PLAIN_DR, service="tunnel", server=Endpoint(TUN, 82), target=Endpoint(TUN, 82))
-VIRTUAL_TUN = replace(
-    PLAIN_TUN, manner=Manner.VIRTUAL, target=Endpoint(VIP, 82), tunnel=ipvs.TunnelType.IPIP
-)
-ASKED = (
-    Asked(PLAIN_NAT, Answer.OPEN, "eth1", SERVER_MAC, 1460),
-    Asked(FAR, Answer.OPEN, "eth1", SERVER_MAC, 1460),
-    Asked(PLAIN_DR, Answer.OPEN, "eth0", SERVER_MAC, 1460),
-    Asked(VIRTUAL_DR, Answer.OPEN, "eth0", SERVER_MAC, 1460),
-    Asked(PLAIN_TUN, Answer.OPEN, "eth0", SERVER_MAC, 1440),
-    Asked(VIRTUAL_TUN, Answer.OPEN, "eth0", SERVER_MAC, 1440),
-)
-OURS = AdvertSeen("eth0", True, Address("192.0.2.1"), OWN_MAC, 51, 150, (VIP,))
-THEIRS = AdvertSeen("eth0", False, Address("192.0.2.2"), OTHER_MAC, 51, 100, (VIP,), reached=True)
-HEALTHY = Facts(
-    sysctls={
-        "net.ipv4.ip_forward": "1",
-        "net.ipv4.vs.backup_only": "0",
-        "net.core.rmem_max": "8388608",
-        "net.ipv4.conf.all.rp_filter": "1",
-        "net.ipv4.conf.eth0.rp_filter": "0",
-        "net.ipv4.conf.all.send_redirects": "0",
-        "net.ipv4.conf.eth0.send_redirects": "0",
-    },
-    links={"eth0": Link("eth0", OWN_MAC, 1500, True), "eth1": Link("eth1", OWN_MAC, 1500, True)},
-    addresses=(
-        LocalAddress("eth0", Address("192.0.2.1"), 24),
-        LocalAddress("eth0", VIP, 32),
-        LocalAddress("eth1", OWN, 24),
-        LocalAddress("eth1", Address("10.0.1.254"), 32),
-    ),
-    paths={
-        NAT: Way("eth1", None, OWN, 1500),
-        DR: Way("eth0", None, Address("192.0.2.1"), 1500),
-        TUN: Way("eth0", None, Address("192.0.2.1"), 1500),
-    },
-    beyond={4: Way("eth0", Address("192.0.2.254"), Address("192.0.2.1"), 1500)},
-    modules=Modules(frozenset({"ip_vs"}), frozenset({"ip_vs_wlc"})),
-    arp=(ArpAnswer("eth0", DR, SERVER_MAC), ArpAnswer("eth1", PEER, OTHER_MAC)),
-    asked=ASKED,
-    adverts=(OURS,),
-    passage=Passage.PASSED,
-    daemon=Daemon(
-        states={"front/ipv4": "master"},
-        masters={"front/ipv4": Address("192.0.2.1")},
-        peers={"lb2": PeerFacts(True, {"front/ipv4": "backup"})},
-        processes=(ProcessFacts("election", 7, None, True, True),),
-    ),
-    conntrack=Conntrack(10, 65536),
-)
-STANDBY = replace(
+from tests.core.clinic import (
+    DR,
+    FAR,
     HEALTHY,
-    addresses=tuple(a for a in HEALTHY.addresses if a.prefix != 32),
-    adverts=(THEIRS,),
-    daemon=replace(
-        HEALTHY.daemon or Daemon(),
-        states={"front/ipv4": "backup"},
-        masters={"front/ipv4": Address("192.0.2.2")},
-    ),
+    NAT,
+    OTHER_MAC,
+    OURS,
+    OWN,
+    PEER,
+    SERVER_MAC,
+    STANDBY,
+    TEXT,
+    THEIRS,
+    TUN,
+    VIP,
+    VIRTUAL_DR,
+    VIRTUAL_TUN,
+    found,
 )
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
     return config_of(tmp_path, TEXT)
-
-
-def found(config: Config, facts: Facts) -> list[tuple[str, str]]:
-    """Code and subject of each finding."""
-    return [(f.code, f.subject) for f in examine(config, facts).findings]
 
 
 @pytest.mark.parametrize("facts", [HEALTHY, STANDBY], ids=["master", "standby"])
@@ -404,108 +323,3 @@ def test_an_unguarded_private_interface_is_found_where_records_are_sealed(
     assert (one.code, one.what) == ("sync-unguarded", why)
     assert fix in one.fix[0]
     assert found(config_of(tmp_path, text), facts) == []
-
-
-def test_the_standby_is_not_asked_for_the_way_back_of_servers(config: Config) -> None:
-    facts = replace(STANDBY, asked=tuple(a for a in ASKED if a.question != FAR))
-
-    report = examine(config, facts)
-
-    assert report.findings == ()
-    assert [each.reason for each in report.not_checked] == [
-        "this node is not master: their way back leads to the one that is"
-    ]
-
-
-INSIDE = """\
-    inside:
-      interface: eth1
-      virtual_router_id: 52
-      virtual_addresses: [10.0.1.254/24]
-      vmac: true
-"""
-
-
-def answered_by(config: Config, interface: str) -> list[tuple[str, str]]:
-    """What is found when the answer to clients comes in there."""
-    asked = tuple(
-        replace(one, interface=interface) if one.question.manner is Manner.FAR else one
-        for one in HEALTHY.asked
-    )
-    return found(config, replace(HEALTHY, asked=asked))
-
-
-def test_beside_a_virtual_mac_a_servers_gateway_shows_whether_it_is_virtual(
-    tmp_path: Path,
-) -> None:
-    text = TEXT.replace(", {address: 10.0.1.254/24, interface: eth1}", "")
-    config = config_of(tmp_path, text.replace("connection_sync", INSIDE + "connection_sync"))
-    server = f"web/{NAT}:8080"
-
-    assert answered_by(config, "vrrp.52") == []
-    assert answered_by(config, "eth1") == [("gateway-not-virtual", server)]
-    assert answered_by(config, "eth0") == [("return-route", server)]
-
-
-def test_a_virtual_mac_that_no_servers_gateway_has_changes_nothing(tmp_path: Path) -> None:
-    outside = INSIDE.replace("10.0.1.254/24", "10.7.0.254/24")
-    config = config_of(tmp_path, TEXT.replace("connection_sync", outside + "connection_sync"))
-
-    assert ("gateway-not-virtual", f"web/{NAT}:8080") not in answered_by(config, "eth1")
-    assert ("return-route", f"web/{NAT}:8080") in answered_by(config, "vrrp.52")
-
-
-def test_what_could_not_be_found_out_is_told_and_not_taken_for_healthy(config: Config) -> None:
-    unknown = dict.fromkeys(Group, "not permitted")
-
-    report = examine(config, Facts(unknown=unknown))
-
-    assert report.findings == ()
-    assert report.checked == ()
-    # What this configuration does not have: signed adverts, and sealed records.
-    absent = {"clocks agree, for signed adverts", "sealed records are guarded on this host"}
-    titles = [check.title for check in CHECKS if check.title not in absent]
-    assert [each.check for each in report.not_checked] == titles
-
-
-def test_servers_are_asked_as_their_forwarding_method_has_it(config: Config) -> None:
-    questions = wishes.questions(Case(config, HEALTHY))
-
-    assert set(questions) == {PLAIN_NAT, FAR, PLAIN_DR, VIRTUAL_DR, PLAIN_TUN, VIRTUAL_TUN}
-
-
-def test_virtual_addresses_servers_and_peers_are_asked_for_on_their_segment(config: Config) -> None:
-    assert wishes.arp(Case(config, STANDBY)) == (
-        ("eth0", VIP),
-        ("eth1", Address("10.0.1.254")),
-        ("eth0", DR),
-        ("eth0", TUN),
-        ("eth1", PEER),
-        ("eth0", Address("192.0.2.2")),
-    )
-
-
-def not_checked(config: Config, facts: Facts) -> list[str]:
-    """The reasons."""
-    return [each.reason for each in examine(config, facts).not_checked]
-
-
-def test_servers_that_were_too_many_to_ask_are_told(config: Config) -> None:
-    assert not_checked(config, replace(HEALTHY, left_out=94)) == [
-        "94 of 100 questions were left out: the same holds for most, as a rule"
-    ]
-
-
-def test_a_server_that_could_not_be_asked_for_the_virtual_address_is_told(config: Config) -> None:
-    facts = replace(HEALTHY, asked=tuple(a for a in ASKED if a.question != VIRTUAL_DR))
-
-    assert not_checked(config, facts) == [
-        f"{DR}:81: no MAC address of it is known, or no way there"
-    ]
-
-
-def test_a_server_that_says_nothing_at_all_is_left_to_its_checks(config: Config) -> None:
-    silent = tuple(replace(a, answer=Answer.NOTHING) for a in ASKED)
-
-    assert found(config, replace(HEALTHY, asked=silent)) == []
-    assert len(not_checked(config, replace(HEALTHY, asked=silent))) == 3

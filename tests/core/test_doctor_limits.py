@@ -6,7 +6,7 @@ from pathlib import Path
 from hadirector.core.doctor.examine import examine
 from hadirector.core.doctor.facts import Modules
 from tests.config.files import config_of
-from tests.core.test_doctor import HEALTHY, NAT, TEXT, VIP
+from tests.core.clinic import HEALTHY, NAT, TEXT, VIP
 
 FTP = f"""\
   files: {{address: "{VIP}:21", real_servers: ["{NAT}:21"]}}

@@ -9,10 +9,7 @@ from hadirector.core.address import Address
 from hadirector.core.ipvs import Usage
 from hadirector.core.settings.cluster import (
     Config,
-    ConnectionSync,
     Node,
-    ResyncPolicy,
-    SyncTransport,
 )
 from hadirector.core.settings.instances import (
     Authentication,
@@ -23,19 +20,11 @@ from hadirector.core.settings.instances import (
     Unicast,
     VirtualAddress,
 )
-from tests.core import farm
+from tests.core import farm, syncing
 from tests.core.routers import FRONT
 
 HMAC = AuthenticationKind.HMAC
-SYNC = ConnectionSync(
-    interface="eth1",
-    sync_id=51,
-    group=Address("224.0.0.81"),
-    port=8848,
-    transport=SyncTransport.KERNEL,
-    resync=ResyncPolicy.ON_JOIN,
-    unicast={},
-)
+SYNC = syncing.SYNC
 OLD = replace(
     farm.CONFIG,
     instances=(FRONT,),

@@ -5,28 +5,19 @@ from dataclasses import replace
 
 from hadirector.core import director_events as ev
 from hadirector.core import messages, peers, troubles
-from hadirector.core.address import Address
 from hadirector.core.director import Director
 from hadirector.core.messages import Process, RouterStateName
 from hadirector.core.settings.cluster import (
     Config,
-    ConnectionSync,
     ResyncPolicy,
     SyncTransport,
 )
 from hadirector.core.syncer_messages import Standby, Synced
-from tests.core import farm
+from tests.core import farm, syncing
 from tests.core.desk import read
 from tests.core.test_own_processes import MASTER
 
-SYNC = ConnectionSync(
-    interface="eth1",
-    sync_id=5,
-    group=Address("224.0.0.81"),
-    port=8848,
-    transport=SyncTransport.KERNEL,
-    resync=ResyncPolicy.ON_JOIN,
-)
+SYNC = syncing.SYNC
 SYNCED = replace(farm.CONFIG, connection_sync=SYNC, services=())
 HERE = "all 3 connections are there"
 MISSING = "3 of 3 connections are missing"

@@ -10,12 +10,11 @@ import pytest
 from hadirector.core import sysctls
 from hadirector.core.address import Address
 from hadirector.core.ipvs import SyncRole, SyncThread
-from hadirector.core.settings.cluster import ConnectionSync, ResyncPolicy, SyncTransport
 from hadirector.shell import sysctl
 from hadirector.shell.ipvs import Ipvs
 from hadirector.shell.netlink import KernelError
 from hadirector.shell.settle import Settle
-from tests.core import farm
+from tests.core import farm, syncing
 from tests.kernel.namespace import fresh_namespace, has_ipvs, run
 
 pytestmark = [
@@ -128,14 +127,7 @@ async def test_the_settings_are_taken_by_the_kernel_and_given_back(ipvs: Ipvs) -
 async def test_a_sync_interface_made_anew_and_a_smaller_one_are_heard_again(
     ipvs: Ipvs, tmp_path: Path
 ) -> None:
-    sync = ConnectionSync(
-        interface="hd0",
-        sync_id=51,
-        group=Address("224.0.0.81"),
-        port=8848,
-        transport=SyncTransport.KERNEL,
-        resync=ResyncPolicy.ON_JOIN,
-    )
+    sync = replace(syncing.SYNC, interface="hd0")
     config = replace(farm.CONFIG, state_dir=str(tmp_path), connection_sync=sync)
     settle = Settle(ipvs, config, lambda *_: None)
     try:

@@ -17,7 +17,7 @@ from hadirector.core import ipvs_sync, syncer_messages
 from hadirector.core.address import Address
 from hadirector.core.ipvs_sync import Record
 from hadirector.core.keys import Key
-from hadirector.core.settings.cluster import ConnectionSync, Node, ResyncPolicy, SyncTransport
+from hadirector.core.settings.cluster import Node
 from hadirector.core.syncer_messages import (
     Resync,
     Synced,
@@ -27,6 +27,7 @@ from hadirector.core.syncer_messages import (
     SyncSettings,
 )
 from hadirector.shell import channel
+from tests.core import syncing
 from tests.kernel.namespace import has_ipvs
 from tests.kernel.pair import Machine
 
@@ -36,15 +37,7 @@ pytestmark = [
 ]
 
 NODES = tuple(Node(f"lb{n}", 100, Address(f"10.9.0.{n}")) for n in (1, 2, 3))
-SYNC = ConnectionSync(
-    interface="eth0",
-    sync_id=51,
-    group=Address("224.0.0.81"),
-    port=8848,
-    transport=SyncTransport.KERNEL,
-    resync=ResyncPolicy.ON_JOIN,
-    unicast={},
-)
+SYNC = replace(syncing.SYNC, interface="eth0")
 KEYS = (Key(7, bytes(range(32))),)
 VIP, VIP6 = Address("192.0.2.10"), Address("2001:db8::10")
 TCP = Record(

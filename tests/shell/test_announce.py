@@ -150,15 +150,19 @@ def test_what_was_taken_away_meanwhile_is_neither_asked_for_nor_announced() -> N
     assert not told.waiting.waiting
 
 
-def test_a_thousand_addresses_that_work_are_asked_for_in_bursts() -> None:
+def test_a_thousand_addresses_that_work_are_asked_for_a_few_in_each_turn() -> None:
     addresses = [f"2001:db8::{n:x}" for n in range(1, 1001)]
     told = Told(*addresses)
     told.at_work.update(addresses)
 
-    assert told.waiting.send(frozenset(), 0.0)
-    told.at(0.0)
+    first = told.at(0.0)
 
-    assert told.asked <= announce.BURST
+    assert (told.asked, len(first)) == (announce.ASKED, 2 * announce.ASKED)
+    turns = 1
+    while told.waiting.waiting:
+        told.at(0.0)
+        turns += 1
+    assert (told.asked, turns) == (1000, 32)
 
 
 def works(virtual: VirtualAddress) -> bool:

@@ -9,23 +9,16 @@ import pytest
 
 from hadirector.core.address import Address
 from hadirector.core.ipvs import SyncRole, SyncThread, Timeouts
-from hadirector.core.settings.cluster import Config, ConnectionSync, ResyncPolicy, SyncTransport
+from hadirector.core.settings.cluster import Config, ConnectionSync, ResyncPolicy
 from hadirector.shell import boot, private_link, settle, sync_interface
 from hadirector.shell.netlink import KernelError
 from hadirector.shell.settle import Settle
 from hadirector.shell.sync_interface import SyncInterface
 from hadirector.shell.sysctl import read
-from tests.core import farm
+from tests.core import farm, syncing
 
 NODEST = "net.ipv4.vs.expire_nodest_conn"
-SYNC = ConnectionSync(
-    interface="eth9",
-    sync_id=51,
-    group=Address("224.0.0.81"),
-    port=8848,
-    transport=SyncTransport.KERNEL,
-    resync=ResyncPolicy.NEVER,
-)
+SYNC = replace(syncing.SYNC, interface="eth9", resync=ResyncPolicy.NEVER)
 FOREIGN = SyncThread(SyncRole.BACKUP, "eth7", 7, Address("224.0.0.81"), 8848)
 
 
